@@ -1,0 +1,33 @@
+#include "core/context.h"
+
+#include "core/cuda/device_cuda.h"
+#include "core/dispatch.h"
+
+namespace gradwire {
+
+Runtime::Runtime(RuntimeOptions options)
+    : alloc_(make_caching_allocator(make_system_allocator(options.device), options.caching)),
+      engine_(std::make_unique<Engine>()) {
+  context_.stream = on_device(
+      options.device,
+      [](Device d) {
+        return Stream{d, nullptr};
+      },
+      [](auto d) { return cuda::create_stream(d); });
+  context_.alloc = alloc_.get();
+  context_.engine = engine_.get();
+}
+
+Runtime::~Runtime() {
+  engine_.reset();
+  on_device(
+      context_.stream.device, [](Device) {},
+      [this](auto) { cuda::destroy_stream(context_.stream); });
+}
+
+void Runtime::synchronize() {
+  on_device(
+      context_.stream.device, [](Device) {}, [this](auto) { cuda::synchronize(context_.stream); });
+}
+
+}  // namespace gradwire

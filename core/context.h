@@ -1,0 +1,70 @@
+// What an operation runs with: stream, allocator, random numbers, library handles. Passed to every
+// call, owned by a Runtime, never global; a copy is cheap and may be changed (another segment).
+#pragma once
+
+#include <memory>
+#include <typeindex>
+#include <unordered_map>
+
+#include "core/device.h"
+#include "core/memory.h"
+#include "core/rng.h"
+
+namespace gradwire {
+
+// Library handles and plan caches of one device, each created at first use and found by its type.
+// A backend's own .cpp defines the type (`struct GemmPlans`) and asks `engine.slot<GemmPlans>()`.
+// Not for use from several threads at once.
+class Engine {
+ public:
+  template <class T>
+  T& slot() {
+    std::shared_ptr<void>& entry = slots_[std::type_index(typeid(T))];
+    if (!entry) entry = std::make_shared<T>();
+    return *static_cast<T*>(entry.get());
+  }
+
+ private:
+  std::unordered_map<std::type_index, std::shared_ptr<void>> slots_;
+};
+
+struct Context {
+  Stream stream;
+  Allocator* alloc = nullptr;
+  Engine* engine = nullptr;
+  Segment segment = Segment::kActivations;
+  Rng rng;
+
+  // The same context, charging its allocations to another segment.
+  Context in(Segment s) const {
+    Context other = *this;
+    other.segment = s;
+    return other;
+  }
+};
+
+struct RuntimeOptions {
+  Device device;
+  CachingOptions caching;
+};
+
+// Owns what a Context points to. One per device and rank; several may live in one process.
+class Runtime {
+ public:
+  explicit Runtime(RuntimeOptions options = {});
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  Context& context() { return context_; }
+  Allocator& allocator() { return *alloc_; }
+  // Waits until everything queued on the context's stream is done.
+  void synchronize();
+
+ private:
+  std::unique_ptr<Allocator> alloc_;
+  std::unique_ptr<Engine> engine_;
+  Context context_;
+};
+
+}  // namespace gradwire

@@ -1,0 +1,120 @@
+// Reverse-mode differentiation. The tape is a vector; a Var is an index into it; an op is a free
+// function `Var op(Context&, Tape&, Var...)` that computes its output and records a closure.
+// One tape lives for one micro-batch. Gradients live in Parameters and, during backward, in nodes;
+// a node's value and gradient are freed as the walk leaves it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/tensor.h"
+
+namespace gradwire {
+
+// A trainable (or frozen) tensor. The name is a unique path and the only identity: optimizer state,
+// residuals and checkpoints are keyed by it. Owned by its module, never copied or moved.
+struct Parameter {
+  std::string name;
+  Tensor value;  // f32 master copy
+  Tensor grad;   // f32, same shape; accumulates; often a slice of a larger buffer
+  bool trainable = true;
+  bool grad_empty = true;    // nothing accumulated yet: the first contribution overwrites
+  std::int64_t version = 0;  // raised by whoever changes `value`; copies derived from it compare it
+
+  Parameter() = default;
+  Parameter(const Parameter&) = delete;
+  Parameter& operator=(const Parameter&) = delete;
+
+  // A derived copy (bf16, packed for a matrix unit) of the current version; opaque to all but the
+  // op that made it.
+  struct Derived {
+    std::int64_t version = -1;
+    std::shared_ptr<void> copy;
+  };
+  std::unordered_map<std::string, Derived> derived;
+};
+
+// Forgets the gradient without touching memory.
+inline void clear_grad(Parameter& p) {
+  p.grad_empty = true;
+}
+// Adds dv to the gradient, allocating it where there is none.
+void accumulate_grad(Context& cx, Parameter& p, const Tensor& dv);
+
+struct Var {
+  std::int32_t id = -1;
+  explicit operator bool() const { return id >= 0; }
+};
+
+class Tape {
+ public:
+  // Gets the gradient of the recorded output and passes gradients on with accumulate().
+  using Backward = std::function<void(Context&, Tape&, const Tensor& dy)>;
+  using ParamHook = std::function<void(Parameter&)>;
+
+  // Recording off: values only, nothing is kept for backward (inference).
+  explicit Tape(bool recording = true) : recording_(recording) {}
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+
+  Var constant(Tensor t);
+  Var input(Tensor t);      // its gradient is kept after backward: grad()
+  Var param(Parameter& p);  // the same Var when asked again
+  // Adds an op's output. `backward` is kept only where recording and some input needs a gradient;
+  // wants_grad() tells beforehand, so that an op saves nothing for a frozen path.
+  Var record(Tensor out, std::initializer_list<Var> in, Backward backward);
+  Var record(Tensor out, std::span<const Var> in, Backward backward);
+
+  bool recording() const { return recording_; }
+  const Tensor& value(Var v) const;
+  Parameter* parameter(Var v) const;  // null unless v is a parameter
+  bool needs_grad(Var v) const;
+  bool wants_grad(std::initializer_list<Var> in) const;
+  // Lets go of a value that no later op will read; closures that saved the tensor still hold it.
+  void release(Var v);
+
+  // For closures: adds dv to the gradient of v. The first contribution is taken over as it is, so
+  // dv must not be written afterwards. A v that needs no gradient is ignored.
+  void accumulate(Context& cx, Var v, Tensor dv);
+  // For closures that can add in place (matrix products): calls write(grad, beta) on the
+  // parameter's own gradient buffer, beta 0 where it is still empty and 1 where it must be added
+  // to.
+  void accumulate_in_place(Context& cx, Var v,
+                           const std::function<void(const Tensor& grad, float beta)>& write);
+
+  // Walks from the end. `seed` is the gradient of root. The tape is spent afterwards; a second call
+  // throws Error(kUsage).
+  void backward(Context& cx, Var root, const Tensor& seed);
+  const Tensor& grad(Var input) const;  // of an input(), after backward; empty if none flowed
+
+  // Called once per trainable parameter on this tape, as soon as the last op that used it has been
+  // differentiated. A parameter that no gradient reached fires too, with grad_empty set.
+  void on_param_ready(ParamHook hook) { hook_ = std::move(hook); }
+
+ private:
+  struct Node {
+    Tensor value, grad;
+    Backward backward;
+    Parameter* param = nullptr;
+    std::vector<std::int32_t> param_inputs;  // parameter nodes this op used
+    std::int32_t uses = 0;                   // of a parameter node: ops not yet differentiated
+    bool needs = false, is_input = false;
+  };
+  Node& node(Var v);
+  const Node& node(Var v) const;
+  void leave(Node& n);
+
+  std::vector<Node> nodes_;
+  std::unordered_map<const Parameter*, std::int32_t> params_;
+  ParamHook hook_;
+  bool recording_;
+  bool spent_ = false;
+};
+
+}  // namespace gradwire
