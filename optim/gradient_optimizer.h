@@ -1,0 +1,49 @@
+// What optimizers that agree on gradients have in common: the list of trainable parameters, which
+// of them decay, and the gradients as the exchanged tensors. Holds pointers: the parameters outlive
+// it.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "optim/optimizer.h"
+
+namespace gradwire {
+
+class GradientOptimizer : public Optimizer {
+ public:
+  void local_update(Context&, const StepInfo&) override {}
+  // The gradients of the trainable parameters, in the order given. A gradient that is still empty
+  // (grad_empty) holds whatever was there before: who exchanges it makes it zero first. Throws
+  // Error(kUsage) where a parameter has no gradient buffer.
+  std::span<Tensor> exchange() override;
+
+ protected:
+  struct Slot {
+    Parameter* param;
+    bool decays;  // its name matches no pattern of no_decay
+  };
+  // Takes the parameters that are trainable now. Throws Error(kUsage) on a name given twice and
+  // Error(kShape) on a value that is not f32; `rule` begins every message.
+  GradientOptimizer(std::string_view rule, std::span<Parameter* const> params,
+                    std::span<const std::string> no_decay);
+
+  const std::vector<Slot>& slots() const { return slots_; }
+  std::string state_name(const Parameter& p, std::string_view what) const;  // adamw/<param>/m
+  const std::string& rule() const { return rule_; }
+  // The gradient to read: null where it is empty, which counts as zero. Throws Error(kShape) where
+  // it does not fit the value.
+  const float* gradient(const Parameter& p) const;
+
+ private:
+  std::string rule_;
+  std::vector<Slot> slots_;
+  std::vector<Tensor> exchanged_;
+};
+
+// Elements per chunk of an update; small enough to balance, large enough to amortise a dispatch.
+inline constexpr std::int64_t kUpdateGrain = std::int64_t{1} << 15;
+
+}  // namespace gradwire
