@@ -1,0 +1,205 @@
+#include "comm/codec/block_codec.h"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "comm/codec/codec_input.h"
+#include "core/error.h"
+#include "core/parallel_for.h"
+
+namespace gradwire {
+namespace {
+
+constexpr std::int64_t kGroup = 64;
+
+// Room for the parts of the last block of a tensor, which kernels fill to whole groups.
+struct PaddedCode {
+  alignas(64) std::byte codes[kMaxBlock * sizeof(float)];
+  alignas(64) std::byte signs[kMaxBlock / 8];
+};
+
+// Bits that no element stands for are zero.
+void clear_tail(std::byte* bytes, std::int64_t bits) {
+  if (bits % 8 != 0) bytes[bits / 8] &= static_cast<std::byte>((1 << (bits % 8)) - 1);
+}
+
+// The live bits of a block, padded with zeros.
+struct LiveBlock {
+  alignas(64) std::byte bits[kMaxBlock / 8] = {};
+  std::int64_t count = 0;
+  LiveBlock(std::span<const std::byte> live, std::int64_t begin, std::int64_t n) {
+    std::memcpy(bits, live.data() + begin / 8, static_cast<std::size_t>((n + 7) / 8));
+    clear_tail(bits, n);
+    for (const std::byte b : bits)
+      count += std::popcount(static_cast<unsigned char>(b));
+  }
+};
+
+// Hands decoded values over. Dead coordinates keep their bits, so the block is merged in a copy
+// that has room for whole groups.
+void hand_over(const DecodeTarget& target, std::int64_t begin, std::int64_t n,
+               const float* values) {
+  const InputKernels& loops = input_kernels();
+  float* const to = target.to.data() + begin;
+  const std::size_t bytes = static_cast<std::size_t>(n) * sizeof(float);
+  if (target.live.empty()) {
+    if (target.add) {
+      loops.add(to, values, target.weight, n);
+    } else {
+      std::memcpy(to, values, bytes);
+    }
+    return;
+  }
+  const LiveBlock live(target.live, begin, n);
+  const std::int64_t padded = (n + kGroup - 1) / kGroup * kGroup;
+  alignas(64) float merged[kMaxBlock];
+  std::fill(merged + n, merged + padded, 0.0F);
+  std::memcpy(merged, to, bytes);
+  if (target.add) {
+    loops.add_live(merged, values, target.weight, live.bits, padded);
+  } else {
+    loops.set_live(merged, values, live.bits, padded);
+  }
+  std::memcpy(to, merged, bytes);
+}
+
+}  // namespace
+
+BlockCodec::BlockCodec(const BlockFormat& format, const BlockKernels& kernels)
+    : format_(format), kernels_(kernels) {
+  if (format.block < kGroup || format.block > kMaxBlock || format.block % kGroup != 0) {
+    throw Error(ErrorKind::kConfig,
+                fmt::format("{}: block must be a multiple of {} up to {}, got {}", format.name,
+                            kGroup, kMaxBlock, format.block));
+  }
+}
+
+std::size_t BlockCodec::max_bytes(std::int64_t n) const {
+  check_length(name(), n);
+  const Place end = place_of(blocks_of(n), n);
+  return end.signs;
+}
+
+BlockCodec::Place BlockCodec::place_of(std::int64_t block, std::int64_t n) const {
+  Place at;
+  at.begin = std::min(n, block * format_.block);
+  at.count = std::min(n - at.begin, format_.block);
+  at.padded = (at.count + kGroup - 1) / kGroup * kGroup;
+  const std::size_t scales =
+      format_.scaled ? sizeof(float) * static_cast<std::size_t>(blocks_of(n)) : 0;
+  at.scale = sizeof(float) * static_cast<std::size_t>(block);
+  at.codes = scales + bytes_of(at.begin * format_.code_bits);
+  at.code_bytes = bytes_of(at.count * format_.code_bits);
+  at.signs = scales + bytes_of(n * format_.code_bits);
+  if (format_.signed_) {
+    at.signs += bytes_of(at.begin);
+    at.sign_bytes = bytes_of(at.count);
+  }
+  return at;
+}
+
+std::size_t BlockCodec::do_encode(const CodecInput& in, std::uint64_t stream,
+                                  std::span<std::byte> out) const {
+  const auto n = static_cast<std::int64_t>(in.x.size());
+  if (!in.residual.empty() && !in.known_finite) require_finite(name(), in);
+  std::atomic<bool> finite = true;
+  parallel_for(blocks_of(n), grain(), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t b = begin; b < end; ++b)
+      if (!encode_block(in, stream, place_of(b, n), out)) finite = false;
+  });
+  if (!finite) throw_not_finite(name(), in);
+  return max_bytes(n);
+}
+
+bool BlockCodec::encode_block(const CodecInput& in, std::uint64_t stream, const Place& at,
+                              std::span<std::byte> out) const {
+  alignas(64) float c[kMaxBlock];
+  const InputKernels& loops = input_kernels();
+  if (!loops.load(source_at(in, at.begin), at.count, c)) return false;
+  std::fill(c + at.count, c + at.padded, 0.0F);
+  BlockInput block{c, at.padded, at.count, format_.levels, stream, at.begin};
+  BlockCode code{nullptr, out.data() + at.codes, out.data() + at.signs};
+  float scale = 0.0F;
+  code.scale = &scale;
+  float* residual = in.residual.empty() ? nullptr : in.residual.data() + at.begin;
+  const auto count = static_cast<std::size_t>(at.count);
+  if (at.count == at.padded && in.live.empty()) {
+    kernels_.encode(block, code, residual);
+  } else {
+    PaddedCode padded;
+    alignas(64) float lost[kMaxBlock];
+    code.codes = padded.codes;
+    code.signs = padded.signs;
+    float* const wanted = residual == nullptr ? nullptr : lost;
+    if (in.live.empty()) {
+      kernels_.encode(block, code, wanted);
+    } else {
+      const LiveBlock live(in.live, at.begin, at.count);
+      loops.zero_dead(c, live.bits, at.padded);
+      block.count = std::max<std::int64_t>(live.count, 1);
+      kernels_.encode(block, code, wanted);
+      if (residual != nullptr) loops.zero_dead(lost, live.bits, at.padded);
+    }
+    clear_tail(padded.codes, at.count * format_.code_bits);
+    clear_tail(padded.signs, at.count);
+    std::memcpy(out.data() + at.codes, padded.codes, at.code_bytes);
+    std::memcpy(out.data() + at.signs, padded.signs, at.sign_bytes);
+    if (residual != nullptr) std::memcpy(residual, lost, count * sizeof(float));
+  }
+  if (format_.scaled) std::memcpy(out.data() + at.scale, &scale, sizeof scale);
+  return true;
+}
+
+void BlockCodec::do_decode(std::span<const std::byte> in, const DecodeTarget& target) const {
+  const auto n = static_cast<std::int64_t>(target.to.size());
+  if (in.size() < max_bytes(n)) {
+    throw Error(ErrorKind::kComm, fmt::format("{}: a payload of {} elements has {} bytes, got {}",
+                                              name(), n, max_bytes(n), in.size()));
+  }
+  for (std::int64_t b = 0; format_.scaled && b < blocks_of(n); ++b) {
+    float scale = 0.0F;
+    std::memcpy(&scale, in.data() + place_of(b, n).scale, sizeof scale);
+    if (!std::isfinite(scale) || scale < 0.0F) {
+      throw Error(ErrorKind::kComm,
+                  fmt::format("{}: scale of block {} of {} is {}, not a finite positive number",
+                              name(), b, blocks_of(n), scale));
+    }
+  }
+  parallel_for(blocks_of(n), grain(), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t b = begin; b < end; ++b)
+      decode_block(in, place_of(b, n), target);
+  });
+}
+
+void BlockCodec::decode_block(std::span<const std::byte> in, const Place& at,
+                              const DecodeTarget& target) const {
+  alignas(64) float values[kMaxBlock];
+  PaddedCode padded;
+  float scale = 0.0F;
+  if (format_.scaled) std::memcpy(&scale, in.data() + at.scale, sizeof scale);
+  ConstBlockCode code{&scale, in.data() + at.codes, in.data() + at.signs};
+  const bool whole = at.count == at.padded;
+  if (!whole) {
+    std::memset(&padded, 0, sizeof padded);
+    std::memcpy(padded.codes, in.data() + at.codes, at.code_bytes);
+    std::memcpy(padded.signs, in.data() + at.signs, at.sign_bytes);
+    code.codes = padded.codes;
+    code.signs = padded.signs;
+  }
+  float* to = target.to.data() + at.begin;
+  const bool in_place = whole && !target.add && target.live.empty();
+  if (!kernels_.decode(code, format_.levels, at.padded, in_place ? to : values)) {
+    throw Error(ErrorKind::kComm,
+                fmt::format("{}: elements {} to {} have codes that no encoder writes", name(),
+                            at.begin, at.begin + at.count - 1));
+  }
+  if (in_place) return;
+  hand_over(target, at.begin, at.count, values);
+}
+
+}  // namespace gradwire

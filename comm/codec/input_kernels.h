@@ -1,0 +1,36 @@
+// The loops that all codecs share: what goes in (error feedback, momentum) and what comes out
+// (overwriting or adding). They work on blocks that stay in the first-level cache.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/simd.h"
+
+namespace gradwire {
+
+// Pointers at the first element of a block. Null: no residual, no momentum.
+struct BlockSource {
+  const float* x = nullptr;
+  const float* residual = nullptr;
+  const float* momentum = nullptr;
+  float beta = 0.0F;
+};
+
+struct InputKernels {
+  // c = x [+ residual], or beta * momentum + (1 - beta) * x + residual. False: not all finite.
+  bool (*load)(const BlockSource& source, std::int64_t n, float* c);
+  // acc += weight * value
+  void (*add)(float* acc, const float* value, float weight, std::int64_t n);
+  // Where bit i of `live` is set: acc[i] += weight * value[i], to[i] = value[i]. n padded to 64.
+  void (*add_live)(float* acc, const float* value, float weight, const std::byte* live,
+                   std::int64_t n);
+  void (*set_live)(float* to, const float* value, const std::byte* live, std::int64_t n);
+  // Zeros where bit i is clear.
+  void (*zero_dead)(float* values, const std::byte* live, std::int64_t n);
+  // The squared norms of c and of the residual.
+  void (*squares)(const float* c, const float* residual, std::int64_t n, double* sums);
+};
+GW_DECLARE_KERNELS(InputKernels, input_kernels);
+
+}  // namespace gradwire

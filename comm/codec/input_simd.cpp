@@ -1,0 +1,80 @@
+#include "comm/codec/input_kernels.h"
+#include "comm/codec/lanes.h"
+#include "core/math.h"
+
+namespace gradwire::GW_ISA {
+namespace {
+
+// An all-ones exponent, the mark of NaN and infinity, carries into the sign bit.
+template <class At>
+bool load_with(std::int64_t n, float* c, const At& at) {
+  std::uint32_t carries = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float value = at(i);
+    c[i] = value;
+    carries |= (math::bits_of(value) & 0x7FFFFFFFU) + 0x00800000U;
+  }
+  return (carries >> 31) == 0;
+}
+
+bool load(const BlockSource& source, std::int64_t n, float* __restrict c) {
+  const float* __restrict x = source.x;
+  const float* __restrict e = source.residual;
+  const float* __restrict m = source.momentum;
+  if (e == nullptr) return load_with(n, c, [=](std::int64_t i) { return x[i]; });
+  if (m == nullptr) return load_with(n, c, [=](std::int64_t i) { return x[i] + e[i]; });
+  const float old_part = source.beta, new_part = 1.0F - source.beta;
+  return load_with(n, c,
+                   [=](std::int64_t i) { return (old_part * m[i] + new_part * x[i]) + e[i]; });
+}
+
+void add(float* __restrict acc, const float* __restrict value, float weight, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i)
+    acc[i] += weight * value[i];
+}
+
+// to[i] = join(to[i], value[i]) in live coordinates; the others keep their bits.
+template <class Join>
+void merge_live(float* __restrict to, const float* __restrict value, const std::byte* live,
+                std::int64_t n, const Join& join) {
+  for (std::int64_t i = 0; i < n; i += 32) {
+    std::uint32_t dead_sign[32];
+    unpack_signs(load_u32(live + i / 8), dead_sign);
+    for (int l = 0; l < 32; ++l)
+      to[i + l] = math::select(dead_sign[l] == 0, join(to[i + l], value[i + l]), to[i + l]);
+  }
+}
+
+void add_live(float* acc, const float* value, float weight, const std::byte* live, std::int64_t n) {
+  merge_live(acc, value, live, n, [weight](float a, float b) { return a + weight * b; });
+}
+void set_live(float* to, const float* value, const std::byte* live, std::int64_t n) {
+  merge_live(to, value, live, n, [](float, float b) { return b; });
+}
+void zero_dead(float* values, const std::byte* live, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; i += 32) {
+    std::uint32_t dead_sign[32];
+    unpack_signs(load_u32(live + i / 8), dead_sign);
+    for (int l = 0; l < 32; ++l)
+      values[i + l] = math::select(dead_sign[l] == 0, values[i + l], 0.0F);
+  }
+}
+
+void squares(const float* c, const float* residual, std::int64_t n, double* sums) {
+  const std::int64_t whole = n / kLanes * kLanes;
+  const auto square_of = [](const float* x) {
+    return [x](std::int64_t i) { return static_cast<double>(x[i]) * static_cast<double>(x[i]); };
+  };
+  sums[0] = lane_sum(whole, square_of(c));
+  sums[1] = lane_sum(whole, square_of(residual));
+  for (std::int64_t i = whole; i < n; ++i) {
+    sums[0] += square_of(c)(i);
+    sums[1] += square_of(residual)(i);
+  }
+}
+
+}  // namespace
+
+const InputKernels input_kernels{&load, &add, &add_live, &set_live, &zero_dead, &squares};
+
+}  // namespace gradwire::GW_ISA

@@ -1,0 +1,129 @@
+#include "comm/codec/top_k.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numbers>
+
+#include "comm/codec/codec_input.h"
+#include "comm/codec/top_k_payload.h"
+#include "comm/codec/top_k_select.h"
+#include "core/math.h"
+#include "core/parallel_for.h"
+
+namespace gradwire {
+namespace {
+
+using top_k::kSegment, top_k::Layout, top_k::load, top_k::Reader, top_k::segments_of;
+
+TopKCut cut_in(const TopKCut& cut, std::int64_t begin) {
+  return {cut.threshold, std::max<std::int64_t>(cut.tie_end - begin, 0)};
+}
+
+// Writes where each segment's values end; returns their number.
+std::int64_t write_ends(std::span<const float> c, const TopKCut& cut, std::byte* ends) {
+  const auto n = static_cast<std::int64_t>(c.size());
+  const auto store = [ends](std::int64_t s, std::int64_t value) {
+    const auto word = static_cast<std::uint32_t>(value);
+    std::memcpy(ends + s * 4, &word, sizeof word);
+  };
+  parallel_for(n, kSegment, [&](std::int64_t begin, std::int64_t end) {
+    store(begin / kSegment,
+          top_k_kernels().count(c.data() + begin, end - begin, cut_in(cut, begin)));
+  });
+  std::int64_t sum = 0;
+  for (std::int64_t s = 0; s < segments_of(n); ++s) {
+    sum += load<std::uint32_t>(ends, s);
+    store(s, sum);
+  }
+  return sum;
+}
+
+std::int64_t most(std::int64_t k, std::int64_t n) {
+  return std::min(n, k + k / 5);
+}
+
+// Uses the carried threshold if what it keeps is near enough to k, and moves it against the
+// deviation; else selects exactly. Returns the number of kept elements; their segments' ends are
+// written.
+std::int64_t choose(std::span<const float> c, std::int64_t k, CodecHint* hint, TopKCut& cut,
+                    std::byte* ends) {
+  if (hint != nullptr && std::isfinite(hint->threshold) && hint->threshold > 0.0F) {
+    cut = {static_cast<std::int32_t>(math::bits_of(hint->threshold)) - 1, 0};
+    const std::int64_t count = write_ends(c, cut, ends);
+    if (count >= k - k / 5 && count <= most(k, static_cast<std::int64_t>(c.size()))) {
+      const double excess = static_cast<double>(count - k) / static_cast<double>(k);
+      hint->threshold *= static_cast<float>(1.0 + excess / 8.0);
+      return count;
+    }
+  }
+  cut = select_top_k(c, k);
+  if (hint != nullptr) {
+    const std::int32_t smallest = cut.tie_end > 0 ? cut.threshold : cut.threshold + 1;
+    hint->threshold = math::from_bits(static_cast<std::uint32_t>(smallest));
+  }
+  return write_ends(c, cut, ends);
+}
+
+}  // namespace
+
+std::size_t TopKCodec::max_bytes(std::int64_t n) const {
+  check_length(name(), n);
+  return n == 0 ? 0 : Layout(n, most(count_of(n), n)).total;
+}
+
+// The part of the squared norm of normal values that lies beyond t, with 2 Q(t) = k / n:
+// 2 (Q(t) + t phi(t)).
+double TopKCodec::delta_hint(std::int64_t n) const {
+  if (n == 0) return 1.0;
+  const double part = static_cast<double>(count_of(n)) / static_cast<double>(n);
+  double low = 0.0, high = 40.0;
+  for (int i = 0; i < 60; ++i) {
+    const double t = 0.5 * (low + high);
+    (std::erfc(t / std::numbers::sqrt2) > part ? low : high) = t;
+  }
+  const double phi = std::exp(-0.5 * low * low) / std::sqrt(2.0 * std::numbers::pi);
+  return std::min(1.0, part + 2.0 * low * phi);
+}
+
+std::size_t TopKCodec::encode_values(std::span<const float> c, std::uint64_t, CodecHint* hint,
+                                     std::span<std::byte> out) const {
+  const auto n = static_cast<std::int64_t>(c.size());
+  TopKCut cut;
+  std::byte* const ends = out.data() + Layout(n, 0).ends;
+  const std::int64_t count = choose(c, count_of(n), hint, cut, ends);
+  const Layout layout(n, count);
+  const std::uint32_t header[] = {static_cast<std::uint32_t>(count), layout.format};
+  std::memcpy(out.data(), header, sizeof header);
+  parallel_for(n, kSegment, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t first = begin == 0 ? 0 : load<std::uint32_t>(ends, begin / kSegment - 1);
+    std::byte* values = out.data() + layout.values + first * 4;
+    std::byte* places = out.data() + layout.places;
+    const float* from = c.data() + begin;
+    if (layout.format == top_k::kIndices) {
+      top_k_kernels().pick_indices(from, end - begin, cut_in(cut, begin), values,
+                                   places + first * 2);
+    } else {
+      top_k_kernels().pick_bitmap(from, end - begin, cut_in(cut, begin), values,
+                                  places + begin / 8);
+    }
+  });
+  return layout.total;
+}
+
+void TopKCodec::clear_sent(std::span<const std::byte> payload, std::span<float> c) const {
+  const Reader reader(payload, static_cast<std::int64_t>(c.size()));
+  parallel_for(reader.segments(), 1, [&](std::int64_t begin, std::int64_t) {
+    reader.for_each(begin, [&](std::int64_t i, float) { c[static_cast<std::size_t>(i)] = 0.0F; });
+  });
+}
+
+void TopKCodec::do_decode(std::span<const std::byte> in, const DecodeTarget& target) const {
+  const Reader reader(in, static_cast<std::int64_t>(target.to.size()));
+  const SparseWriter writer(target);
+  parallel_for(reader.segments(), 1, [&](std::int64_t begin, std::int64_t) {
+    reader.for_each(begin, [&](std::int64_t i, float value) { writer.put(i, value); });
+  });
+}
+
+}  // namespace gradwire

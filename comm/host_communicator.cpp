@@ -1,0 +1,159 @@
+#include "comm/host_communicator.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "comm/reduce.h"
+#include "core/error.h"
+
+namespace gradwire {
+namespace {
+
+class DoneWork final : public Work {
+ public:
+  void wait(Stream) override {}
+};
+
+std::byte* host_bytes(CallKind kind, const Tensor& t) {
+  if (!t) throw Error(ErrorKind::kShape, fmt::format("{}: empty tensor", name_of(kind)));
+  if (t.device().type != DeviceType::kCpu) {
+    throw Error(ErrorKind::kDevice,
+                fmt::format("{}: a tensor in device memory; this communicator moves host memory",
+                            name_of(kind)));
+  }
+  return static_cast<std::byte*>(t.raw());
+}
+
+Call make_call(CallKind kind, Tensor in, Tensor out) {
+  Call call;
+  call.kind = kind;
+  call.in = host_bytes(kind, in);
+  call.out = host_bytes(kind, out);
+  call.count = in.numel();
+  call.dtype = in.dtype();
+  if (out.dtype() != in.dtype()) {
+    throw Error(ErrorKind::kShape, fmt::format("{}: from {} to {}", name_of(kind),
+                                               name_of(in.dtype()), name_of(out.dtype())));
+  }
+  call.keep.push_back(std::move(in));
+  call.keep.push_back(std::move(out));
+  return call;
+}
+
+void check_sizes(CallKind kind, const Tensor& in, const Tensor& out, std::int64_t in_should,
+                 std::int64_t out_should) {
+  if (in.numel() == in_should && out.numel() == out_should) return;
+  throw Error(ErrorKind::kShape,
+              fmt::format("{}: from {} to {}: expected {} elements to become {}", name_of(kind),
+                          to_string(in.shape()), to_string(out.shape()), in_should, out_should));
+}
+
+void check_reducible(CallKind kind, DType dtype, ReduceOp op) {
+  if (reducible(dtype, op)) return;
+  throw Error(ErrorKind::kShape,
+              fmt::format("{}: no {} of {}", name_of(kind), name_of(op), name_of(dtype)));
+}
+
+void check_rank(const char* what, int rank, int size) {
+  if (rank >= 0 && rank < size) return;
+  throw Error(ErrorKind::kUsage, fmt::format("{} {} of {} ranks", what, rank, size));
+}
+
+}  // namespace
+
+WorkPtr HostCommunicator::submit(Call call, const CallOptions& options) {
+  check_alive();
+  call.sequence = call.kind == CallKind::kExchange ? exchanges_++ : collectives_++;
+  if (size() == 1 && call.kind != CallKind::kExchange) {
+    if (call.out != call.in && call.count > 0) {
+      std::memcpy(call.out, call.in, static_cast<std::size_t>(call.count) * call.element_bytes());
+    }
+    ledger().add(options.traffic, 0, options.dense_bytes < 0 ? 0 : options.dense_bytes);
+    return std::make_unique<DoneWork>();
+  }
+  return start(std::move(call), options);
+}
+
+std::unique_ptr<Communicator> HostCommunicator::split(int color, int key) {
+  const std::uint64_t number = collectives_;
+  std::int32_t mine[2] = {color, key};
+  std::vector<std::int32_t> all(2 * static_cast<std::size_t>(size()));
+  Call call;
+  call.kind = CallKind::kSplit;
+  call.in = reinterpret_cast<std::byte*>(mine);
+  call.out = reinterpret_cast<std::byte*>(all.data());
+  call.count = 2;
+  call.dtype = DType::kI32;
+  const Stream host;
+  submit(std::move(call), CallOptions(host))->wait(host);
+
+  std::vector<std::pair<int, int>> order;  // (key, rank)
+  for (int r = 0; r < size() && color >= 0; ++r) {
+    const auto at = 2 * static_cast<std::size_t>(r);
+    if (all[at] == color) order.emplace_back(all[at + 1], r);
+  }
+  std::sort(order.begin(), order.end());
+  std::vector<int> members;
+  for (const auto& [k, r] : order)
+    members.push_back(r);
+  return make_part(members, number);
+}
+
+WorkPtr HostCommunicator::all_reduce(Tensor t, ReduceOp op, const CallOptions& options) {
+  Call call = make_call(CallKind::kAllReduce, t, t);
+  check_reducible(call.kind, call.dtype, op);
+  call.op = op;
+  return submit(std::move(call), options);
+}
+
+WorkPtr HostCommunicator::reduce_scatter(Tensor in, Tensor out, ReduceOp op,
+                                         const CallOptions& options) {
+  Call call = make_call(CallKind::kReduceScatter, in, out);
+  check_sizes(call.kind, in, out, out.numel() * size(), out.numel());
+  check_reducible(call.kind, call.dtype, op);
+  call.op = op;
+  return submit(std::move(call), options);
+}
+
+WorkPtr HostCommunicator::all_gather(Tensor in, Tensor out, const CallOptions& options) {
+  Call call = make_call(CallKind::kAllGather, in, out);
+  check_sizes(call.kind, in, out, in.numel(), in.numel() * size());
+  return submit(std::move(call), options);
+}
+
+WorkPtr HostCommunicator::all_to_all(Tensor in, Tensor out, const CallOptions& options) {
+  Call call = make_call(CallKind::kAllToAll, in, out);
+  check_sizes(call.kind, in, out, in.numel() / size() * size(), in.numel());
+  if (in.numel() > 0 && call.in == call.out) {
+    throw Error(ErrorKind::kUsage, "all-to-all: not in place");
+  }
+  return submit(std::move(call), options);
+}
+
+WorkPtr HostCommunicator::broadcast(Tensor t, int root, const CallOptions& options) {
+  check_rank("broadcast: root", root, size());
+  Call call = make_call(CallKind::kBroadcast, t, t);
+  call.root = root;
+  return submit(std::move(call), options);
+}
+
+WorkPtr HostCommunicator::exchange(std::span<const P2p> group, const CallOptions& options) {
+  Call call;
+  call.kind = CallKind::kExchange;
+  for (const P2p& p : group) {
+    check_rank("exchange: peer", p.peer, size());
+    host_bytes(call.kind, p.buffer);
+    call.group.push_back(p);
+  }
+  return submit(std::move(call), options);
+}
+
+void HostCommunicator::barrier() {
+  const Stream host;
+  submit(Call{}, CallOptions(host))->wait(host);
+}
+
+}  // namespace gradwire

@@ -1,0 +1,43 @@
+// One connection of the peer watch: lines of text, read as they come, written at once. Used on the
+// thread that runs the io_context only; reading keeps the link alive.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/streambuf.hpp>
+
+namespace gradwire {
+
+class PeerLink : public std::enable_shared_from_this<PeerLink> {
+ public:
+  using OnLine = std::function<void(PeerLink&, const std::string& line)>;
+  using OnClosed = std::function<void(PeerLink&)>;
+
+  // A peer whose host has gone silent is given up after about ten seconds.
+  PeerLink(boost::asio::ip::tcp::socket socket, OnLine on_line, OnClosed on_closed);
+
+  int peer = -1;  // its rank, once known
+
+  void read();
+  // A peer that is gone loses it: on_closed will tell.
+  void write(const std::string& line);
+  void close();
+
+ private:
+  boost::asio::ip::tcp::socket socket_;
+  boost::asio::streambuf received_;
+  OnLine on_line_;
+  OnClosed on_closed_;
+};
+
+// Connects to the first of `addresses` that answers within some seconds. False: none does.
+bool connect_to_any(boost::asio::ip::tcp::socket& socket, const std::vector<std::string>& addresses,
+                    unsigned short port);
+// "10.0.0.5" of every network interface that is up, loopback left out.
+std::vector<std::string> own_addresses();
+
+}  // namespace gradwire

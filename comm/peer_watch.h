@@ -1,0 +1,43 @@
+// Tells every rank within about a second when another is gone. A killed process cannot say so, and
+// MPI only ends the job: beside the data each rank keeps one TCP connection to rank 0, and the
+// operating system closes a dead process's connections. Rank 0 passes the news on, so that all
+// survivors know who was lost and can say so before the launcher ends them. Never carries data.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "comm/communicator.h"
+
+namespace gradwire {
+
+class PeerWatch {
+ public:
+  // Called once at most, on a thread of the watch, which it must not destroy. `why` is a sentence:
+  // "rank 2 on host b was lost at 14:03:22: its connection closed without a goodbye". By then the
+  // others have been told.
+  using OnLost = std::function<void(int rank, const std::string& why)>;
+
+  // Collective; returns when all ranks are connected. Rank 0 listens on a port that the system
+  // chooses, on loopback where all ranks share a host; a random token keeps strangers out. Errors:
+  // kComm, naming the missing ranks, when `timeout` runs out.
+  PeerWatch(Context& cx, Communicator& comm, OnLost on_lost,
+            std::chrono::milliseconds timeout = std::chrono::seconds(60));
+  // Says goodbye, so that leaving is no loss; with an exception on its way, tells the others
+  // instead. Ranks should leave together.
+  ~PeerWatch();
+  PeerWatch(const PeerWatch&) = delete;
+  PeerWatch& operator=(const PeerWatch&) = delete;
+
+  // Every other rank's on_lost is called with this rank and `why`.
+  void abort(const std::string& why);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+  int exceptions_;
+};
+
+}  // namespace gradwire

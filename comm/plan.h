@@ -1,0 +1,40 @@
+// A collective as rounds of messages, for transports that move bytes between two ranks. Reductions
+// and broadcasts are a scatter of parts followed by a gather of parts: two rounds, each rank sends
+// 2 (n-1)/n of the tensor as in a ring, and every part is reduced by one rank, in rank order, which
+// makes the result the same everywhere. The other collectives go to their destinations directly.
+// A long call is cut into pieces, which follow each other, so that reducing overlaps with sending.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "comm/call.h"
+
+namespace gradwire {
+
+struct Transfer {
+  int peer = 0;
+  std::byte* data = nullptr;
+  std::size_t bytes = 0;
+};
+
+struct Round {
+  std::vector<Transfer> sends;
+  std::vector<Transfer> receives;
+  std::function<void()> then;  // once all of them are done; may be empty
+};
+
+// Elements [begin, end) of the tensor, or of each rank's part where parts are what travels.
+struct Piece {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+// The same on every rank. Empty where there is nothing to send.
+std::vector<Piece> cut_into_pieces(const Call& call, int ranks, std::int64_t piece_bytes);
+// `scratch` grows as needed and must live as long as the rounds, and so must `call`.
+std::vector<Round> plan_rounds(const Call& call, int rank, int ranks, Piece piece,
+                               std::vector<std::byte>& scratch);
+
+}  // namespace gradwire
