@@ -1,0 +1,211 @@
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "data/hdf5_types.h"
+
+namespace gradwire {
+
+using hdf5::own;
+using hdf5::Quiet;
+using hdf5::reason;
+
+namespace {
+
+constexpr std::int64_t kChunkBytes = 1 << 20;
+
+// No locks: files are complete before they get their name, and shared file systems often lack
+// locks. All objects of a file are closed with it.
+Hdf5Handle file_access() {
+  Hdf5Handle access = own(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG);
+  H5Pset_file_locking(access.get(), false, true);
+  H5Pset_libver_bounds(access.get(), H5F_LIBVER_EARLIEST, H5F_LIBVER_V110);
+  return access;
+}
+
+// Whole trailing dimensions as far as kChunkBytes goes. The same values must give the same bytes,
+// hence no times.
+Hdf5Handle dataset_layout(const Shape& chunk) {
+  Hdf5Handle layout = own(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  H5Pset_obj_track_times(layout.get(), false);
+  H5Pset_fill_time(layout.get(), H5D_FILL_TIME_NEVER);
+  if (chunk.rank() == 0 || chunk.numel() == 0) return layout;
+  std::array<hsize_t, Shape::kMaxRank> sizes{};
+  std::transform(chunk.dims().begin(), chunk.dims().end(), sizes.begin(),
+                 [](std::int64_t n) { return static_cast<hsize_t>(n); });
+  H5Pset_chunk(layout.get(), chunk.rank(), sizes.data());
+  H5Pset_fletcher32(layout.get());
+  return layout;
+}
+
+Shape chunk_of(const Shape& shape, DType dtype) {
+  std::int64_t room = kChunkBytes / static_cast<std::int64_t>(size_of(dtype));
+  Shape chunk = shape;
+  for (int i = shape.rank() - 1; i >= 0; --i) {
+    const std::int64_t size =
+        std::clamp<std::int64_t>(shape[i], 1, std::max<std::int64_t>(room, 1));
+    chunk = chunk.with(i, shape[i] == 0 ? 0 : size);
+    room /= size;
+  }
+  return chunk;
+}
+
+Hdf5Handle make_groups() {
+  Hdf5Handle links = own(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
+  H5Pset_create_intermediate_group(links.get(), 1);
+  return links;
+}
+
+std::string place(const std::string& path, const std::string& name) {
+  return fmt::format("{}: dataset '{}'", path, name);
+}
+
+herr_t collect_dataset(hid_t, const char* name, const H5O_info_t* info, void* out) {
+  if (info->type == H5O_TYPE_DATASET) static_cast<std::vector<std::string>*>(out)->push_back(name);
+  return 0;
+}
+
+}  // namespace
+
+Hdf5File::Hdf5File(Hdf5Handle handle, std::string path, bool writable)
+    : handle_(std::move(handle)), path_(std::move(path)), writable_(writable) {}
+
+Hdf5File::~Hdf5File() {
+  const Quiet quiet;
+  if (handle_ && writable_ && H5Fflush(handle_.get(), H5F_SCOPE_LOCAL) < 0) {
+    hdf5::abandon(handle_.get());
+  }
+}
+
+Hdf5File Hdf5File::create(const std::string& path) {
+  const Quiet quiet;
+  const Hdf5Handle access = file_access();
+  Hdf5Handle file =
+      own(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), H5Fclose);
+  if (!file) {
+    throw Error(ErrorKind::kIo, fmt::format("{}: cannot be created: {}", path, reason()));
+  }
+  return Hdf5File(std::move(file), path, true);
+}
+
+Hdf5File Hdf5File::open(const std::string& path) {
+  const Quiet quiet;
+  if (::access(path.c_str(), R_OK) != 0) {
+    throw Error(ErrorKind::kIo, fmt::format("{}: cannot be read: {}", path, std::strerror(errno)));
+  }
+  const Hdf5Handle access = file_access();
+  Hdf5Handle file = own(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), H5Fclose);
+  if (!file) {
+    throw Error(ErrorKind::kData,
+                fmt::format("{}: not an HDF5 file, or not all of one: {}", path, reason()));
+  }
+  return Hdf5File(std::move(file), path, false);
+}
+
+void Hdf5File::write(const std::string& name, DType dtype, const Shape& shape, const void* values) {
+  const Quiet quiet;
+  std::array<hsize_t, Shape::kMaxRank> sizes{};
+  std::transform(shape.dims().begin(), shape.dims().end(), sizes.begin(),
+                 [](std::int64_t n) { return static_cast<hsize_t>(n); });
+  const Hdf5Handle space =
+      shape.rank() == 0 ? own(H5Screate(H5S_SCALAR), H5Sclose)
+                        : own(H5Screate_simple(shape.rank(), sizes.data(), nullptr), H5Sclose);
+  const Hdf5Handle layout = dataset_layout(chunk_of(shape, dtype));
+  const Hdf5Handle stored = hdf5::file_type(dtype);
+  const Hdf5Handle memory = hdf5::memory_type(dtype);
+  const Hdf5Handle links = make_groups();
+  Hdf5Handle data = own(H5Dcreate2(handle_.get(), name.c_str(), stored.get(), space.get(),
+                                   links.get(), layout.get(), H5P_DEFAULT),
+                        H5Dclose);
+  bool ok = static_cast<bool>(data);
+  if (ok && shape.numel() > 0) {
+    ok = H5Dwrite(data.get(), memory.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
+  }
+  if (!ok || H5Dflush(data.get()) < 0) {
+    const std::string why = reason();
+    if (data) hdf5::abandon(data.get());
+    throw Error(ErrorKind::kIo, fmt::format("{}: cannot be written: {}", place(path_, name), why));
+  }
+}
+
+Hdf5Dataset Hdf5File::create_growing(const std::string& name, const GrowingLayout& layout) {
+  const Quiet quiet;
+  const hsize_t none = 0;
+  const hsize_t unlimited = H5S_UNLIMITED;
+  const Hdf5Handle space = own(H5Screate_simple(1, &none, &unlimited), H5Sclose);
+  const Hdf5Handle properties = dataset_layout({layout.chunk_elements});
+  const Hdf5Handle stored =
+      layout.stored_as_u16 ? own(H5Tcopy(H5T_STD_U16LE), H5Tclose) : hdf5::file_type(layout.dtype);
+  const Hdf5Handle links = make_groups();
+  Hdf5Handle data = own(H5Dcreate2(handle_.get(), name.c_str(), stored.get(), space.get(),
+                                   links.get(), properties.get(), H5P_DEFAULT),
+                        H5Dclose);
+  if (!data) {
+    throw Error(ErrorKind::kIo,
+                fmt::format("{}: cannot be created: {}", place(path_, name), reason()));
+  }
+  return Hdf5Dataset(std::move(data), place(path_, name));
+}
+
+bool Hdf5File::contains(const std::string& name) const {
+  const Quiet quiet;
+  const Hdf5Handle data = own(H5Dopen2(handle_.get(), name.c_str(), H5P_DEFAULT), H5Dclose);
+  return static_cast<bool>(data);
+}
+
+std::vector<std::string> Hdf5File::dataset_names() const {
+  const Quiet quiet;
+  std::vector<std::string> names;
+  if (H5Ovisit2(handle_.get(), H5_INDEX_NAME, H5_ITER_INC, collect_dataset, &names,
+                H5O_INFO_BASIC) < 0) {
+    throw Error(ErrorKind::kData, fmt::format("{}: cannot be listed: {}", path_, reason()));
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Hdf5Dataset Hdf5File::dataset(const std::string& name) const {
+  const Quiet quiet;
+  Hdf5Handle data = own(H5Dopen2(handle_.get(), name.c_str(), H5P_DEFAULT), H5Dclose);
+  if (!data) {
+    throw Error(ErrorKind::kData,
+                fmt::format("{}: cannot be opened: {}", place(path_, name), reason()));
+  }
+  return Hdf5Dataset(std::move(data), place(path_, name));
+}
+
+void Hdf5File::read(const std::string& name, DType dtype, const Shape& shape, void* out) const {
+  const Hdf5Dataset data = dataset(name);
+  if (data.dtype() != dtype || data.shape() != shape) {
+    throw Error(ErrorKind::kData,
+                fmt::format("{}: {} {} asked for, {} {} found", place(path_, name), name_of(dtype),
+                            to_string(shape), name_of(data.dtype()), to_string(data.shape())));
+  }
+  data.read(out);
+}
+
+void Hdf5File::flush() {
+  const Quiet quiet;
+  if (writable_ && H5Fflush(handle_.get(), H5F_SCOPE_LOCAL) < 0) {
+    const std::string why = reason();
+    hdf5::abandon(handle_.get());
+    throw Error(ErrorKind::kIo, fmt::format("{}: cannot be written: {}", path_, why));
+  }
+}
+
+void Hdf5File::close() {
+  const Quiet quiet;
+  flush();
+  if (!handle_.reset()) {
+    throw Error(ErrorKind::kIo, fmt::format("{}: cannot be closed: {}", path_, reason()));
+  }
+}
+
+}  // namespace gradwire

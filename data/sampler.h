@@ -1,0 +1,78 @@
+// Batches for a language model out of a token file. Each rank makes the same plan and reads its own
+// rows of it, so that n ranks with batches of b rows see what one rank with n*b rows sees. Tensors
+// of a batch stay the caller's for as long as it holds them; their memory is reused after that. The
+// token file must outlive the sampler.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/state.h"
+#include "data/token_file.h"
+
+namespace gradwire {
+
+// Target of a position that counts for nothing; the default of core/ops/cross_entropy.
+inline constexpr std::int32_t kIgnoredTarget = -100;
+
+struct SamplerConfig {
+  std::int64_t sequence = 256;  // T
+  std::int64_t batch = 8;       // B, rows of this rank
+  std::uint64_t seed = 1;
+  int rank = 0;
+  int ranks = 1;
+};
+
+struct Batch {
+  Tensor inputs;                  // i32 [B, T]
+  Tensor targets;                 // i32 [B, T]: inputs, one token later
+  std::int64_t targets_here = 0;  // of this rank's targets, those that count
+};
+
+// Training: every epoch cuts the stream into sequences from a random place on and takes them in a
+// random order. All state is how many sequences all ranks have taken, so that a run resumes
+// exactly, with any number of ranks or rows.
+class TrainSampler : public Stateful {
+ public:
+  // Errors: kUsage; kData where the file has fewer than T + 1 tokens.
+  TrainSampler(const Context& cx, const TokenFile& file, const SamplerConfig& config);
+
+  // This rank's rows [rank*B, (rank+1)*B) of the next ranks*B sequences.
+  Batch next();
+
+  std::int64_t sequences_per_epoch() const noexcept { return per_epoch_; }
+  std::int64_t sequences_taken() const noexcept { return taken_; }
+  std::int64_t epoch() const noexcept { return taken_ / per_epoch_; }
+  // First token of the k-th sequence of the run.
+  std::int64_t begin_of(std::int64_t k) const;
+  // number "data.sequences_taken".
+  void visit_state(StateVisitor& v) override;
+
+ private:
+  Context cx_;
+  const TokenFile& file_;
+  SamplerConfig config_;
+  std::int64_t per_epoch_ = 0;
+  std::int64_t taken_ = 0;
+  std::vector<std::int32_t> row_, inputs_, targets_;
+};
+
+// Validation: every token but the first is a target exactly once, in the order of the stream; rows
+// past its end have only ignored targets. All ranks get the same number of batches.
+class ValidationSampler {
+ public:
+  // Errors: kUsage; kData where the file has fewer than 2 tokens.
+  ValidationSampler(const Context& cx, const TokenFile& file, const SamplerConfig& config);
+
+  std::int64_t batches() const noexcept;
+  // Batch i of [0, batches()), this rank's rows. Errors: kUsage.
+  Batch batch(std::int64_t i);
+
+ private:
+  Context cx_;
+  const TokenFile& file_;
+  SamplerConfig config_;
+  std::vector<std::int32_t> row_, inputs_, targets_;
+};
+
+}  // namespace gradwire
