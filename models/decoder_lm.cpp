@@ -1,0 +1,142 @@
+#include "models/decoder_lm.h"
+
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/ops/dropout/dropout.h"
+#include "core/ops/elementwise/elementwise.h"
+#include "core/ops/embedding/embedding.h"
+#include "core/ops/linear/linear.h"
+#include "core/ops/norm/norm.h"
+#include "core/ops/shape/shape.h"
+
+namespace gradwire {
+namespace {
+
+constexpr double kInitStddev = 0.02;
+
+double out_stddev(const DecoderConfig& c) {
+  return kInitStddev / std::sqrt(2.0 * static_cast<double>(c.layers));
+}
+
+AttentionConfig attention_config(const DecoderConfig& c) {
+  return {c.width, c.heads, c.kv_heads, c.rope_theta};
+}
+
+}  // namespace
+
+void check_config(const DecoderConfig& c) {
+  const auto need = [](bool ok, const std::string& what) {
+    if (!ok) throw Error(ErrorKind::kConfig, "model: " + what);
+  };
+  need(c.vocab > 0 && c.layers > 0 && c.width > 0 && c.heads > 0 && c.kv_heads > 0 &&
+           c.ffn_width > 0,
+       fmt::format("vocab {}, layers {}, width {}, heads {}, kv_heads {} and ffn_width {} must be "
+                   "positive",
+                   c.vocab, c.layers, c.width, c.heads, c.kv_heads, c.ffn_width));
+  need(c.width % c.heads == 0,
+       fmt::format("width {} is not a multiple of heads {}", c.width, c.heads));
+  need(c.width / c.heads % 2 == 0,
+       fmt::format("head width {} is odd; rotary positions need pairs", c.width / c.heads));
+  need(c.heads % c.kv_heads == 0,
+       fmt::format("heads {} is not a multiple of kv_heads {}", c.heads, c.kv_heads));
+}
+
+std::int64_t parameter_count(const DecoderConfig& c) {
+  const std::int64_t kv_width = c.width / c.heads * c.kv_heads;
+  const std::int64_t block =
+      2 * c.width * (c.width + kv_width) + 3 * c.width * c.ffn_width + 2 * c.width;
+  const std::int64_t tables = (c.tie_embeddings ? 1 : 2) * c.vocab * c.width;
+  return tables + c.layers * block + c.width;
+}
+
+DecoderBlock::DecoderBlock(Context& cx, const std::string& path, const DecoderConfig& config)
+    : norm_eps_(config.norm_eps),
+      dropout_(config.dropout),
+      attention_(cx, path + ".self_attn", attention_config(config), kInitStddev,
+                 out_stddev(config)),
+      mlp_(cx, path + ".mlp", config.width, config.ffn_width, kInitStddev, out_stddev(config)) {
+  init_constant(cx, input_norm_, path + ".input_layernorm.weight", {config.width}, 1.0);
+  init_constant(cx, post_norm_, path + ".post_attention_layernorm.weight", {config.width}, 1.0);
+}
+
+template <class Layer>
+Var DecoderBlock::residual(Context& cx, Tape& tape, Var x, Parameter& norm, const Layer& layer) {
+  const Var update = layer(rmsnorm(cx, tape, x, tape.param(norm), norm_eps_));
+  const Var kept = dropout(cx, tape, update, dropout_);
+  const Var out = add(cx, tape, x, kept);
+  // Neither the sum nor dropout reads its input again: only the tape would keep these alive.
+  tape.release(update);
+  tape.release(kept);
+  return out;
+}
+
+Var DecoderBlock::forward(Context& cx, Tape& tape, Var x, KvCache* cache) {
+  const Var mixed = residual(cx, tape, x, input_norm_,
+                             [&](Var h) { return attention_.forward(cx, tape, h, cache); });
+  return residual(cx, tape, mixed, post_norm_, [&](Var h) { return mlp_.forward(cx, tape, h); });
+}
+
+void DecoderBlock::visit_params(const Visitor& f) {
+  f(input_norm_);
+  attention_.visit_params(f);
+  f(post_norm_);
+  mlp_.visit_params(f);
+}
+
+DecoderLm::DecoderLm(Context& cx, const DecoderConfig& config) : config_(config) {
+  check_config(config);
+  init_normal(cx, embedding_, "model.embed_tokens.weight", {config.vocab, config.width},
+              kInitStddev);
+  for (std::int64_t i = 0; i < config.layers; ++i) {
+    blocks_.push_back(
+        std::make_unique<DecoderBlock>(cx, fmt::format("model.layers.{}", i), config));
+  }
+  init_constant(cx, norm_, "model.norm.weight", {config.width}, 1.0);
+  if (!config.tie_embeddings) {
+    init_normal(cx, head_, "lm_head.weight", {config.vocab, config.width}, kInitStddev);
+  }
+}
+
+Var DecoderLm::head(Context& cx, Tape& tape, Var x) {
+  const Var h = rmsnorm(cx, tape, x, tape.param(norm_), config_.norm_eps);
+  return linear(cx, tape, h, tape.param(config_.tie_embeddings ? embedding_ : head_));
+}
+
+Var DecoderLm::logits(Context& cx, Tape& tape, const Tensor& ids) {
+  Var x = embedding(cx, tape, tape.param(embedding_), ids, config_.compute);
+  for (const auto& block : blocks_)
+    x = block->forward(cx, tape, x);
+  return head(cx, tape, x);
+}
+
+Var DecoderLm::next_logits(Context& cx, Tape& tape, const Tensor& ids,
+                           std::vector<KvCache>& caches) {
+  check(caches.size() == blocks_.size(), ErrorKind::kShape, "next_logits: one cache per layer");
+  Var x = embedding(cx, tape, tape.param(embedding_), ids, config_.compute);
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    x = blocks_[i]->forward(cx, tape, x, &caches[i]);
+  }
+  const std::int64_t tokens = ids.dim(1);
+  return head(cx, tape, slice(cx, tape, x, 1, tokens - 1, tokens));
+}
+
+std::vector<KvCache> DecoderLm::make_caches(Context& cx, std::int64_t capacity) const {
+  std::vector<KvCache> caches;
+  for (const auto& block : blocks_) {
+    caches.push_back(block->attention().make_cache(cx, capacity, config_.compute));
+  }
+  return caches;
+}
+
+void DecoderLm::visit_params(const Visitor& f) {
+  f(embedding_);
+  for (const auto& block : blocks_)
+    block->visit_params(f);
+  f(norm_);
+  if (!config_.tie_embeddings) f(head_);
+}
+
+}  // namespace gradwire

@@ -1,0 +1,73 @@
+// A LLaMA-style decoder language model: pre-norm blocks of rotary attention and a gated
+// feed-forward layer, RMSNorm at the end, head tied to the embedding or of its own. Parameter names
+// are those of Hugging Face's LlamaForCausalLM.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "models/attention_layer.h"
+#include "models/gated_mlp.h"
+#include "models/module.h"
+
+namespace gradwire {
+
+struct DecoderConfig {
+  std::int64_t vocab = 0;  // V
+  std::int64_t layers = 0;
+  std::int64_t width = 0;  // D
+  std::int64_t heads = 1;  // H
+  std::int64_t kv_heads = 1;
+  std::int64_t ffn_width = 0;  // F
+  double rope_theta = 10000.0;
+  double norm_eps = 1e-5;
+  bool tie_embeddings = true;
+  double dropout = 0.0;         // after attention and feed-forward, before the residual sum
+  DType compute = DType::kF32;  // of activations and matrix products: f32 or bf16
+};
+// Throws Error(kConfig) naming the fields that do not fit.
+void check_config(const DecoderConfig& c);
+// Parameters of such a model, without making it.
+std::int64_t parameter_count(const DecoderConfig& c);
+
+class DecoderBlock final : public Module {
+ public:
+  DecoderBlock(Context& cx, const std::string& path, const DecoderConfig& config);
+  Var forward(Context& cx, Tape& tape, Var x, KvCache* cache = nullptr);  // [B, T, D] -> same
+  void visit_params(const Visitor& f) override;
+  const AttentionLayer& attention() const { return attention_; }
+
+ private:
+  // norm -> layer -> dropout -> + x
+  template <class Layer>
+  Var residual(Context& cx, Tape& tape, Var x, Parameter& norm, const Layer& layer);
+
+  double norm_eps_, dropout_;
+  Parameter input_norm_, post_norm_;
+  AttentionLayer attention_;
+  GatedMlp mlp_;
+};
+
+class DecoderLm final : public Module {
+ public:
+  // Weights are normal with deviation 0.02, the two projections into the residual stream with
+  // 0.02 / sqrt(2 * layers) (Radford et al., "GPT-2", 2019); seeded by cx.rng.seed and the names.
+  DecoderLm(Context& cx, const DecoderConfig& config);
+
+  const DecoderConfig& config() const { return config_; }
+  // ids i32 [B, T] -> logits [B, T, V] of the compute type.
+  Var logits(Context& cx, Tape& tape, const Tensor& ids);
+  // Generation: ids [1, T] follow what the caches hold; logits [1, 1, V] of the last token only.
+  Var next_logits(Context& cx, Tape& tape, const Tensor& ids, std::vector<KvCache>& caches);
+  std::vector<KvCache> make_caches(Context& cx, std::int64_t capacity) const;
+  void visit_params(const Visitor& f) override;
+
+ private:
+  Var head(Context& cx, Tape& tape, Var x);
+
+  DecoderConfig config_;
+  Parameter embedding_, norm_, head_;
+  std::vector<std::unique_ptr<DecoderBlock>> blocks_;
+};
+
+}  // namespace gradwire

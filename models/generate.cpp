@@ -1,0 +1,70 @@
+#include "models/generate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/error.h"
+
+namespace gradwire {
+namespace {
+
+// Ids of the k largest logits, largest first.
+std::vector<std::int32_t> largest(std::span<const float> logits, std::int64_t k) {
+  std::vector<std::int32_t> ids(logits.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  const auto middle = ids.begin() + std::min<std::int64_t>(k, std::ssize(ids));
+  std::partial_sort(ids.begin(), middle, ids.end(), [&](std::int32_t a, std::int32_t b) {
+    const float x = logits[static_cast<std::size_t>(a)];
+    const float y = logits[static_cast<std::size_t>(b)];
+    return x != y ? x > y : a < b;
+  });
+  ids.erase(middle, ids.end());
+  return ids;
+}
+
+}  // namespace
+
+std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& options, double u) {
+  check(!logits.empty(), ErrorKind::kShape, "sample_token: no logits");
+  const auto vocab = std::ssize(logits);
+  const bool greedy = options.temperature <= 0.0;
+  const std::int64_t k = greedy ? 1 : options.top_k > 0 ? options.top_k : vocab;
+  const std::vector<std::int32_t> ids = largest(logits, k);
+  if (greedy) return ids.front();
+
+  const float top = logits[static_cast<std::size_t>(ids.front())];
+  std::vector<double> mass(ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const double gap = logits[static_cast<std::size_t>(ids[i])] - top;
+    mass[i] = std::exp(gap / options.temperature) + (i > 0 ? mass[i - 1] : 0.0);
+  }
+  const auto drawn = std::upper_bound(mass.begin(), mass.end(), u * mass.back());
+  const auto place = std::min<std::ptrdiff_t>(drawn - mass.begin(), std::ssize(ids) - 1);
+  return ids[static_cast<std::size_t>(place)];
+}
+
+std::vector<std::int32_t> generate(Context& cx, DecoderLm& model,
+                                   std::span<const std::int32_t> prompt,
+                                   const SamplingOptions& options,
+                                   const std::function<void(std::int32_t)>& on_token) {
+  check(!prompt.empty(), ErrorKind::kUsage, "generate: the prompt has no token");
+  std::vector<KvCache> caches = model.make_caches(cx, std::ssize(prompt) + options.max_tokens);
+  std::vector<std::int32_t> fresh(prompt.begin(), prompt.end());
+  std::vector<std::int32_t> out;
+  for (std::int64_t i = 0; i < options.max_tokens; ++i) {
+    Tape tape(/*recording=*/false);
+    const Tensor ids = Tensor::from(cx, {1, std::ssize(fresh)}, fresh);
+    const Var logits = model.next_logits(cx, tape, ids, caches);
+    const std::vector<float> row = tape.value(logits).to_host<float>(cx);
+    const double u = to_uniform(random_word(options.seed, static_cast<std::uint64_t>(i)));
+    const std::int32_t token = sample_token(row, options, u);
+    if (token == options.stop_id) break;
+    out.push_back(token);
+    if (on_token) on_token(token);
+    fresh.assign(1, token);
+  }
+  return out;
+}
+
+}  // namespace gradwire
