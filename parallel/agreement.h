@@ -1,0 +1,26 @@
+// Small agreements of the ranks that a training loop needs: a control word per step, a mean, and
+// whether replicas still hold the same values. Collective, blocking, a few bytes each.
+#pragma once
+
+#include <cstdint>
+
+#include "comm/communicator.h"
+
+namespace gradwire {
+
+// One per step, so that all ranks stop, skip and save after the same step.
+struct StepWord {
+  bool stop = false;        // a rank was asked to stop
+  bool nonfinite = false;   // a rank's loss or gradient is not finite
+  double loss_sum = 0.0;    // summed over samples or tokens ...
+  double loss_count = 0.0;  // ... so many
+};
+// Flags: raised where any rank raised them. Sums: over all ranks.
+StepWord agree(Context& cx, Communicator& comm, const StepWord& mine);
+
+// sum(value * weight) / sum(weight) over the ranks; NaN where all weights are zero.
+double mean_over_ranks(Context& cx, Communicator& comm, double value, double weight = 1.0);
+
+bool same_on_all_ranks(Context& cx, Communicator& comm, std::uint64_t hash);
+
+}  // namespace gradwire

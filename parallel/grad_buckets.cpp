@@ -1,0 +1,86 @@
+#include "parallel/grad_buckets.h"
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+
+namespace gradwire {
+namespace {
+
+constexpr std::int64_t kElementBytes = 4;
+constexpr std::int64_t kAlignElements = 64 / kElementBytes;
+
+std::int64_t aligned(std::int64_t elements) {
+  return (elements + kAlignElements - 1) / kAlignElements * kAlignElements;
+}
+
+}  // namespace
+
+GradBuckets::GradBuckets(Context& cx, std::span<Parameter* const> params,
+                         std::int64_t bucket_bytes) {
+  if (bucket_bytes < 1) {
+    throw Error(ErrorKind::kUsage, fmt::format("gradient buckets of {} bytes", bucket_bytes));
+  }
+  struct Range {
+    std::int64_t begin, end;
+  };
+  std::vector<Range> of_param, of_bucket;
+  std::int64_t total = 0;
+  for (std::size_t i = params.size(); i-- > 0;) {
+    Parameter& p = *params[i];
+    if (!p.trainable) {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("gradient buckets: '{}' is not trainable", p.name));
+    }
+    const std::int64_t size = aligned(p.value.numel());
+    const bool fits = !buckets_.empty() &&
+                      (total + size - of_bucket.back().begin) * kElementBytes <= bucket_bytes;
+    if (!fits) {
+      buckets_.emplace_back();
+      of_bucket.push_back({total, total});
+    }
+    buckets_.back().params.push_back(&p);
+    bucket_of_.emplace(&p, buckets_.size() - 1);
+    of_param.push_back({total, total + p.value.numel()});
+    total += size;
+    of_bucket.back().end = total;
+    elements_ += p.value.numel();
+  }
+  Context grads = cx.in(Segment::kGrads);
+  const Tensor flat = Tensor::zeros(grads, {total}, DType::kF32);
+  std::size_t at = 0;
+  for (std::size_t b = 0; b < buckets_.size(); ++b) {
+    buckets_[b].flat = flat.slice(of_bucket[b].begin, of_bucket[b].end);
+    for (Parameter* p : buckets_[b].params) {
+      p->grad = flat.slice(of_param[at].begin, of_param[at].end).view(p->value.shape());
+      p->grad_empty = true;
+      ++at;
+    }
+  }
+}
+
+GradBuckets::~GradBuckets() {
+  for (const Bucket& b : buckets_) {
+    for (Parameter* p : b.params) {
+      p->grad = {};
+      p->grad_empty = true;
+    }
+  }
+}
+
+std::size_t GradBuckets::bucket_of(const Parameter& p) const {
+  const auto found = bucket_of_.find(&p);
+  if (found == bucket_of_.end()) {
+    throw Error(ErrorKind::kUsage, fmt::format("gradient buckets: '{}' is in none", p.name));
+  }
+  return found->second;
+}
+
+void GradBuckets::fill_empty(Context& cx, std::size_t bucket) {
+  for (Parameter* p : buckets_[bucket].params) {
+    if (p->grad_empty) fill(cx, p->grad, 0.0);
+    p->grad_empty = false;
+  }
+}
+
+}  // namespace gradwire

@@ -1,0 +1,45 @@
+// The gradients of a set of parameters in one flat f32 buffer, in the reverse of their order of
+// declaration (about the order in which backward finishes them), cut into buckets that travel as
+// one message. Owns the buffer; binds each Parameter::grad to its slice. Does not communicate.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "core/tape.h"
+
+namespace gradwire {
+
+class GradBuckets {
+ public:
+  struct Bucket {
+    Tensor flat;                     // of all its gradients and the gaps between them, which are 0
+    std::vector<Parameter*> params;  // in order of place
+  };
+
+  // A bucket holds at most `bucket_bytes`, or one parameter that is larger than that. Slices begin
+  // on 64-byte boundaries. The parameters must outlive this object. Errors: kUsage for a frozen
+  // parameter or a bucket size below one byte.
+  GradBuckets(Context& cx, std::span<Parameter* const> params, std::int64_t bucket_bytes);
+  ~GradBuckets();
+  GradBuckets(const GradBuckets&) = delete;
+  GradBuckets& operator=(const GradBuckets&) = delete;
+
+  std::size_t size() const { return buckets_.size(); }
+  const Bucket& operator[](std::size_t i) const { return buckets_[i]; }
+  // Of the parameter's bucket. Errors: kUsage for a parameter that is in none.
+  std::size_t bucket_of(const Parameter& p) const;
+  std::int64_t elements() const { return elements_; }  // of gradients, without gaps
+  // Zeros for those gradients that nothing was accumulated into.
+  void fill_empty(Context& cx, std::size_t bucket);
+
+ private:
+  std::vector<Bucket> buckets_;
+  std::unordered_map<const Parameter*, std::size_t> bucket_of_;
+  std::int64_t elements_ = 0;
+};
+
+}  // namespace gradwire
