@@ -1,0 +1,107 @@
+// Checkpoints that are committed or do not exist. Every rank writes its HDF5 file into a temporary
+// folder and syncs it; rank 0 then writes the manifest and gives the folder its name by one rename.
+// A crash at any moment leaves the old checkpoints or the old and the new one. Loading believes
+// nothing: manifest, list of files, sizes and checksums are verified before a value is read.
+// All ranks must see the same folder. Calls are collective over the Coordinator.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/state.h"
+#include "core/tape.h"
+#include "train/checkpoint_coordinator.h"
+#include "train/checkpoint_files.h"
+
+namespace gradwire {
+
+// Everything that must survive a restart. Parameters are saved as param/<name>; names must be
+// unique over all of it. State that is not per rank must be equal on all ranks: each piece is
+// written by one.
+struct CheckpointState {
+  std::vector<Parameter*> params;
+  std::vector<Stateful*> parts;
+};
+
+// What a checkpoint belongs to, as hashes or names of the caller's choice. A checkpoint of another
+// model is refused; the recipe is recorded only, since rates and lengths may change between runs.
+struct RunIdentity {
+  std::string model;
+  std::string recipe;
+};
+
+struct SaveOptions {
+  std::string dir;  // of all checkpoints of the run
+  RunIdentity run;
+  std::int64_t keep_last = 3;        // older ones are deleted after a commit; 0: keep all
+  FileHook before_file_operation{};  // for tests that fail or die there
+};
+
+struct SaveResult {
+  bool committed = false;
+  std::string path;                   // of the checkpoint, where committed
+  std::string why;                    // it was not
+  std::uint64_t bytes = 0;            // of all files
+  std::vector<std::string> warnings;  // old checkpoints that could not be deleted; on rank 0
+};
+
+// Saves as step-<step>. Where any rank fails (disk full, read-only, quota), all abandon, the
+// temporary folder is removed, earlier checkpoints are untouched, and every rank gets the reason:
+// training goes on. An existing checkpoint of the same step is replaced. At most one tensor is
+// copied, and only where it lives on a device. Throws only what the Coordinator throws.
+SaveResult save_checkpoint(Context& cx, const SaveOptions& options, std::int64_t step,
+                           const CheckpointState& state, Coordinator& ranks);
+
+// Whose value of a per-rank piece of state this rank takes from a checkpoint of `saved_ranks` ranks
+// where this run has another number; nullopt: the piece stays as it was constructed.
+using ResizeRule = std::function<std::optional<int>(std::string_view name, int saved_ranks)>;
+
+struct LoadOptions {
+  std::string model;          // RunIdentity::model of this run
+  ResizeRule resize{};        // none: per-rank state needs as many ranks as saved it
+  bool weights_only = false;  // leave what is saved beside the parameters alone
+};
+
+struct LoadResult {
+  std::int64_t step = 0;
+  std::string path;
+  int saved_ranks = 1;
+  std::string recipe;                 // RunIdentity::recipe of the run that saved it
+  std::vector<std::string> warnings;  // one for each that was passed over, with the reason
+};
+
+// Loads the first of `paths` (rank 0's list counts) that is whole and fits, state by state by name,
+// and raises the parameters' versions. Missing and extra names are all listed; differing shapes are
+// both named. Throws Error(kCheckpoint) with the reason for each where none can be used; the state
+// may then be partly overwritten if a verified file failed while it was read.
+LoadResult load_checkpoint(Context& cx, const std::vector<std::string>& paths,
+                           const LoadOptions& options, const CheckpointState& state,
+                           Coordinator& ranks);
+
+struct CheckpointPlace {
+  std::int64_t step = 0;
+  std::string path;
+};
+// Committed checkpoints, newest first. Nothing is verified. An absent folder has none.
+std::vector<CheckpointPlace> list_checkpoints(const std::string& dir);
+std::vector<std::string> paths_of(const std::vector<CheckpointPlace>& places);
+
+// Deletes what interrupted saves left behind. One process of the run, before the first save. Gives
+// the names of what could not be deleted.
+std::vector<std::string> remove_unfinished(const std::string& dir);
+
+struct CheckpointReport {
+  std::int64_t step = 0;
+  int ranks = 0;
+  std::uint64_t bytes = 0;
+  std::int64_t pieces = 0;            // of state
+  std::vector<std::string> problems;  // empty: the checkpoint is good
+};
+// Checks one checkpoint to the last element, without a model: for people, not for loading.
+CheckpointReport verify_checkpoint(const std::string& path);
+
+}  // namespace gradwire

@@ -1,0 +1,197 @@
+#include "train/checkpoint_files.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <utility>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "core/error.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+namespace gradwire {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kReadBytes = std::size_t{1} << 20;
+constexpr int kStepDigits = 8;
+
+[[noreturn]] void fail(std::string_view operation, const std::string& path, int error) {
+  throw Error(ErrorKind::kIo, fmt::format("{}: {}: {}", path, operation, std::strerror(error)));
+}
+
+class OpenFile {
+ public:
+  OpenFile(const std::string& path, int flags)
+      : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
+    if (fd_ < 0) fail("open", path, errno);
+  }
+  ~OpenFile() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+  int fd() const { return fd_; }
+  // Errors that a network file system holds back until here would be lost in the destructor.
+  void close(const std::string& path) {
+    if (::close(std::exchange(fd_, -1)) != 0) fail("close", path, errno);
+  }
+
+ private:
+  int fd_;
+};
+
+std::size_t read_some(const OpenFile& file, const std::string& path, void* out, std::size_t bytes) {
+  for (;;) {
+    const ssize_t got = ::read(file.fd(), out, bytes);
+    if (got >= 0) return static_cast<std::size_t>(got);
+    if (errno != EINTR) fail("read", path, errno);
+  }
+}
+
+void write_all(const OpenFile& file, const std::string& path, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t put = ::write(file.fd(), text.data(), text.size());
+    if (put < 0 && errno != EINTR) fail("write", path, errno);
+    if (put > 0) text.remove_prefix(static_cast<std::size_t>(put));
+  }
+}
+
+std::string trash_name(const std::string& path) {
+  const fs::path p(path);
+  return (p.parent_path() / fmt::format("{}{}-{}", kTrashPrefix, p.filename().string(), ::getpid()))
+      .string();
+}
+
+}  // namespace
+
+void CheckpointFiles::announce(std::string_view operation, const std::string& path) const {
+  if (hook_) hook_(operation, path);
+}
+
+void CheckpointFiles::make_dir(const std::string& path) const {
+  announce("mkdir", path);
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) fail("mkdir", path, error.value());
+}
+
+void CheckpointFiles::write_text(const std::string& path, const std::string& text) const {
+  announce("write", path);
+  OpenFile file(path, O_WRONLY | O_CREAT | O_TRUNC);
+  write_all(file, path, text);
+  announce("fsync", path);
+  if (::fsync(file.fd()) != 0) fail("fsync", path, errno);
+  file.close(path);
+}
+
+void CheckpointFiles::sync(const std::string& path) const {
+  announce("fsync", path);
+  OpenFile file(path, O_RDONLY);
+  // Some file systems have nothing to do for folders and say so with EINVAL.
+  if (::fsync(file.fd()) != 0 && errno != EINVAL) fail("fsync", path, errno);
+  file.close(path);
+}
+
+void CheckpointFiles::publish(const std::string& from, const std::string& to) const {
+  announce("rename", to);
+  if (::rename(from.c_str(), to.c_str()) == 0) return;
+  if (errno != ENOTEMPTY && errno != EEXIST) fail("rename", to, errno);
+  if (exchange(from, to)) return discard(from);
+  discard(to);
+  announce("rename", to);
+  if (::rename(from.c_str(), to.c_str()) != 0) fail("rename", to, errno);
+}
+
+bool CheckpointFiles::exchange(const std::string& from, const std::string& to) const {
+  try {
+    announce("exchange", to);
+  } catch (const Error&) {
+    return false;
+  }
+  return ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE) == 0;
+}
+
+void CheckpointFiles::discard(const std::string& path) const {
+  const std::string trash = trash_name(path);
+  announce("rename", trash);
+  std::error_code error;
+  fs::remove_all(trash, error);
+  if (::rename(path.c_str(), trash.c_str()) != 0) fail("rename", path, errno);
+  announce("remove", trash);
+  fs::remove_all(trash, error);
+  if (error) fail("remove", trash, error.value());
+}
+
+FileDigest digest_file(const std::string& path) {
+  const OpenFile file(path, O_RDONLY);
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(),
+                                                                       XXH3_freeState);
+  XXH3_64bits_reset(state.get());
+  std::vector<char> buffer(kReadBytes);
+  FileDigest digest;
+  while (const std::size_t got = read_some(file, path, buffer.data(), buffer.size())) {
+    XXH3_64bits_update(state.get(), buffer.data(), got);
+    digest.bytes += got;
+  }
+  digest.xxh3 = XXH3_64bits_digest(state.get());
+  return digest;
+}
+
+std::uint64_t xxh3_of(const void* data, std::size_t bytes) {
+  return XXH3_64bits(data, bytes);
+}
+
+std::string read_text(const std::string& path, std::uint64_t limit) {
+  const OpenFile file(path, O_RDONLY);
+  std::string text;
+  std::vector<char> buffer(kReadBytes);
+  while (const std::size_t got = read_some(file, path, buffer.data(), buffer.size())) {
+    text.append(buffer.data(), got);
+    if (text.size() > limit) {
+      throw Error(ErrorKind::kIo, fmt::format("{}: longer than {} bytes", path, limit));
+    }
+  }
+  return text;
+}
+
+std::vector<std::string> names_in(const std::string& dir) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error)) {
+    names.push_back(it->path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::string step_name(std::int64_t step) {
+  return fmt::format("step-{:0{}}", step, kStepDigits);
+}
+
+std::optional<std::int64_t> step_of(std::string_view name) {
+  constexpr std::string_view kPrefix = "step-";
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  const std::string_view digits = name.substr(kPrefix.size());
+  std::int64_t step = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), step);
+  // Only the spelling that step_name() gives: two names for one step cannot be.
+  if (error != std::errc() || step_name(step) != name) return std::nullopt;
+  return step;
+}
+
+std::string shard_name(int rank) {
+  return fmt::format("rank-{:05}.h5", rank);
+}
+
+}  // namespace gradwire

@@ -1,0 +1,187 @@
+#include "train/checkpoint_manifest.h"
+
+#include <array>
+#include <charconv>
+#include <filesystem>
+#include <limits>
+#include <set>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "train/checkpoint_files.h"
+
+namespace gradwire {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::uint64_t kMaxManifestBytes = std::uint64_t{256} << 20;
+constexpr int kMaxRanks = 1 << 20;
+constexpr std::array kKinds = {StateKind::kTensor, StateKind::kInteger, StateKind::kReal,
+                               StateKind::kText};
+constexpr std::array kTypes = {DType::kF32, DType::kF64, DType::kBf16,
+                               DType::kI32, DType::kI64, DType::kU8};
+constexpr const char* kPerRankName = "per_rank";
+constexpr const char* kReplicatedName = "replicated";
+
+[[noreturn]] void refuse(const std::string& why) {
+  throw Error(ErrorKind::kCheckpoint, fmt::format("{}: {}", kManifestName, why));
+}
+
+std::string hex(std::uint64_t x) {
+  return fmt::format("{:016x}", x);
+}
+
+std::uint64_t from_hex(const std::string& text) {
+  std::uint64_t x = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), x, 16);
+  if (error != std::errc() || end != text.data() + text.size()) refuse("not a checksum: " + text);
+  return x;
+}
+
+template <class List>
+auto named(const List& list, const std::string& name) {
+  for (const auto value : list) {
+    if (name == name_of(value)) return value;
+  }
+  refuse(fmt::format("unknown kind of state or element '{}'", name));
+}
+
+// Dimensions whose bytes can be counted: every later product is then safe.
+Shape shape_from(const json& dims, DType dtype) {
+  const auto sizes = dims.get<std::vector<std::int64_t>>();
+  auto room = std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(size_of(dtype));
+  for (const std::int64_t size : sizes) {
+    if (size < 0 || size > room) refuse("impossible shape " + dims.dump());
+    room /= std::max<std::int64_t>(size, 1);
+  }
+  if (sizes.size() > static_cast<std::size_t>(Shape::kMaxRank)) {
+    refuse("too many dimensions: " + dims.dump());
+  }
+  return Shape(sizes);
+}
+
+int rank_from(const json& value, int ranks) {
+  const auto rank = value.get<std::int64_t>();
+  if (rank < 0 || rank >= ranks) refuse(fmt::format("rank {} of {}", rank, ranks));
+  return static_cast<int>(rank);
+}
+
+json to_json(const ManifestEntry& e) {
+  const std::span<const std::int64_t> dims = e.shape.dims();
+  return {{"name", e.name},
+          {"kind", name_of(e.kind)},
+          {"dtype", name_of(e.dtype)},
+          {"shape", std::vector<std::int64_t>(dims.begin(), dims.end())},
+          {"share", e.share == Share::kPerRank ? kPerRankName : kReplicatedName},
+          {"rank", e.rank},
+          {"xxh3", hex(e.xxh3)}};
+}
+
+ManifestEntry entry_from(const json& j, int ranks) {
+  ManifestEntry e;
+  e.name = j.at("name").get<std::string>();
+  e.kind = named(kKinds, j.at("kind").get<std::string>());
+  e.dtype = named(kTypes, j.at("dtype").get<std::string>());
+  e.shape = shape_from(j.at("shape"), e.dtype);
+  e.share = j.at("share").get<std::string>() == kPerRankName ? Share::kPerRank : Share::kReplicated;
+  e.rank = rank_from(j.at("rank"), ranks);
+  e.xxh3 = from_hex(j.at("xxh3").get<std::string>());
+  return e;
+}
+
+Manifest manifest_from(const json& j) {
+  Manifest m;
+  m.step = j.at("step").get<std::int64_t>();
+  const auto ranks = j.at("ranks").get<std::int64_t>();
+  if (m.step < 0 || ranks < 1 || ranks > kMaxRanks) {
+    refuse(fmt::format("step {} of {} ranks", m.step, ranks));
+  }
+  m.ranks = static_cast<int>(ranks);
+  m.model = j.at("model").get<std::string>();
+  m.recipe = j.at("recipe").get<std::string>();
+  for (const json& f : j.at("files")) {
+    m.files.push_back({rank_from(f.at("rank"), m.ranks), f.at("bytes").get<std::uint64_t>(),
+                       from_hex(f.at("xxh3").get<std::string>())});
+  }
+  for (const json& e : j.at("state"))
+    m.entries.push_back(entry_from(e, m.ranks));
+  return m;
+}
+
+// The text without the checksum, as it was when the checksum was made.
+json checked_document(const std::string& text) {
+  json j = json::parse(text);
+  const auto format = j.at("format").get<std::int64_t>();
+  if (format > kCheckpointFormat) {
+    refuse(fmt::format("format {}, written by a later version; this one reads up to {}", format,
+                       kCheckpointFormat));
+  }
+  const std::string checksum = j.at("xxh3").get<std::string>();
+  j.erase("xxh3");
+  const std::string body = j.dump();
+  if (hex(xxh3_of(body.data(), body.size())) != checksum) {
+    refuse("damaged: its checksum does not fit");
+  }
+  return j;
+}
+
+}  // namespace
+
+const char* name_of(StateKind kind) {
+  switch (kind) {
+    case StateKind::kTensor: return "tensor";
+    case StateKind::kInteger: return "integer";
+    case StateKind::kReal: return "real";
+    case StateKind::kText: return "text";
+  }
+  return "?";
+}
+
+std::string to_text(const Manifest& m) {
+  json j = {{"format", kCheckpointFormat},
+            {"step", m.step},
+            {"ranks", m.ranks},
+            {"model", m.model},
+            {"recipe", m.recipe},
+            {"files", json::array()},
+            {"state", json::array()}};
+  for (const ManifestFile& f : m.files) {
+    j["files"].push_back({{"rank", f.rank}, {"bytes", f.bytes}, {"xxh3", hex(f.xxh3)}});
+  }
+  for (const ManifestEntry& e : m.entries)
+    j["state"].push_back(to_json(e));
+  const std::string body = j.dump();
+  j["xxh3"] = hex(xxh3_of(body.data(), body.size()));
+  return j.dump(1) + "\n";
+}
+
+Manifest parse_manifest(const std::string& text) {
+  try {
+    return manifest_from(checked_document(text));
+  } catch (const json::exception& e) {
+    refuse(fmt::format("damaged: {}", e.what()));
+  }
+}
+
+Manifest read_manifest(const std::string& dir) {
+  std::filesystem::path folder(dir);
+  if (!folder.has_filename()) folder = folder.parent_path();  // a trailing slash
+  const Manifest m =
+      parse_manifest(read_text((folder / kManifestName).string(), kMaxManifestBytes));
+  const std::string name = folder.filename().string();
+  if (name != step_name(m.step)) {
+    refuse(fmt::format("of step {}, in a folder named {}", m.step, name));
+  }
+  std::set<int> ranks;
+  for (const ManifestFile& f : m.files)
+    ranks.insert(f.rank);
+  if (ranks.size() != m.files.size() || m.files.size() != static_cast<std::size_t>(m.ranks)) {
+    refuse(fmt::format("names {} files for {} ranks", m.files.size(), m.ranks));
+  }
+  return m;
+}
+
+}  // namespace gradwire

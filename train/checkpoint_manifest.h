@@ -1,0 +1,53 @@
+// The manifest of a checkpoint: what was saved by whom, which files there are, and checksums of
+// both. Written last; a folder without a manifest that fits is not a checkpoint. The text is JSON
+// and carries a checksum of itself, so that a flipped bit in it is seen too.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/state.h"
+
+namespace gradwire {
+
+inline constexpr std::int64_t kCheckpointFormat = 1;
+
+// A piece of state is stored as a dataset of its name in its rank's file: a tensor as it is, an
+// integer and a real number as scalars, a text as bytes.
+enum class StateKind : std::uint8_t { kTensor, kInteger, kReal, kText };
+const char* name_of(StateKind kind);
+
+struct ManifestFile {
+  int rank = 0;  // its name is shard_name(rank)
+  std::uint64_t bytes = 0;
+  std::uint64_t xxh3 = 0;
+};
+
+struct ManifestEntry {
+  std::string name;
+  StateKind kind = StateKind::kTensor;
+  DType dtype = DType::kF32;
+  Shape shape;
+  Share share = Share::kReplicated;
+  int rank = 0;            // who wrote it
+  std::uint64_t xxh3 = 0;  // of the elements
+};
+
+struct Manifest {
+  std::int64_t step = 0;
+  int ranks = 1;
+  std::string model;  // of RunIdentity
+  std::string recipe;
+  std::vector<ManifestFile> files;
+  std::vector<ManifestEntry> entries;
+};
+
+std::string to_text(const Manifest& manifest);
+// Errors: kCheckpoint for a text that is damaged, not a manifest, of a later format, or that says
+// what cannot be (sizes that overflow, a file of a rank that does not exist).
+Manifest parse_manifest(const std::string& text);
+// Of the checkpoint in `dir`; also where the step in it is not the folder's. Errors: kCheckpoint.
+Manifest read_manifest(const std::string& dir);
+
+}  // namespace gradwire

@@ -1,0 +1,171 @@
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "data/hdf5.h"
+#include "train/checkpoint.h"
+#include "train/checkpoint_manifest.h"
+#include "train/checkpoint_state.h"
+
+namespace gradwire {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string join(const std::string& dir, std::string_view name) {
+  return (fs::path(dir) / name).string();
+}
+
+// Unlike any other save's, also where two runs were given one folder by mistake.
+std::string unfinished_name(std::int64_t step) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return fmt::format("{}{}{:x}-{:x}", step_name(step), kUnfinishedMark, ::getpid(), now.count());
+}
+
+class Save {
+ public:
+  Save(const SaveOptions& options, std::int64_t step, Coordinator& ranks)
+      : options_(options), step_(step), ranks_(ranks), files_(options.before_file_operation) {}
+
+  void run(Context& cx, const std::vector<StatePiece>& pieces, SaveResult& result) {
+    const bool first = ranks_.rank() == 0;
+    unfinished_ = all_or_none(ranks_, [&] { return first ? make_unfinished() : ""; }).front();
+    const std::vector<std::string> parts =
+        all_or_none(ranks_, [&] { return to_text(write_shard(cx, pieces)); });
+    const std::string total =
+        all_or_none(ranks_, [&] { return first ? commit(parts) : ""; }).front();
+    result.path = join(options_.dir, step_name(step_));
+    result.bytes = std::stoull(total);
+    result.committed = true;
+  }
+
+  // Best effort: what stays is removed at the next start.
+  void abandon() noexcept {
+    std::error_code ignored;
+    if (ranks_.rank() == 0 && !unfinished_.empty()) fs::remove_all(unfinished_, ignored);
+  }
+
+  std::vector<std::string> prune() const {
+    std::vector<std::string> warnings;
+    if (ranks_.rank() != 0 || options_.keep_last <= 0) return warnings;
+    // Later ones than this are of a run that was left behind. They are not this run's to delete,
+    // and counted they would push out the one just verified.
+    std::int64_t kept = 0;
+    for (const CheckpointPlace& old : list_checkpoints(options_.dir)) {
+      if (old.step > step_ || ++kept <= options_.keep_last) continue;
+      try {
+        files_.discard(old.path);
+      } catch (const std::exception& e) {
+        warnings.push_back(fmt::format("old checkpoint not deleted: {}", e.what()));
+      }
+    }
+    return warnings;
+  }
+
+ private:
+  std::string make_unfinished() const {
+    const std::string path = join(options_.dir, unfinished_name(step_));
+    files_.make_dir(path);
+    return path;
+  }
+
+  bool written_here(const StatePiece& piece) const {
+    if (piece.share == Share::kPerRank) return true;
+    const std::uint64_t spread = xxh3_of(piece.name.data(), piece.name.size());
+    return spread % static_cast<std::uint64_t>(ranks_.size()) ==
+           static_cast<std::uint64_t>(ranks_.rank());
+  }
+
+  void check_room(const std::vector<StatePiece>& pieces) const {
+    std::uint64_t needed = 0;
+    for (const StatePiece& piece : pieces) {
+      if (!written_here(piece)) continue;
+      needed += static_cast<std::uint64_t>(piece.shape.numel()) * size_of(piece.dtype);
+    }
+    const std::uint64_t room = fs::space(unfinished_).available;
+    if (needed > room) {
+      throw Error(ErrorKind::kIo, fmt::format("{}: no room: {} bytes to write, {} free",
+                                              options_.dir, needed, room));
+    }
+  }
+
+  // This rank's part of the manifest.
+  Manifest write_shard(Context& cx, const std::vector<StatePiece>& pieces) const {
+    check_room(pieces);
+    Manifest part;
+    part.step = step_;
+    part.ranks = ranks_.size();
+    const std::string path = join(unfinished_, shard_name(ranks_.rank()));
+    files_.announce("create", path);
+    Hdf5File file = Hdf5File::create(path);
+    file.set_attribute("step", step_);
+    file.set_attribute("rank", static_cast<std::int64_t>(ranks_.rank()));
+    for (const StatePiece& piece : pieces) {
+      if (!written_here(piece)) continue;
+      const HostBytes bytes(cx, piece);
+      files_.announce("write " + piece.name, path);
+      file.write(piece.name, piece.dtype, piece.shape, bytes.data());
+      part.entries.push_back({piece.name, piece.kind, piece.dtype, piece.shape, piece.share,
+                              ranks_.rank(), xxh3_of(bytes.data(), bytes.size())});
+    }
+    files_.announce("close", path);
+    file.close();
+    files_.sync(path);
+    const FileDigest digest = digest_file(path);
+    part.files.push_back({ranks_.rank(), digest.bytes, digest.xxh3});
+    return part;
+  }
+
+  // Gives the number of bytes of all files.
+  std::string commit(const std::vector<std::string>& parts) const {
+    Manifest all;
+    all.step = step_;
+    all.ranks = ranks_.size();
+    all.model = options_.run.model;
+    all.recipe = options_.run.recipe;
+    for (const std::string& text : parts) {
+      const Manifest part = parse_manifest(text);
+      all.files.insert(all.files.end(), part.files.begin(), part.files.end());
+      all.entries.insert(all.entries.end(), part.entries.begin(), part.entries.end());
+    }
+    const std::string manifest = to_text(all);
+    files_.write_text(join(unfinished_, kManifestName), manifest);
+    files_.sync(unfinished_);
+    files_.publish(unfinished_, join(options_.dir, step_name(step_)));
+    files_.sync(options_.dir);
+    std::uint64_t bytes = manifest.size();
+    for (const ManifestFile& f : all.files)
+      bytes += f.bytes;
+    return std::to_string(bytes);
+  }
+
+  const SaveOptions& options_;
+  std::int64_t step_;
+  Coordinator& ranks_;
+  CheckpointFiles files_;
+  std::string unfinished_;
+};
+
+}  // namespace
+
+SaveResult save_checkpoint(Context& cx, const SaveOptions& options, std::int64_t step,
+                           const CheckpointState& state, Coordinator& ranks) {
+  SaveResult result;
+  Save save(options, step, ranks);
+  try {
+    save.run(cx, pieces_of(state), result);
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::kCheckpoint) throw;
+    save.abandon();
+    result.why = e.what();
+    return result;
+  }
+  result.warnings = save.prune();
+  return result;
+}
+
+}  // namespace gradwire

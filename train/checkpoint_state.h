@@ -1,0 +1,46 @@
+// The pieces of a run's state, by name, as a checkpoint sees them. For checkpoint_*.cpp only.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "train/checkpoint.h"
+#include "train/checkpoint_manifest.h"
+
+namespace gradwire {
+
+inline constexpr std::string_view kParamPrefix = "param/";  // of a parameter's value
+
+// One piece: for a tensor the handle, for anything else the value as it is stored.
+struct StatePiece {
+  std::string name;
+  StateKind kind = StateKind::kTensor;
+  DType dtype = DType::kF32;
+  Shape shape;
+  Share share = Share::kReplicated;
+  Tensor tensor;
+  std::vector<std::byte> value;
+};
+
+// Walks the state without changing it. Error(kInternal) where two pieces have one name.
+std::vector<StatePiece> pieces_of(const CheckpointState& state);
+
+// The bytes of a piece in host memory, for as long as this object and the piece live.
+class HostBytes {
+ public:
+  HostBytes(Context& cx, const StatePiece& piece);
+  const void* data() const { return data_; }
+  std::size_t size() const { return size_; }
+
+ private:
+  std::vector<std::byte> staged_;
+  const void* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+// Walks the parameters and every part with one visitor.
+void visit_all(const CheckpointState& state, StateVisitor& visitor);
+
+}  // namespace gradwire

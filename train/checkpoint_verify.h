@@ -1,0 +1,17 @@
+// What loading and `gradwire ckpt verify` both check of a checkpoint's files. For checkpoint_*.cpp.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "train/checkpoint_manifest.h"
+
+namespace gradwire {
+
+// Problems with the list of files, their sizes, and the checksums of the files of those ranks for
+// which `mine` holds: reading everything on every rank would read it as often as there are ranks.
+std::vector<std::string> file_problems(const std::string& dir, const Manifest& manifest,
+                                       const std::function<bool(int rank)>& mine);
+
+}  // namespace gradwire

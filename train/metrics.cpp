@@ -1,0 +1,81 @@
+#include "train/metrics.h"
+
+#include <chrono>
+#include <cmath>
+
+#include <nlohmann/json.hpp>
+
+#include "train/metrics_file.h"
+
+namespace gradwire {
+namespace {
+
+using nlohmann::ordered_json;
+
+class JsonLinesSink final : public MetricsSink {
+ public:
+  JsonLinesSink(const std::string& path, OnTrouble on_trouble, WallClock clock)
+      : file_(path, std::move(on_trouble)), clock_(std::move(clock)) {
+    if (file_.last_byte() != '\n') file_.append("\n");
+  }
+
+  void started(std::int64_t step) override { write("start", {{"step", step}}); }
+  void step(const StepMetrics& m) override {
+    write("step", {{"step", m.step},
+                   {"total_steps", m.total_steps},
+                   {"epoch", m.epoch},
+                   {"loss", m.loss},
+                   {"grad_norm", m.grad_norm},
+                   {"lr", m.lr},
+                   {"tokens_per_s", m.tokens_per_s},
+                   {"step_s", m.step_s},
+                   {"data_wait_s", m.data_wait_s},
+                   {"comm_wait_s", m.comm_wait_s},
+                   {"wire_bytes", m.wire_bytes},
+                   {"wire_dense_bytes", m.wire_dense_bytes},
+                   {"memory_peak_bytes", m.memory_peak_bytes},
+                   {"nonfinite_steps", m.nonfinite_steps}});
+  }
+  void evaluation(const EvaluationMetrics& m) override {
+    write("evaluation", {{"step", m.step},
+                         {"loss", m.loss},
+                         {"perplexity", std::exp(m.loss)},
+                         {"seconds", m.seconds}});
+  }
+  void checkpoint(const CheckpointMetrics& m) override {
+    write("checkpoint", {{"step", m.step},
+                         {"committed", m.committed},
+                         {"path", m.path},
+                         {"why", m.why},
+                         {"bytes", m.bytes},
+                         {"seconds", m.seconds}});
+  }
+  void warning(std::string_view text) override { write("warning", {{"text", text}}); }
+
+ private:
+  void write(const char* event, const ordered_json& values) {
+    ordered_json line = {{"schema", kMetricsSchema}, {"event", event}, {"time", clock_()}};
+    line.update(values);
+    // A text that is not UTF-8, such as a file name, is no reason to stop.
+    file_.append(line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + '\n');
+  }
+
+  MetricsFile file_;
+  WallClock clock_;
+};
+
+}  // namespace
+
+WallClock system_wall_clock() {
+  return [] {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return std::chrono::duration<double>(now).count();
+  };
+}
+
+std::unique_ptr<MetricsSink> make_json_lines_sink(const std::string& path, OnTrouble on_trouble,
+                                                  WallClock clock) {
+  return std::make_unique<JsonLinesSink>(path, std::move(on_trouble), std::move(clock));
+}
+
+}  // namespace gradwire

@@ -1,0 +1,55 @@
+#include "train/together.h"
+
+#include <charconv>
+#include <exception>
+#include <filesystem>
+#include <new>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+
+namespace gradwire {
+namespace {
+
+// "kind message", or empty where all went well.
+std::string report(const std::function<void()>& work, std::exception_ptr& failure) {
+  try {
+    work();
+    return {};
+  } catch (const Error& e) {
+    failure = std::current_exception();
+    return fmt::format("{} {}", static_cast<int>(e.kind()), e.what());
+  } catch (const std::bad_alloc&) {
+    failure = std::current_exception();
+    return fmt::format("{} out of memory", static_cast<int>(ErrorKind::kMemory));
+  } catch (const std::filesystem::filesystem_error& e) {
+    failure = std::current_exception();
+    return fmt::format("{} {}", static_cast<int>(ErrorKind::kIo), e.what());
+  } catch (const std::exception& e) {
+    failure = std::current_exception();
+    return fmt::format("{} {}", static_cast<int>(ErrorKind::kInternal), e.what());
+  }
+}
+
+Error error_of(std::size_t rank, const std::string& text) {
+  int kind = static_cast<int>(ErrorKind::kInternal);
+  const std::size_t space = text.find(' ');
+  std::from_chars(text.data(), text.data() + space, kind);
+  return {static_cast<ErrorKind>(kind), fmt::format("rank {}: {}", rank, text.substr(space + 1))};
+}
+
+}  // namespace
+
+void together(Coordinator& ranks, const std::function<void()>& work) {
+  std::exception_ptr failure;
+  const std::vector<std::string> reports = ranks.all_gather(report(work, failure));
+  if (failure) std::rethrow_exception(failure);
+  for (std::size_t r = 0; r < reports.size(); ++r) {
+    if (!reports[r].empty()) throw error_of(r, reports[r]);
+  }
+}
+
+}  // namespace gradwire

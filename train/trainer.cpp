@@ -1,0 +1,181 @@
+#include "train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/ops/reduce/reduce.h"
+#include "optim/clip.h"
+#include "parallel/agreement.h"
+
+namespace gradwire {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+}  // namespace
+
+Trainer::Trainer(TrainOptions options, TrainParts parts)
+    : options_(options),
+      parts_(std::move(parts)),
+      trainable_(trainable_parameters_of(parts_.task.model())) {}
+
+Outcome Trainer::run(Context& cx) {
+  sent_before_ = parts_.ranks.comm().ledger().total();
+  parts_.report.started(step_);
+  while (step_ < options_.steps) {
+    const Clock::time_point start = Clock::now();
+    const StepResult result = train_step(cx);
+    report_step(cx, result, seconds_since(start));
+    if (result.skipped) count_skipped(result);
+    const bool last = step_ == options_.steps;
+    if (last || (options_.eval_every > 0 && step_ % options_.eval_every == 0))
+      report_evaluation(cx);
+    const bool ends = last || result.stop;
+    if (ends || parts_.checkpoints.due(step_)) save(cx, ends);
+    if (result.stop && !last) return Outcome::kStopped;
+  }
+  return Outcome::kFinished;
+}
+
+Trainer::StepResult Trainer::train_step(Context& cx) {
+  ++step_;
+  const auto rank = static_cast<std::uint64_t>(parts_.ranks.comm().rank());
+  const auto step = static_cast<std::uint64_t>(step_);
+  cx.rng = Rng{derive_seed(derive_seed(options_.seed, rank), step), 0};
+  const double local_loss = accumulate_gradients(cx);
+  const double grad_norm = std::sqrt(sum_of_squares(cx, parts_.optimizer.exchange()));
+  StepResult result = agree(cx, local_loss, grad_norm);
+  if (result.skipped) return result;
+
+  nonfinite_in_row_ = 0;
+  StepInfo info;
+  info.step = step_;
+  info.lr = result.lr;
+  info.grad_scale = clip_factor(grad_norm, options_.clip_norm);
+  parts_.optimizer.apply(cx, info);
+  return result;
+}
+
+// The mean loss of this rank's micro-batches; afterwards every gradient is the mean over all ranks.
+double Trainer::accumulate_gradients(Context& cx) {
+  for (Parameter* p : trainable_)
+    clear_grad(*p);
+  double loss = 0.0;
+  const double share = 1.0 / static_cast<double>(options_.accumulation);
+  for (std::int64_t i = 0; i < options_.accumulation; ++i) {
+    Tape tape;
+    if (i + 1 == options_.accumulation) parts_.ranks.overlap(cx, tape);
+    const Var mean = parts_.task.loss(cx, tape);
+    loss += share * tape.value(mean).to_host<float>(cx)[0];
+    Tensor seed = Tensor::empty(cx, {}, DType::kF32);
+    fill(cx, seed, share);
+    tape.backward(cx, mean, seed);
+  }
+  parts_.ranks.finish_gradients(cx);
+  return loss;
+}
+
+// Mean loss, and what any rank saw or was asked for, known to all: the control word of the step.
+Trainer::StepResult Trainer::agree(Context& cx, double local_loss, double grad_norm) {
+  StepWord mine;
+  mine.stop = parts_.stop_requested && parts_.stop_requested();
+  mine.nonfinite = !std::isfinite(local_loss) || !std::isfinite(grad_norm);
+  mine.loss_sum = local_loss;
+  mine.loss_count = 1.0;
+  const StepWord all = gradwire::agree(cx, parts_.ranks.comm(), mine);
+  StepResult result;
+  result.loss = all.loss_sum / all.loss_count;
+  result.grad_norm = grad_norm;
+  result.lr = lr_at(parts_.schedule, step_);
+  result.skipped = all.nonfinite;
+  result.stop = all.stop;
+  return result;
+}
+
+void Trainer::count_skipped(const StepResult& r) {
+  ++nonfinite_total_;
+  ++nonfinite_in_row_;
+  parts_.report.warning(fmt::format("step {} skipped on all ranks: loss {}, gradient norm {}",
+                                    step_, r.loss, r.grad_norm));
+  if (nonfinite_in_row_ < options_.max_nonfinite) return;
+  throw Error(ErrorKind::kNumeric,
+              fmt::format("loss or gradients were not finite for {} steps in a row, the last {}",
+                          nonfinite_in_row_, step_));
+}
+
+double Trainer::validation_loss(Context& cx) {
+  if (evaluated_at_ == step_) return validation_loss_;
+  const EvalSums mine = parts_.task.evaluate(cx, options_.eval_batches);
+  const double mean = mine.tokens > 0.0 ? mine.loss / mine.tokens : 0.0;
+  validation_loss_ = mean_over_ranks(cx, parts_.ranks.comm(), mean, mine.tokens);
+  evaluated_at_ = step_;
+  return validation_loss_;
+}
+
+void Trainer::report_step(Context& cx, const StepResult& r, double seconds) {
+  const WireCount sent = parts_.ranks.comm().ledger().total();
+  const std::int64_t tokens =
+      parts_.task.tokens_per_micro_batch() * options_.accumulation * parts_.ranks.comm().size();
+  StepMetrics m;
+  m.step = step_;
+  m.total_steps = options_.steps;
+  m.epoch = parts_.task.epoch();
+  m.loss = r.loss;
+  m.grad_norm = r.grad_norm;
+  m.lr = r.lr;
+  m.tokens_per_s = static_cast<double>(tokens) / seconds;
+  m.step_s = seconds;
+  m.data_wait_s = parts_.task.take_data_seconds();
+  m.comm_wait_s = parts_.ranks.take_wait_seconds();
+  m.wire_bytes = sent.sent_bytes - sent_before_.sent_bytes;
+  m.wire_dense_bytes = sent.dense_bytes - sent_before_.dense_bytes;
+  m.memory_peak_bytes = static_cast<std::int64_t>(cx.alloc->stats().peak_bytes);
+  m.nonfinite_steps = nonfinite_total_;
+  parts_.report.step(m);
+  sent_before_ = sent;
+}
+
+void Trainer::report_evaluation(Context& cx) {
+  const Clock::time_point start = Clock::now();
+  EvaluationMetrics m;
+  m.step = step_;
+  m.loss = validation_loss(cx);
+  m.seconds = seconds_since(start);
+  parts_.report.evaluation(m);
+  sent_before_ = parts_.ranks.comm().ledger().total();
+}
+
+void Trainer::save(Context& cx, bool must) {
+  const Clock::time_point start = Clock::now();
+  const SaveResult saved = parts_.checkpoints.save(cx, step_);
+  CheckpointMetrics m;
+  m.step = step_;
+  m.committed = saved.committed;
+  m.path = saved.path;
+  m.why = saved.why;
+  m.bytes = saved.bytes;
+  m.seconds = seconds_since(start);
+  parts_.report.checkpoint(m);
+  for (const std::string& w : saved.warnings)
+    parts_.report.warning(w);
+  sent_before_ = parts_.ranks.comm().ledger().total();
+  if (saved.committed) return;
+  const std::string text = fmt::format("checkpoint of step {} was not saved: {}", step_, saved.why);
+  parts_.report.warning(text);
+  if (must) throw Error(ErrorKind::kIo, text);
+}
+
+void Trainer::visit_state(StateVisitor& v) {
+  v.number("train.step", step_);
+  v.number("train.nonfinite_total", nonfinite_total_);
+  v.number("train.nonfinite_in_row", nonfinite_in_row_);
+}
+
+}  // namespace gradwire

@@ -1,0 +1,88 @@
+// The training loop: micro-batches, agreement of the ranks, clipping, update; evaluation,
+// checkpoints, metrics; and the rules for stopping. Every decision that ranks must share (stop,
+// skip, save) travels in one small control word per step, so that all of them act after the same
+// step.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "core/state.h"
+#include "optim/optimizer.h"
+#include "optim/schedule.h"
+#include "parallel/data_parallel.h"
+#include "train/checkpointing.h"
+#include "train/reporter.h"
+#include "train/task.h"
+
+namespace gradwire {
+
+struct TrainOptions {
+  std::int64_t steps = 0;
+  std::int64_t accumulation = 1;  // micro-batches per rank and step
+  std::int64_t eval_every = 0;    // steps; 0: only at the end
+  std::int64_t eval_batches = 0;  // 0: all of the validation data
+  std::int64_t log_every = 10;
+  std::int64_t max_nonfinite = 10;  // skipped steps in a row before giving up
+  double clip_norm = 1.0;           // of the global gradient; 0: off
+  std::uint64_t seed = 1;
+};
+
+enum class Outcome {
+  kFinished,
+  kStopped,  // on request, with a complete checkpoint
+};
+
+struct TrainParts {
+  Task& task;
+  Optimizer& optimizer;
+  DataParallel& ranks;
+  Checkpointing& checkpoints;
+  Reporter& report;
+  ScheduleConfig schedule;
+  std::function<bool()> stop_requested;  // asked once per step
+};
+
+class Trainer : public Stateful {
+ public:
+  Trainer(TrainOptions options, TrainParts parts);
+
+  // Trains from the step after the last finished one. Errors: kNumeric after max_nonfinite skipped
+  // steps in a row.
+  Outcome run(Context& cx);
+  // Mean validation loss over all ranks, in nats per token.
+  double validation_loss(Context& cx);
+  std::int64_t step() const { return step_; }
+  void visit_state(StateVisitor& v) override;
+
+ private:
+  // What one step gave, the same on every rank.
+  struct StepResult {
+    double loss = 0.0;
+    double grad_norm = 0.0;
+    double lr = 0.0;
+    bool skipped = false;
+    bool stop = false;
+  };
+  StepResult train_step(Context& cx);
+  double accumulate_gradients(Context& cx);
+  StepResult agree(Context& cx, double local_loss, double grad_norm);
+  void count_skipped(const StepResult& r);
+  void report_step(Context& cx, const StepResult& r, double seconds);
+  void report_evaluation(Context& cx);
+  // Failing to save is a warning, unless the run ends here: then it is Error(kIo).
+  void save(Context& cx, bool must);
+
+  TrainOptions options_;
+  TrainParts parts_;
+  std::vector<Parameter*> trainable_;
+  std::int64_t step_ = 0;
+  std::int64_t nonfinite_total_ = 0;
+  std::int64_t nonfinite_in_row_ = 0;
+  double validation_loss_ = 0.0;
+  std::int64_t evaluated_at_ = -1;  // the step of validation_loss_
+  WireCount sent_before_;           // the ledger at the end of the step before
+};
+
+}  // namespace gradwire
