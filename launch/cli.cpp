@@ -1,0 +1,72 @@
+#include "launch/cli.h"
+
+#include <sstream>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "launch/cli_options.h"
+#include "launch/field.h"
+#include "launch/libraries.h"
+
+namespace gradwire {
+
+void add_recipe(CLI::App& command, RecipeArgs& args) {
+  command.add_option("RECIPE", args.path, "a TOML file; its keys: docs/recipes.md")->required();
+  add_overrides(command, args);
+}
+
+void add_overrides(CLI::App& command, RecipeArgs& args) {
+  command.add_option("--set", args.set, "key=value: wins over the recipe; may be repeated")
+      ->allow_extra_args(false)
+      ->type_name("KEY=VALUE");
+}
+
+namespace {
+
+// What is wrong with the line, and how the innermost command that it names is used.
+std::string usage_text(const CLI::App& app, const std::string& wrong) {
+  const CLI::App* command = &app;
+  std::string path;
+  while (!command->get_subcommands().empty()) {
+    path += (path.empty() ? "" : " ") + command->get_name();
+    command = command->get_subcommands().front();
+  }
+  StringList names;
+  for (const CLI::App* sub : command->get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(sub->get_name());
+  const std::vector<std::string> rest = command->remaining();
+  if (names.empty() || rest.empty()) return fmt::format("{}\n\n{}", wrong, command->help(path));
+  const auto guess = nearest(rest.front(), names);
+  return fmt::format("no command '{}'{}\n\n{}", rest.front(),
+                     guess ? fmt::format(" (did you mean '{}'?)", *guess) : "",
+                     command->help(path));
+}
+
+}  // namespace
+
+Action parse_command_line(int argc, const char* const* argv) {
+  CLI::App app("Trains neural networks over the network you have.", "gradwire");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", version_text, "print versions and end");
+  Action chosen;
+  add_run_commands(app, chosen);
+  add_checkpoint_commands(app, chosen);
+  add_inspection_commands(app, chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& wanted) {  // --help, --version
+    std::ostringstream text;
+    app.exit(wanted, text, text);
+    return [out = text.str()] {
+      fmt::print("{}", out);
+      return ExitCode::kDone;
+    };
+  } catch (const CLI::ParseError& e) {
+    throw Error(ErrorKind::kUsage, usage_text(app, e.what()));
+  }
+  return chosen;
+}
+
+}  // namespace gradwire

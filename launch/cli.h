@@ -1,0 +1,31 @@
+// The command line. parse_command_line() turns it into one action; nothing is done before all of it
+// was understood. CLI11 stays behind cli*.cpp, with one file per group of commands.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "launch/exit_code.h"
+
+namespace CLI {
+class App;
+}
+
+namespace gradwire {
+
+using Action = std::function<ExitCode()>;
+
+// Throws Error(kUsage) with the usage text for a line that makes no sense. --help and --version are
+// actions that print.
+Action parse_command_line(int argc, const char* const* argv);
+
+// Each adds its commands to `app`; a parsed command leaves its action in `chosen`, which must
+// outlive the parsing.
+void add_inspection_commands(CLI::App& app, Action& chosen);  // config, doctor
+void add_run_commands(CLI::App& app, Action& chosen);  // prepare, train, eval, generate, bench
+void add_checkpoint_commands(CLI::App& app, Action& chosen);  // ckpt
+
+// Parses, acts, and turns whatever is thrown into one message and an exit status.
+int run_program(int argc, const char* const* argv);
+
+}  // namespace gradwire

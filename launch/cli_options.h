@@ -1,0 +1,26 @@
+// Inside launch/cli*.cpp only: options that several commands share, and how a command becomes the
+// chosen action.
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include <CLI/CLI.hpp>
+
+#include "launch/cli.h"
+#include "launch/commands.h"
+
+namespace gradwire {
+
+void add_recipe(CLI::App& command, RecipeArgs& args);  // RECIPE and --set
+void add_overrides(CLI::App& command, RecipeArgs& args);
+
+// The command's arguments, which live as long as its action.
+template <class Args>
+Args& on_parsed(CLI::App& command, Action& chosen, ExitCode (*run)(const Args&)) {
+  auto args = std::make_shared<Args>();
+  command.callback([&chosen, args, run] { chosen = [args, run] { return run(*args); }; });
+  return *args;
+}
+
+}  // namespace gradwire

@@ -1,0 +1,55 @@
+#include "launch/cli_options.h"
+
+namespace gradwire {
+namespace {
+
+void add_ckpt(CLI::App& command, std::string& path) {
+  command.add_option("--ckpt", path, "a checkpoint (the newest good one of the run)");
+}
+
+void add_train(CLI::App& app, Action& chosen) {
+  CLI::App* train = app.add_subcommand("train", "train, or go on where the run stopped");
+  TrainArgs& args = on_parsed(*train, chosen, run_train);
+  add_recipe(*train, args.recipe);
+  train->add_option("--resume", args.resume, "auto, none, or a checkpoint (auto)");
+  train->add_flag("--dry-run", args.dry_run, "say what would be done, and end");
+}
+
+void add_generate(CLI::App& app, Action& chosen) {
+  CLI::App* generate = app.add_subcommand("generate", "continue texts");
+  GenerateArgs& args = on_parsed(*generate, chosen, run_generate);
+  add_recipe(*generate, args.recipe);
+  add_ckpt(*generate, args.ckpt);
+  generate->add_option("--prompt", args.prompts, "a text to continue; may be repeated")
+      ->allow_extra_args(false);
+  generate->add_option("--tokens", args.tokens, "tokens to add")->check(CLI::PositiveNumber);
+  generate->add_option("--temperature", args.temperature, "0: always the likeliest token")
+      ->check(CLI::NonNegativeNumber);
+  generate->add_option("--top-k", args.top_k, "0: draw among all")->check(CLI::NonNegativeNumber);
+  generate->add_option("--seed", args.seed, "of the draws")->check(CLI::NonNegativeNumber);
+}
+
+void add_bench(CLI::App& app, Action& chosen) {
+  CLI::App* bench = app.add_subcommand("bench", "measure");
+  bench->require_subcommand(1);
+  CLI::App* step = bench->add_subcommand("step", "time training steps of a recipe");
+  BenchStepArgs& args = on_parsed(*step, chosen, run_bench_step);
+  add_recipe(*step, args.recipe);
+  step->add_option("--steps", args.steps, "steps to time (20)")->check(CLI::PositiveNumber);
+}
+
+}  // namespace
+
+void add_run_commands(CLI::App& app, Action& chosen) {
+  CLI::App* prepare = app.add_subcommand("prepare", "train the tokenizer and write token files");
+  add_recipe(*prepare, on_parsed(*prepare, chosen, run_prepare).recipe);
+  add_train(app, chosen);
+  CLI::App* eval = app.add_subcommand("eval", "loss and perplexity of a checkpoint");
+  EvalArgs& eval_args = on_parsed(*eval, chosen, run_eval);
+  add_recipe(*eval, eval_args.recipe);
+  add_ckpt(*eval, eval_args.ckpt);
+  add_generate(app, chosen);
+  add_bench(app, chosen);
+}
+
+}  // namespace gradwire

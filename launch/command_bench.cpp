@@ -1,0 +1,62 @@
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <sys/resource.h>
+
+#include "launch/commands.h"
+#include "launch/session.h"
+#include "launch/step_bench.h"
+
+namespace gradwire {
+namespace {
+
+double peak_rss_bytes() {
+  struct rusage use {};
+  getrusage(RUSAGE_SELF, &use);
+  constexpr double kKibibyte = 1024.0;
+  return static_cast<double>(use.ru_maxrss) * kKibibyte;
+}
+
+double largest_over_ranks(Session& session, double mine) {
+  Tensor value = Tensor::from(session.cx(), {1}, std::vector<double>{mine});
+  session.comm().all_reduce(value, ReduceOp::kMax, session.cx().stream)->wait(session.cx().stream);
+  return value.host<double>()[0];
+}
+
+}  // namespace
+
+// One JSON object on rank 0, with the keys of bench/peer_torch.py.
+ExitCode run_bench_step(const BenchStepArgs& args) {
+  constexpr std::int64_t kWarmup = 5;
+  Session session(args.recipe);
+  StepTimes times = time_steps(session, kWarmup, args.steps);
+  const double rss = largest_over_ranks(session, peak_rss_bytes());
+  const DType precision = session.recipe().precision == "bf16" ? DType::kBf16 : DType::kF32;
+  const double peak = matmul_peak_flops(session.cx(), precision);
+  if (!session.is_first()) return ExitCode::kDone;
+
+  std::sort(times.seconds.begin(), times.seconds.end());
+  const double median = times.seconds[times.seconds.size() / 2];
+  const auto rate = [&](double seconds) {
+    return static_cast<double>(times.tokens_per_step) / seconds;
+  };
+  const nlohmann::json result = {{"program", "gradwire"},
+                                 {"precision", session.recipe().precision},
+                                 {"ranks", session.env().size},
+                                 {"threads", session.threads()},
+                                 {"tokens_per_s",
+                                  {{"median", rate(median)},
+                                   {"min", rate(times.seconds.back())},
+                                   {"max", rate(times.seconds.front())}}},
+                                 {"peak_rss_bytes", static_cast<std::int64_t>(rss)},
+                                 {"tensor_peak_bytes", session.allocator().stats().peak_bytes},
+                                 {"system_allocations", times.system_allocations},
+                                 {"gflops", times.flops_per_step / median / 1e9},
+                                 {"matmul_peak_gflops", peak / 1e9},
+                                 {"share_of_matmul_peak", times.flops_per_step / median / peak}};
+  fmt::print("{}\n", result.dump());
+  return ExitCode::kDone;
+}
+
+}  // namespace gradwire

@@ -1,0 +1,44 @@
+#include <cstdio>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "launch/commands.h"
+#include "launch/language_model.h"
+#include "launch/load_model.h"
+#include "launch/samples.h"
+#include "launch/session.h"
+
+namespace gradwire {
+namespace {
+
+GenerateRecipe settings(const GenerateArgs& args, const Recipe& recipe) {
+  GenerateRecipe g = recipe.generate;
+  if (!args.prompts.empty()) g.prompt = args.prompts;
+  g.tokens = args.tokens.value_or(g.tokens);
+  g.top_k = args.top_k.value_or(g.top_k);
+  g.temperature = args.temperature.value_or(g.temperature);
+  if (g.prompt.empty()) {
+    throw Error(ErrorKind::kUsage, "generate: give --prompt, or generate.prompt in the recipe");
+  }
+  return g;
+}
+
+}  // namespace
+
+ExitCode run_generate(const GenerateArgs& args) {
+  Session session(args.recipe);
+  if (session.env().size > 1) {
+    throw Error(ErrorKind::kUsage, "generate runs on one rank; start it without mpirun");
+  }
+  const GenerateRecipe g = settings(args, session.recipe());
+  const TokenData data(session.prepare({}));
+  LanguageModel lm(session.cx(), session.recipe(), data, 0, 1);
+  load_weights(session, data, lm.model, args.ckpt);
+  const auto seed = static_cast<std::uint64_t>(args.seed.value_or(session.recipe().seed));
+  for (const std::string& text : sample_texts(session.cx(), lm.model, data.tokenizer, g, seed))
+    fmt::print("{}\n", text);
+  return ExitCode::kDone;
+}
+
+}  // namespace gradwire

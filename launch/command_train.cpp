@@ -1,0 +1,153 @@
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "data/unigram.h"
+#include "launch/commands.h"
+#include "launch/language_model.h"
+#include "launch/plan.h"
+#include "launch/recipe_io.h"
+#include "launch/samples.h"
+#include "launch/session.h"
+#include "launch/stop_signal.h"
+#include "train/progress.h"
+#include "train/tensorboard.h"
+#include "train/together.h"
+#include "train/trainer.h"
+
+namespace gradwire {
+namespace {
+
+TrainOptions train_options(const Session& session) {
+  const Recipe& r = session.recipe();
+  TrainOptions options;
+  options.steps = r.train.steps;
+  options.accumulation = r.batch.accumulation(session.env().size);
+  options.eval_every = r.train.eval_every;
+  options.eval_batches = r.train.eval_batches;
+  options.max_nonfinite = r.train.max_nonfinite;
+  options.clip_norm = r.optim.clip_norm;
+  options.seed = static_cast<std::uint64_t>(r.seed);
+  return options;
+}
+
+void say(const Session& session, const std::string& text) {
+  if (session.is_first()) fmt::print(stderr, "{}\n", text);
+}
+
+// The folder of the run, with the resolved recipe in it.
+void make_run_folder(Session& session) {
+  together(session.ranks(), [&] {
+    if (!session.is_first()) return;
+    std::filesystem::create_directories(session.run_dir());
+    std::ofstream file(session.run_dir() + "/resolved.toml");
+    file << to_toml(session.recipe()) << std::flush;
+    if (!file) throw Error(ErrorKind::kIo, session.run_dir() + "/resolved.toml: cannot be written");
+  });
+}
+
+void add_sinks(const Session& session, Reporter& report) {
+  if (!session.is_first()) return;
+  const std::string dir = session.run_dir();
+  const OnTrouble trouble = [](const std::string& what) {
+    fmt::print(stderr, "warning: {}\n", what);
+  };
+  ProgressOptions progress;
+  progress.fd = STDERR_FILENO;
+  progress.style = progress_style(STDERR_FILENO);
+  progress.log_every = session.recipe().train.log_every;
+  report.add(make_progress_sink(progress));
+  report.add(make_json_lines_sink(dir + "/metrics.jsonl", trouble));
+  if (session.recipe().log.tensorboard) {
+    report.add(make_tensorboard_sink(dir + "/tensorboard", trouble));
+  }
+}
+
+void resume(Session& session, Checkpointing& checkpoints, Reporter& report,
+            const std::string& from) {
+  const std::optional<LoadResult> loaded = checkpoints.resume(session.cx(), from);
+  if (!loaded) return say(session, "starting at step 0");
+  for (const std::string& w : loaded->warnings)
+    report.warning("passed over " + w);
+  say(session, fmt::format("resuming from {} at step {}", loaded->path, loaded->step));
+  if (loaded->saved_ranks != session.env().size) {
+    say(session, fmt::format("it was saved by {} ranks, this run has {}", loaded->saved_ranks,
+                             session.env().size));
+  }
+}
+
+// What the run came to: the model beside the weakest model there is, and a few texts.
+void show_result(Session& session, const TokenData& data, LanguageModel& lm, double loss) {
+  if (!session.is_first()) return;
+  if (data.valid) {
+    fmt::print("validation perplexity {:.2f} (unigram model: {:.2f})\n", std::exp(loss),
+               unigram_perplexity(data.train, *data.valid));
+  }
+  const Recipe& r = session.recipe();
+  for (const std::string& text : sample_texts(session.cx(), lm.model, data.tokenizer, r.generate,
+                                              static_cast<std::uint64_t>(r.seed))) {
+    fmt::print("---\n{}\n", text);
+  }
+}
+
+ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) {
+  const PreparedText prepared =
+      session.prepare([&](const std::string& line) { say(session, line); });
+  std::optional<TokenData> data;
+  std::optional<LanguageModel> lm;
+  together(session.ranks(), [&] {
+    data.emplace(prepared);
+    lm.emplace(session.cx(), session.recipe(), *data, session.env().rank, session.env().size);
+  });
+  make_run_folder(session);
+  const Recipe& recipe = session.recipe();
+  say(session, to_text(make_plan(recipe, prepared.vocabulary, session.env().size), recipe,
+                       session.env().size));
+
+  DataParallel ranks(session.cx(), session.comm(), make_dense_reducer(session.comm()),
+                     trainable_parameters_of(lm->model), {recipe.parallel.bucket_bytes});
+  const std::unique_ptr<Optimizer> optimizer = make_optimizer(session.cx(), recipe, lm->model);
+  Checkpointing checkpoints(session.ranks(), {session.checkpoint_dir(),
+                                              recipe.checkpoint.every,
+                                              recipe.checkpoint.keep,
+                                              {model_identity(*data), to_toml(recipe)}});
+  Reporter report;
+  add_sinks(session, report);
+  Trainer trainer(train_options(session),
+                  {lm->task, *optimizer, ranks, checkpoints, report, schedule_config(recipe),
+                   [&] { return stop.requested(); }});
+  checkpoints.track({parameters_of(lm->model), {optimizer.get(), &ranks, &lm->task, &trainer}});
+  resume(session, checkpoints, report, args.resume);
+  if (trainer.step() >= recipe.train.steps) {
+    say(session,
+        fmt::format("finished: {} of {} steps are done", trainer.step(), recipe.train.steps));
+  } else if (trainer.run(session.cx()) == Outcome::kStopped) {
+    say(session,
+        fmt::format("stopped on request after step {}; the same command goes on", trainer.step()));
+    session.comm().barrier();
+    return ExitCode::kStopped;
+  }
+  show_result(session, *data, *lm, trainer.validation_loss(session.cx()));
+  session.comm().barrier();
+  return ExitCode::kDone;
+}
+
+}  // namespace
+
+ExitCode run_train(const TrainArgs& args) {
+  const StopSignal stop;  // first: a signal may come while ranks are still starting
+  Session session(args.recipe);
+  if (args.dry_run) {
+    const Recipe& r = session.recipe();
+    say(session,
+        to_text(make_plan(r, r.data.vocab_size, session.env().size), r, session.env().size));
+    return ExitCode::kDone;
+  }
+  return train(session, args, stop);
+}
+
+}  // namespace gradwire

@@ -1,0 +1,75 @@
+// The commands of the `gradwire` program: what each takes, and the function that does it. Each
+// lives in its own command_*.cpp; parsing the command line is launch/cli.h. A function returns the
+// exit status or throws; it never prints its own failure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launch/exit_code.h"
+
+namespace gradwire {
+
+struct RecipeArgs {
+  std::string path;
+  std::vector<std::string> set;  // overrides, as load_recipe() takes them
+};
+
+struct TrainArgs {
+  RecipeArgs recipe;
+  std::string resume = "auto";  // auto: the newest good checkpoint of the run, if any; none; a path
+  bool dry_run = false;         // say what would be done, and end
+};
+ExitCode run_train(const TrainArgs& args);
+
+struct EvalArgs {
+  RecipeArgs recipe;
+  std::string ckpt;  // empty: the newest good one of the run
+};
+ExitCode run_eval(const EvalArgs& args);
+
+// What is not given is taken from the recipe's [generate].
+struct GenerateArgs {
+  RecipeArgs recipe;
+  std::string ckpt;
+  std::vector<std::string> prompts;
+  std::optional<std::int64_t> tokens, top_k, seed;
+  std::optional<double> temperature;
+};
+ExitCode run_generate(const GenerateArgs& args);
+
+struct PrepareArgs {
+  RecipeArgs recipe;
+};
+ExitCode run_prepare(const PrepareArgs& args);
+
+struct CkptArgs {
+  std::string path;  // a checkpoint, or the folder of a run
+};
+ExitCode run_ckpt_ls(const CkptArgs& args);
+ExitCode run_ckpt_verify(const CkptArgs& args);
+
+struct BenchStepArgs {
+  RecipeArgs recipe;
+  std::int64_t steps = 20;
+};
+ExitCode run_bench_step(const BenchStepArgs& args);
+
+struct ConfigArgs {
+  RecipeArgs recipe;
+  int ranks = 1;    // validate: the world that the batch must fit
+  std::string key;  // explain: a key or a section; empty: everything
+};
+ExitCode run_config_show(const ConfigArgs& args);
+ExitCode run_config_validate(const ConfigArgs& args);
+ExitCode run_config_explain(const ConfigArgs& args);
+ExitCode run_config_docs();
+
+struct DoctorArgs {
+  std::string dir = ".";  // where runs will be written
+};
+ExitCode run_doctor(const DoctorArgs& args);
+
+}  // namespace gradwire

@@ -1,0 +1,106 @@
+#include <cstdlib>
+#include <fstream>
+#include <thread>
+
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+
+#include "core/parallel_for.h"
+#include "core/simd.h"
+#include "launch/doctor.h"
+
+namespace gradwire {
+namespace {
+
+int usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) {
+    return static_cast<int>(std::thread::hardware_concurrency());
+  }
+  return CPU_COUNT(&set);
+}
+
+double available_bytes() {
+  std::ifstream meminfo("/proc/meminfo");
+  for (std::string word; meminfo >> word;) {
+    double kib = 0.0;
+    if (word == "MemAvailable:" && meminfo >> kib) return kib * 1024.0;
+  }
+  return 0.0;
+}
+
+std::string limit_text(rlim_t limit, double unit, const char* name) {
+  if (limit == RLIM_INFINITY) return "unlimited";
+  return fmt::format("{:.0f}{}", static_cast<double>(limit) / unit, name);
+}
+
+Finding open_files() {
+  constexpr rlim_t kEnough = 1024;
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  Finding f{Verdict::kOk, "open files", limit_text(files.rlim_cur, 1.0, ""), ""};
+  if (files.rlim_cur < kEnough) {
+    f.verdict = Verdict::kWarn;
+    f.fix = fmt::format("ulimit -n {}: MPI opens a socket to each peer", kEnough);
+  }
+  return f;
+}
+
+Finding shared_memory() {
+  constexpr double kEnoughBytes = 512e6;
+  struct statvfs shm {};
+  if (statvfs("/dev/shm", &shm) != 0) {
+    return {Verdict::kWarn, "/dev/shm", "not there",
+            "mount a tmpfs on it: ranks of one host, and NCCL, talk through it"};
+  }
+  const double free = static_cast<double>(shm.f_bavail) * static_cast<double>(shm.f_frsize);
+  if (free >= kEnoughBytes) return {Verdict::kOk, "/dev/shm", gigabytes(free) + " free", ""};
+  return {
+      Verdict::kWarn, "/dev/shm", gigabytes(free) + " free",
+      "make it larger (docker run --shm-size=2g): ranks of one host, and NCCL, talk through it"};
+}
+
+}  // namespace
+
+std::string gigabytes(double bytes) {
+  return fmt::format("{:.1f} GB", bytes / 1e9);
+}
+
+Findings check_processor() {
+  Findings out;
+  const Isa isa = detect_isa();
+  out.push_back({Verdict::kOk, "instructions", fmt::format("kernels for {}", name_of(isa)), ""});
+  if (isa == Isa::kV2) {
+    out.back().verdict = Verdict::kWarn;
+    out.back().fix = "slow without AVX2: another machine, or unset GRADWIRE_ISA";
+  }
+  const int cores = usable_cores();
+  const int threads = thread_count();
+  out.push_back({Verdict::kOk, "cores", fmt::format("{} usable, {} threads", cores, threads), ""});
+  if (threads > cores) {
+    out.back().verdict = Verdict::kWarn;
+    out.back().fix = fmt::format("set OMP_NUM_THREADS={} or train.threads", cores);
+  }
+  return out;
+}
+
+Findings check_memory() {
+  constexpr double kLittleBytes = 1e9;
+  const double available = available_bytes();
+  Finding memory{Verdict::kOk, "memory", gigabytes(available) + " available", ""};
+  if (available < kLittleBytes) {
+    memory.verdict = Verdict::kWarn;
+    memory.fix = "end other programs, or train a smaller model";
+  }
+  rlimit locked{};
+  getrlimit(RLIMIT_MEMLOCK, &locked);
+  return {memory,
+          shared_memory(),
+          open_files(),
+          {Verdict::kOk, "locked memory", limit_text(locked.rlim_cur, 1024.0, " KiB"), ""}};
+}
+
+}  // namespace gradwire

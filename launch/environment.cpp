@@ -1,0 +1,163 @@
+#include "launch/environment.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdlib>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+
+namespace gradwire {
+namespace {
+
+// The variables of one launcher; null where it has none.
+struct Launcher {
+  const char* name;
+  const char* rank;
+  const char* size;
+  const char* local_rank;
+  const char* local_size;
+};
+
+// srun's variables are last: below mpirun they describe the daemon that mpirun placed on the host.
+constexpr std::array kLaunchers = {
+    Launcher{"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"},
+    Launcher{"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
+             "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"},
+    Launcher{"MPICH or Intel MPI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},
+    Launcher{"PMIx", "PMIX_RANK", nullptr, nullptr, nullptr},
+    Launcher{"Slurm", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", nullptr},
+};
+
+struct Claim {
+  const Launcher* by = nullptr;
+  int rank = 0;
+  std::optional<int> size, local_rank, local_size;
+};
+
+int parse_count(const char* name, std::string_view text) {
+  int value = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure != std::errc() || end != text.data() + text.size() || value < 0) {
+    throw Error(ErrorKind::kUsage, fmt::format("{}='{}': expected a count", name, text));
+  }
+  return value;
+}
+
+std::optional<int> count(const EnvironmentLookup& lookup, const char* name) {
+  const char* text = name == nullptr ? nullptr : lookup(name);
+  if (text == nullptr || *text == '\0') return std::nullopt;
+  return parse_count(name, text);
+}
+
+// Slurm's list of tasks on each host, such as "2(x3),1": the count on host number `node`.
+std::optional<int> tasks_on_node(const char* name, std::string_view list, int node) {
+  while (!list.empty()) {
+    const std::string_view item = list.substr(0, list.find(','));
+    list.remove_prefix(std::min(list.size(), item.size() + 1));
+    const std::size_t times = item.find("(x");
+    const int tasks = parse_count(name, item.substr(0, times));
+    int hosts = 1;
+    if (times != std::string_view::npos) {
+      const std::string_view digits = item.substr(times + 2);
+      hosts = parse_count(name, digits.substr(0, digits.find(')')));
+    }
+    if (node < hosts) return tasks;
+    node -= hosts;
+  }
+  return std::nullopt;
+}
+
+std::optional<int> slurm_local_size(const EnvironmentLookup& lookup) {
+  const auto node = count(lookup, "SLURM_NODEID");
+  if (!node) return std::nullopt;
+  for (const char* name : {"SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE"}) {
+    if (const char* list = lookup(name)) return tasks_on_node(name, list, *node);
+  }
+  return std::nullopt;
+}
+
+std::optional<Claim> claim_of(const Launcher& by, const EnvironmentLookup& lookup) {
+  const bool slurm = std::string_view(by.name) == "Slurm";
+  // A batch script has SLURM_PROCID=0 without being a task of the job: only srun makes a step.
+  if (slurm && (lookup("SLURM_STEP_ID") == nullptr || lookup("OMPI_COMM_WORLD_RANK") != nullptr)) {
+    return std::nullopt;
+  }
+  // RANK alone is too common a name to mean torchrun.
+  if (by.size != nullptr && lookup(by.size) == nullptr) return std::nullopt;
+  const auto rank = count(lookup, by.rank);
+  const auto size = count(lookup, by.size);
+  if (!rank) return std::nullopt;
+  if (size && *rank >= *size) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("{}={} is not below {}={}", by.rank, *rank, by.size, *size));
+  }
+  Claim claim{&by, *rank, size, count(lookup, by.local_rank), count(lookup, by.local_size)};
+  if (slurm) claim.local_size = slurm_local_size(lookup);
+  return claim;
+}
+
+std::string to_text(const Claim& c) {
+  const std::string size = c.size ? fmt::format(" of {}", *c.size) : "";
+  return fmt::format("{} ({}={}) says rank {}{}", c.by->name, c.by->rank, c.rank, c.rank, size);
+}
+
+void check_agreement(const Claim& a, const Claim& b) {
+  const bool sizes_differ = a.size && b.size && *a.size != *b.size;
+  if (a.rank == b.rank && !sizes_differ) return;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("{}, but {}: unset the variables of the one that did not start this "
+                          "process",
+                          to_text(a), to_text(b)));
+}
+
+// What the first launcher that knows it says.
+int first_known(const std::vector<Claim>& claims, std::optional<int> Claim::*field, int otherwise) {
+  for (const Claim& claim : claims) {
+    if (claim.*field) return *(claim.*field);
+  }
+  return otherwise;
+}
+
+}  // namespace
+
+RankEnvironment read_rank_environment(const EnvironmentLookup& lookup) {
+  std::vector<Claim> claims;
+  for (const Launcher& launcher : kLaunchers) {
+    if (const auto claim = claim_of(launcher, lookup)) claims.push_back(*claim);
+  }
+  RankEnvironment env;
+  if (claims.empty()) return env;
+  for (const Claim& claim : claims)
+    check_agreement(claims.front(), claim);
+  env.rank = claims.front().rank;
+  env.size = first_known(claims, &Claim::size, env.rank + 1);
+  env.local_rank = first_known(claims, &Claim::local_rank, 0);
+  env.local_size = std::max(first_known(claims, &Claim::local_size, 1), env.local_rank + 1);
+  env.source = claims.front().by->name;
+  return env;
+}
+
+RankEnvironment read_rank_environment() {
+  return read_rank_environment([](const char* name) { return std::getenv(name); });
+}
+
+void check_world(const RankEnvironment& env, int mpi_rank, int mpi_size) {
+  if (!env.launched() || (env.rank == mpi_rank && env.size == mpi_size)) return;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("{} started this process as rank {} of {}, but MPI counts rank {} of {}: "
+                          "use the mpirun of the MPI that gradwire was built with (`gradwire "
+                          "--version` names it)",
+                          env.source, env.rank, env.size, mpi_rank, mpi_size));
+}
+
+int threads_per_rank(const RankEnvironment& env, int wanted, int cores) {
+  return wanted > 0 ? wanted : std::max(1, cores / env.local_size);
+}
+
+}  // namespace gradwire

@@ -1,0 +1,36 @@
+// Which rank this process is, as told by what started it: torchrun, Open MPI's mpirun, MPICH or
+// Intel MPI, PMIx, Slurm's srun. Known before MPI starts and without it; used for messages and for
+// sharing out cores. Sources that disagree are an error, never a guess.
+#pragma once
+
+#include <functional>
+#include <string>
+
+namespace gradwire {
+
+struct RankEnvironment {
+  int rank = 0;
+  int size = 1;
+  int local_rank = 0;  // among the ranks of this host
+  int local_size = 1;
+  std::string source;  // "Open MPI", ...; empty: started by hand, the only rank
+
+  bool launched() const { return !source.empty(); }
+};
+
+// Null where a variable is not set; std::getenv for the real environment.
+using EnvironmentLookup = std::function<const char*(const char* name)>;
+
+// Throws Error(kUsage) naming the variables for values that are not counts, ranks outside their
+// world, and sources that disagree.
+RankEnvironment read_rank_environment(const EnvironmentLookup& lookup);
+RankEnvironment read_rank_environment();
+
+// Throws Error(kUsage) where MPI itself counts other ranks than the launcher announced: each
+// process then is alone with itself, because mpirun belongs to another MPI than the program.
+void check_world(const RankEnvironment& env, int mpi_rank, int mpi_size);
+
+// CPU threads for this rank where the recipe asks for `wanted` (0: a fair share of `cores`).
+int threads_per_rank(const RankEnvironment& env, int wanted, int cores);
+
+}  // namespace gradwire

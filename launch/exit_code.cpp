@@ -1,0 +1,55 @@
+#include "launch/exit_code.h"
+
+#include <new>
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "launch/recipe_io.h"
+
+namespace gradwire {
+namespace {
+
+ErrorKind kind_of(const std::exception& e) {
+  if (const auto* own = dynamic_cast<const Error*>(&e)) return own->kind();
+  if (dynamic_cast<const std::bad_alloc*>(&e) != nullptr) return ErrorKind::kMemory;
+  if (dynamic_cast<const std::system_error*>(&e) != nullptr) return ErrorKind::kIo;
+  return ErrorKind::kInternal;
+}
+
+bool said_by_rank_0(const std::exception& e) {
+  if (const auto* recipe = dynamic_cast<const RecipeError*>(&e)) return recipe->same_everywhere();
+  const auto* own = dynamic_cast<const Error*>(&e);
+  return own != nullptr && own->kind() == ErrorKind::kUsage;
+}
+
+}  // namespace
+
+ExitCode exit_code_of(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::kUsage:
+    case ErrorKind::kConfig: return ExitCode::kUsage;
+    case ErrorKind::kData: return ExitCode::kData;
+    case ErrorKind::kCheckpoint: return ExitCode::kCheckpoint;
+    case ErrorKind::kNumeric: return ExitCode::kNumeric;
+    case ErrorKind::kComm: return ExitCode::kPeerLost;
+    case ErrorKind::kIo:
+    case ErrorKind::kMemory: return ExitCode::kResources;
+    case ErrorKind::kShape:
+    case ErrorKind::kDevice:
+    case ErrorKind::kInternal: return ExitCode::kBug;
+  }
+  return ExitCode::kBug;
+}
+
+ExitCode exit_code_of(const std::exception& e) {
+  return exit_code_of(kind_of(e));
+}
+
+std::string failure_text(const std::exception& e, const RankEnvironment& env) {
+  if (env.rank > 0 && said_by_rank_0(e)) return "";
+  const std::string rank = env.launched() ? fmt::format("[rank {}] ", env.rank) : "";
+  return fmt::format("{}gradwire: {}: {}", rank, name_of(kind_of(e)), e.what());
+}
+
+}  // namespace gradwire

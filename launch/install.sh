@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Installs what Gradwire needs from the distribution (Debian 12 or a relative), and nothing that is
+# there already. Usage: launch/install.sh [build] [test] [corpus] [bench]   (default: build)
+set -euo pipefail
+
+build="g++ cmake ninja-build ccache mold pkg-config libopenmpi-dev openmpi-bin libhdf5-dev
+  libopenblas-dev libdnnl-dev libboost1.81-dev libsentencepiece-dev libtomlplusplus-dev libcli11-dev
+  libfmt-dev libspdlog-dev nlohmann-json3-dev libxxhash-dev"
+test="libgtest-dev libgmock-dev libbenchmark-dev clang-format-14 procps python3"
+corpus="bible-kjv bible-kjv-text"
+bench="libbenchmark-dev libopenblas0-openmp python3-torch python3-numpy"
+
+wanted=""
+for group in "${@:-build}"; do
+  case $group in
+    build) wanted+=" $build" ;;
+    test) wanted+=" $test" ;;
+    corpus) wanted+=" $corpus" ;;
+    bench) wanted+=" $bench" ;;
+    *) echo "install.sh: no such group: $group (build, test, corpus, bench)" >&2; exit 2 ;;
+  esac
+done
+
+missing=""
+for package in $wanted; do
+  status=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
+  [ "$status" = installed ] || missing+=" $package"
+done
+[ -n "$missing" ] || exit 0
+
+as_root=""
+if [ "$(id -u)" -ne 0 ]; then
+  command -v sudo >/dev/null || { echo "install.sh: needs root or sudo for:$missing" >&2; exit 2; }
+  as_root="sudo"
+fi
+echo "installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+$as_root apt-get update -qq </dev/null
+# shellcheck disable=SC2086  # a list of words on purpose
+$as_root apt-get install -y -qq --no-install-recommends $missing </dev/null >/dev/null

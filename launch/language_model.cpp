@@ -1,0 +1,111 @@
+#include "launch/language_model.h"
+
+#include <fmt/format.h>
+
+#include "optim/adamw.h"
+#include "optim/sgd.h"
+
+namespace gradwire {
+namespace {
+
+Context seeded(Context cx, const Recipe& recipe) {
+  cx.rng = Rng{static_cast<std::uint64_t>(recipe.seed), 0};
+  return cx;
+}
+
+DecoderLm make_model(Context cx, const Recipe& recipe, std::int64_t vocabulary) {
+  Context init = seeded(cx, recipe);
+  return DecoderLm(init, decoder_config(recipe, vocabulary));
+}
+
+SamplerConfig sampler_config(const Recipe& recipe, int rank, int ranks) {
+  SamplerConfig config;
+  config.sequence = recipe.data.context;
+  config.batch = recipe.batch.micro;
+  config.seed = static_cast<std::uint64_t>(recipe.seed);
+  config.rank = rank;
+  config.ranks = ranks;
+  return config;
+}
+
+}  // namespace
+
+PrepareConfig prepare_config(const Recipe& recipe) {
+  PrepareConfig config;
+  config.corpus.files = recipe.data.text;
+  config.tokenizer.kind =
+      recipe.data.tokenizer_kind == "bpe" ? TokenizerKind::kBpe : TokenizerKind::kUnigram;
+  config.tokenizer.vocabulary = recipe.data.vocab_size;
+  config.split.valid_share = recipe.data.validation_share;
+  config.split.seed = static_cast<std::uint64_t>(recipe.seed);
+  config.cache_folder = recipe.data.cache;
+  return config;
+}
+
+DecoderConfig decoder_config(const Recipe& recipe, std::int64_t vocabulary) {
+  const ModelRecipe& m = recipe.model;
+  DecoderConfig config;
+  config.vocab = vocabulary;
+  config.layers = m.layers;
+  config.width = m.width;
+  config.heads = m.heads;
+  config.kv_heads = m.resolved_kv_heads();
+  config.ffn_width = m.resolved_ffn_width();
+  config.rope_theta = m.rope_theta;
+  config.norm_eps = m.norm_eps;
+  config.tie_embeddings = m.tie_embeddings;
+  config.dropout = m.dropout;
+  config.compute = recipe.precision == "bf16" ? DType::kBf16 : DType::kF32;
+  return config;
+}
+
+ScheduleConfig schedule_config(const Recipe& recipe) {
+  ScheduleConfig config;
+  config.decay = decay_named(recipe.schedule.kind);
+  config.peak_lr = recipe.optim.lr;
+  config.warmup_steps = recipe.schedule.warmup_steps;
+  config.total_steps = recipe.train.steps;
+  config.final_ratio = recipe.schedule.final_ratio;
+  return config;
+}
+
+std::unique_ptr<Optimizer> make_optimizer(Context& cx, const Recipe& recipe, Module& model) {
+  const OptimRecipe& o = recipe.optim;
+  const std::vector<Parameter*> params = trainable_parameters_of(model);
+  if (o.name == "sgd") {
+    SgdConfig config;
+    config.momentum = o.momentum;
+    config.nesterov = o.nesterov;
+    config.weight_decay = o.weight_decay;
+    config.no_decay = o.no_decay;
+    return make_sgd(cx, params, config);
+  }
+  AdamWConfig config;
+  config.beta1 = o.beta1;
+  config.beta2 = o.beta2;
+  config.eps = o.eps;
+  config.weight_decay = o.weight_decay;
+  config.no_decay = o.no_decay;
+  return make_adamw(cx, params, config);
+}
+
+TokenData::TokenData(const PreparedText& prepared)
+    : tokenizer(Tokenizer::load(prepared.tokenizer_path)),
+      train(TokenFile::open(prepared.train_path, tokenizer.hash())) {
+  if (!prepared.valid_path.empty()) {
+    valid.emplace(TokenFile::open(prepared.valid_path, tokenizer.hash()));
+  }
+}
+
+LanguageModel::LanguageModel(Context& cx, const Recipe& recipe, const TokenData& data, int rank,
+                             int ranks)
+    : model(make_model(cx, recipe, data.tokenizer.vocabulary())),
+      task(cx, model, data.train, data.valid_file(), sampler_config(recipe, rank, ranks)) {
+  set_trainable(model, recipe.model.trainable);
+}
+
+std::string model_identity(const TokenData& data) {
+  return fmt::format("decoder, tokenizer {:016x}", data.tokenizer.hash());
+}
+
+}  // namespace gradwire

@@ -1,0 +1,45 @@
+// What a recipe of task "pretrain" stands for: the prepared text, the tokenizer, the model, and the
+// settings of other rooms copied out of the recipe.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "data/prepare.h"
+#include "data/tokenizer.h"
+#include "launch/recipe.h"
+#include "models/decoder_lm.h"
+#include "optim/optimizer.h"
+#include "optim/schedule.h"
+#include "train/language_model_task.h"
+
+namespace gradwire {
+
+PrepareConfig prepare_config(const Recipe& recipe);
+DecoderConfig decoder_config(const Recipe& recipe, std::int64_t vocabulary);
+ScheduleConfig schedule_config(const Recipe& recipe);
+std::unique_ptr<Optimizer> make_optimizer(Context& cx, const Recipe& recipe, Module& model);
+
+// The text as tokens, with what made them.
+struct TokenData {
+  explicit TokenData(const PreparedText& prepared);
+  const TokenFile* valid_file() const { return valid ? &*valid : nullptr; }
+
+  Tokenizer tokenizer;
+  TokenFile train;
+  std::optional<TokenFile> valid;
+};
+
+struct LanguageModel {
+  // Initial weights depend on the recipe's seed alone. `rank` of `ranks` reads its share of `data`,
+  // which must outlive this.
+  LanguageModel(Context& cx, const Recipe& recipe, const TokenData& data, int rank, int ranks);
+
+  DecoderLm model;
+  LanguageModelTask task;
+};
+
+// What a checkpoint of this model must have in common with the run that loads it.
+std::string model_identity(const TokenData& data);
+
+}  // namespace gradwire

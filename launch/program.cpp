@@ -1,0 +1,26 @@
+#include <cstdio>
+#include <exception>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "launch/cli.h"
+
+namespace gradwire {
+
+int run_program(int argc, const char* const* argv) {
+  RankEnvironment env;
+  try {
+    env = read_rank_environment();
+    const ExitCode code = parse_command_line(argc, argv)();
+    // Unwritten output would otherwise be lost in silence, after the status is settled.
+    check(std::fflush(stdout) == 0, ErrorKind::kIo, "standard output cannot be written");
+    return static_cast<int>(code);
+  } catch (const std::exception& e) {
+    const std::string text = failure_text(e, env);
+    if (!text.empty()) fmt::print(stderr, "{}\n", text);
+    return static_cast<int>(exit_code_of(e));
+  }
+}
+
+}  // namespace gradwire

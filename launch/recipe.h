@@ -1,0 +1,292 @@
+// A recipe: what one run does, as plain values. Each struct has one list of its keys, fields(v),
+// which is walked to read TOML, to check ranges, to write the resolved recipe and to document it.
+// Other rooms are handed values copied out of these structs; they never see a Recipe or TOML.
+// How recipes are read and checked is in launch/recipe_io.h.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "launch/field.h"
+
+namespace gradwire {
+
+struct ModelRecipe {
+  std::int64_t layers = 4;
+  std::int64_t width = 256;
+  std::int64_t heads = 4;
+  std::int64_t kv_heads = 0;
+  std::int64_t ffn_width = 0;
+  double rope_theta = 10000.0;
+  double norm_eps = 1e-5;
+  bool tie_embeddings = true;
+  double dropout = 0.0;
+  StringList trainable = {"*"};
+
+  // What 0 stands for in kv_heads and ffn_width.
+  std::int64_t resolved_kv_heads() const { return kv_heads == 0 ? heads : kv_heads; }
+  std::int64_t resolved_ffn_width() const {
+    constexpr std::int64_t kMultiple = 64;
+    const std::int64_t wanted = (8 * width + 2) / 3;
+    return ffn_width == 0 ? (wanted + kMultiple - 1) / kMultiple * kMultiple : ffn_width;
+  }
+
+  template <class V>
+  void fields(V& v) {
+    v("layers", layers, "transformer blocks", at_least(1));
+    v("width", width, "model width D", at_least(2).up_to(1 << 20));
+    v("heads", heads, "attention heads H; must divide width", at_least(1));
+    v("kv_heads", kv_heads, "key and value heads; must divide heads; 0: as many as heads",
+      at_least(0));
+    v("ffn_width", ffn_width, "feed-forward width F; 0: 8/3 width, rounded up to a multiple of 64",
+      at_least(0));
+    v("rope_theta", rope_theta, "base of the rotary position angles", greater_than(0.0));
+    v("norm_eps", norm_eps, "epsilon inside RMSNorm", greater_than(0.0));
+    v("tie_embeddings", tie_embeddings, "the output head shares the embedding's weights");
+    v("dropout", dropout, "dropped share after attention and feed-forward", at_least(0.0).below(1));
+    v("trainable", trainable,
+      "patterns (`*`, `?`) over parameter names; parameters that match none stay frozen",
+      nonempty());
+  }
+  bool operator==(const ModelRecipe&) const = default;
+};
+
+struct DataRecipe {
+  StringList text;
+  std::string cache = "data/cache";
+  std::int64_t vocab_size = 2048;
+  std::string tokenizer_kind = "bpe";
+  std::int64_t context = 128;
+  double validation_share = 0.05;
+
+  template <class V>
+  void fields(V& v) {
+    v("text", text, "UTF-8 text files, relative to the working folder", nonempty());
+    v("cache", cache, "folder of the trained tokenizer and the token files", nonempty());
+    v("vocab_size", vocab_size, "tokens in the vocabulary V, single bytes and marks included",
+      at_least(300).up_to(1 << 20));
+    v("tokenizer_kind", tokenizer_kind, "SentencePiece model", one_of({"bpe", "unigram"}));
+    v("context", context, "tokens in a sequence T", at_least(1));
+    v("validation_share", validation_share, "share of the text held out for evaluation",
+      at_least(0.0).below(1));
+  }
+  bool operator==(const DataRecipe&) const = default;
+};
+
+struct BatchRecipe {
+  std::int64_t global = 32;
+  std::int64_t micro = 8;
+
+  // Micro-batches that each rank adds up before an update, where validate() passed.
+  std::int64_t accumulation(std::int64_t ranks) const { return global / (micro * ranks); }
+
+  template <class V>
+  void fields(V& v) {
+    v("global", global, "sequences in an update, over all ranks: micro x ranks x accumulation",
+      at_least(1).up_to(1 << 24));
+    v("micro", micro, "sequences that a rank computes at once", at_least(1).up_to(1 << 24));
+  }
+  bool operator==(const BatchRecipe&) const = default;
+};
+
+struct OptimRecipe {
+  std::string name = "adamw";
+  double lr = 1e-3;
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double eps = 1e-8;
+  double weight_decay = 0.1;
+  StringList no_decay = {"*norm*", "*.bias"};
+  double momentum = 0.9;
+  bool nesterov = false;
+  double clip_norm = 1.0;
+
+  template <class V>
+  void fields(V& v) {
+    v("name", name, "update rule", one_of({"adamw", "sgd"}));
+    v("lr", lr, "peak learning rate", greater_than(0.0));
+    v("beta1", beta1, "adamw: decay of the first moment", at_least(0.0).below(1));
+    v("beta2", beta2, "adamw: decay of the second moment", at_least(0.0).below(1));
+    v("eps", eps, "adamw: added to the root of the second moment", greater_than(0.0));
+    v("weight_decay", weight_decay,
+      "adamw: decoupled, times the learning rate; sgd: added to the gradient", at_least(0.0));
+    v("no_decay", no_decay, "patterns of parameter names without weight decay");
+    v("momentum", momentum, "sgd: momentum; 0: none", at_least(0.0).below(1));
+    v("nesterov", nesterov, "sgd: Nesterov's form of momentum");
+    v("clip_norm", clip_norm, "largest norm of all gradients together; 0: no clipping",
+      at_least(0.0));
+  }
+  bool operator==(const OptimRecipe&) const = default;
+};
+
+struct ScheduleRecipe {
+  std::string kind = "cosine";
+  std::int64_t warmup_steps = 50;
+  double final_ratio = 0.1;
+
+  template <class V>
+  void fields(V& v) {
+    v("kind", kind, "learning rate after the warm-up",
+      one_of({"constant", "linear", "cosine", "inverse_sqrt"}));
+    v("warmup_steps", warmup_steps, "steps of linear warm-up", at_least(0));
+    v("final_ratio", final_ratio,
+      "of the peak: where linear and cosine end, and inverse_sqrt stops falling",
+      at_least(0.0).up_to(1));
+  }
+  bool operator==(const ScheduleRecipe&) const = default;
+};
+
+struct TrainRecipe {
+  std::int64_t steps = 600;
+  std::int64_t eval_every = 100;
+  std::int64_t eval_batches = 0;
+  std::int64_t log_every = 10;
+  std::int64_t max_nonfinite = 3;
+  std::int64_t threads = 0;
+
+  template <class V>
+  void fields(V& v) {
+    v("steps", steps, "updates in the whole run", at_least(1));
+    v("eval_every", eval_every, "steps between evaluations; 0: only at the end", at_least(0));
+    v("eval_batches", eval_batches, "global batches in an evaluation; 0: all that is held out",
+      at_least(0));
+    v("log_every", log_every, "steps between training lines", at_least(1));
+    v("max_nonfinite", max_nonfinite,
+      "steps in a row with non-finite gradients, each skipped, before the run gives up (exit 5)",
+      at_least(1));
+    v("threads", threads, "CPU threads of each rank; 0: cores of the host over its ranks",
+      at_least(0));
+  }
+  bool operator==(const TrainRecipe&) const = default;
+};
+
+struct ParallelRecipe {
+  std::int64_t bucket_bytes = 4 << 20;
+
+  template <class V>
+  void fields(V& v) {
+    v("bucket_bytes", bucket_bytes, "gradients are exchanged in buckets of about this size",
+      at_least(1024));
+  }
+  bool operator==(const ParallelRecipe&) const = default;
+};
+
+struct CommRecipe {
+  std::string backend = "mpi";
+  std::int64_t timeout_s = 300;
+
+  template <class V>
+  void fields(V& v) {
+    v("backend", backend, "how ranks talk", one_of({"mpi"}));
+    v("timeout_s", timeout_s, "longest wait for a peer before it counts as lost (exit 6)",
+      at_least(1));
+  }
+  bool operator==(const CommRecipe&) const = default;
+};
+
+struct CheckpointRecipe {
+  std::int64_t every = 200;
+  std::int64_t keep = 3;
+
+  template <class V>
+  void fields(V& v) {
+    v("every", every, "steps between checkpoints; 0: only at the end or on a stop signal",
+      at_least(0));
+    v("keep", keep, "newest checkpoints that are kept", at_least(1));
+  }
+  bool operator==(const CheckpointRecipe&) const = default;
+};
+
+struct RunRecipe {
+  std::string dir = "runs/default";
+
+  template <class V>
+  void fields(V& v) {
+    v("dir", dir, "folder of the run: resolved recipe, log, checkpoints", nonempty());
+  }
+  bool operator==(const RunRecipe&) const = default;
+};
+
+struct LogRecipe {
+  bool tensorboard = false;
+
+  template <class V>
+  void fields(V& v) {
+    v("tensorboard", tensorboard, "also write TensorBoard event files into the run's folder");
+  }
+  bool operator==(const LogRecipe&) const = default;
+};
+
+struct GenerateRecipe {
+  StringList prompt;
+  std::int64_t tokens = 100;
+  double temperature = 0.8;
+  std::int64_t top_k = 40;
+
+  template <class V>
+  void fields(V& v) {
+    v("prompt", prompt, "texts to continue");
+    v("tokens", tokens, "tokens to add to each", at_least(1));
+    v("temperature", temperature, "divides the logits; 0: always the likeliest token",
+      at_least(0.0));
+    v("top_k", top_k, "draw among the k likeliest tokens; 0: among all", at_least(0));
+  }
+  bool operator==(const GenerateRecipe&) const = default;
+};
+
+// Where a key was set. Line 0: nowhere, it has its default.
+struct Place {
+  std::string file;
+  std::uint32_t line = 0;
+};
+struct Origins {
+  std::string file;  // the recipe's
+  std::map<std::string, Place, std::less<>> places;
+  Place of(std::string_view key) const;
+  // Where a value came from is no part of the value.
+  bool operator==(const Origins&) const { return true; }
+};
+
+struct Recipe {
+  std::int64_t schema = 1;
+  std::string task = "pretrain";
+  std::string precision = "f32";
+  std::int64_t seed = 1;
+  ModelRecipe model;
+  DataRecipe data;
+  BatchRecipe batch;
+  OptimRecipe optim;
+  ScheduleRecipe schedule;
+  TrainRecipe train;
+  ParallelRecipe parallel;
+  CommRecipe comm;
+  CheckpointRecipe checkpoint;
+  RunRecipe run;
+  LogRecipe log;
+  GenerateRecipe generate;
+  Origins origins;
+
+  template <class V>
+  void fields(V& v) {
+    v("schema", schema, "version of this list of keys", exactly(1));
+    v("task", task, "what is trained", one_of({"pretrain"}));
+    v("precision", precision, "type of activations and matrix products", one_of({"f32", "bf16"}));
+    v("seed", seed, "of initial weights, order of the data, dropout and sampling", at_least(0));
+    v.section("model", model, "A LLaMA-style decoder. Its vocabulary is the tokenizer's.");
+    v.section("data", data, "Text, tokenizer and sequences.");
+    v.section("batch", batch, "Accumulation is derived and shown, never given.");
+    v.section("optim", optim, "The update rule.");
+    v.section("schedule", schedule, "The learning rate over the steps.");
+    v.section("train", train, "The training loop.");
+    v.section("parallel", parallel, "How work is split over ranks.");
+    v.section("comm", comm, "How ranks talk.");
+    v.section("checkpoint", checkpoint, "What survives a crash.");
+    v.section("run", run, "Where the run lives.");
+    v.section("log", log, "What is written beside the training lines.");
+    v.section("generate", generate, "Defaults of `gradwire generate`.");
+  }
+  bool operator==(const Recipe&) const = default;
+};
+
+}  // namespace gradwire

@@ -1,0 +1,177 @@
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <initializer_list>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "launch/recipe_io.h"
+#include "launch/recipe_walk.h"
+
+namespace gradwire {
+namespace {
+
+class RangeCheck : public KeyWalk<RangeCheck> {
+ public:
+  explicit RangeCheck(const Origins& origins) : origins_(origins) {}
+
+  template <class T>
+  void field(const std::string& key, T& value, const char*, const Limits& limits) {
+    const auto message = violation(value, limits);
+    if (!message) return;
+    const Place place = origins_.of(key);
+    problems_.push_back({place.file, place.line, key, *message, false});
+  }
+
+  std::vector<Problem> take() { return std::move(problems_); }
+
+ private:
+  const Origins& origins_;
+  std::vector<Problem> problems_;
+};
+
+// The rules between keys. Only called on values that are in range.
+class Rules {
+ public:
+  explicit Rules(const Recipe& r) : r_(r) {}
+
+  std::vector<Problem> check(std::int64_t ranks) {
+    model();
+    batch(ranks);
+    steps();
+    text();
+    return std::move(problems_);
+  }
+
+ private:
+  // Blames the first of the keys that the recipe sets; the first of all where it sets none.
+  void blame(std::initializer_list<const char*> keys, std::string message, bool of_host = false) {
+    const auto set =
+        std::ranges::find_if(keys, [&](const char* key) { return r_.origins.of(key).line != 0; });
+    const char* key = set != keys.end() ? *set : *keys.begin();
+    const Place place = r_.origins.of(key);
+    problems_.push_back({place.file, place.line, key, std::move(message), of_host});
+  }
+
+  void model() {
+    const ModelRecipe& m = r_.model;
+    if (m.width % m.heads != 0) {
+      blame({"model.heads", "model.width"},
+            fmt::format("{} heads do not divide width {}", m.heads, m.width));
+    } else if (m.width / m.heads % 2 != 0) {
+      blame({"model.heads", "model.width"},
+            fmt::format("width {} over {} heads gives heads of {}: rotary positions need an even "
+                        "number",
+                        m.width, m.heads, m.width / m.heads));
+    }
+    if (m.heads % m.resolved_kv_heads() != 0) {
+      blame({"model.kv_heads", "model.heads"},
+            fmt::format("{} key and value heads do not divide {} heads", m.kv_heads, m.heads));
+    }
+    if (r_.generate.top_k > r_.data.vocab_size) {
+      blame({"generate.top_k", "data.vocab_size"},
+            fmt::format("{} likeliest tokens of a vocabulary of {}", r_.generate.top_k,
+                        r_.data.vocab_size));
+    }
+  }
+
+  void batch(std::int64_t ranks) {
+    const std::int64_t step = r_.batch.micro * ranks;
+    if (r_.batch.global % step == 0) return;
+    const std::int64_t below = r_.batch.global / step * step;
+    const std::string nearest =
+        below == 0 ? fmt::format("{}", step) : fmt::format("{} or {}", below, below + step);
+    blame({"batch.global", "batch.micro"},
+          fmt::format("{} sequences are not a multiple of micro x ranks = {} x {} = {}; nearest: "
+                      "{}",
+                      r_.batch.global, r_.batch.micro, ranks, step, nearest));
+  }
+
+  void steps() {
+    if (r_.schedule.warmup_steps > r_.train.steps) {
+      blame({"schedule.warmup_steps", "train.steps"},
+            fmt::format("a warm-up of {} steps in a run of {}", r_.schedule.warmup_steps,
+                        r_.train.steps));
+    }
+    if (r_.train.eval_every > 0 && r_.data.validation_share == 0.0) {
+      blame({"train.eval_every", "data.validation_share"},
+            "nothing to evaluate on: data.validation_share is 0");
+    }
+    if (r_.optim.name == "sgd" && r_.optim.nesterov && r_.optim.momentum == 0.0) {
+      blame({"optim.nesterov", "optim.momentum"}, "Nesterov's form needs a momentum above 0");
+    }
+  }
+
+  void text() {
+    for (const std::string& path : r_.data.text) {
+      std::error_code failure;
+      if (!std::filesystem::is_regular_file(path, failure)) {
+        blame({"data.text"}, fmt::format("no such file: '{}'", path), true);
+      } else if (!std::ifstream(path)) {
+        blame({"data.text"}, fmt::format("not readable: '{}'", path), true);
+      }
+    }
+  }
+
+  const Recipe& r_;
+  std::vector<Problem> problems_;
+};
+
+// By file, in the order in which files first appear, then by line.
+std::vector<Problem> sorted(std::vector<Problem> problems) {
+  StringList files;
+  for (const Problem& p : problems) {
+    if (std::ranges::count(files, p.file) == 0) files.push_back(p.file);
+  }
+  std::ranges::stable_sort(problems, {}, [&](const Problem& p) {
+    return std::pair(std::ranges::find(files, p.file) - files.begin(), p.line);
+  });
+  return problems;
+}
+
+std::string listing(const std::vector<Problem>& problems) {
+  StringList lines;
+  for (const Problem& p : problems)
+    lines.push_back(to_text(p));
+  if (lines.size() == 1) return lines.front();
+  return fmt::format("{} problems\n{}", lines.size(), fmt::join(lines, "\n"));
+}
+
+}  // namespace
+
+std::string to_text(const Problem& p) {
+  const std::string line = p.line == 0 ? "" : fmt::format("{}:", p.line);
+  const std::string key = p.key.empty() ? "" : p.key + ": ";
+  return fmt::format("{}:{} {}{}", p.file, line, key, p.message);
+}
+
+RecipeError::RecipeError(std::vector<Problem> problems)
+    : Error(ErrorKind::kConfig, listing(sorted(problems))), problems_(sorted(problems)) {}
+
+bool RecipeError::same_everywhere() const noexcept {
+  return std::ranges::none_of(problems_, &Problem::of_this_host);
+}
+
+Place Origins::of(std::string_view key) const {
+  const auto found = places.find(key);
+  return found == places.end() ? Place{file, 0} : found->second;
+}
+
+std::vector<Problem> range_problems(const Recipe& r) {
+  Recipe copy = r;
+  RangeCheck check(r.origins);
+  copy.fields(check);
+  return check.take();
+}
+
+void validate(const Recipe& r, int world_size) {
+  if (world_size < 1) {
+    throw Error(ErrorKind::kUsage, fmt::format("validate: {} ranks", world_size));
+  }
+  std::vector<Problem> problems = range_problems(r);
+  if (problems.empty()) problems = Rules(r).check(world_size);
+  if (!problems.empty()) throw RecipeError(std::move(problems));
+}
+
+}  // namespace gradwire

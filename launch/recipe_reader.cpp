@@ -1,0 +1,227 @@
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <toml++/toml.h>
+
+#include "launch/recipe_io.h"
+#include "launch/recipe_walk.h"
+
+namespace gradwire {
+namespace {
+
+constexpr const char* kCommandLine = "<command line>";
+
+std::string found(const toml::node& node) {
+  switch (node.type()) {
+    case toml::node_type::string: return "a string";
+    case toml::node_type::integer: return "an integer";
+    case toml::node_type::floating_point: return "a floating-point number";
+    case toml::node_type::boolean: return "true or false";
+    case toml::node_type::array: return "a list";
+    case toml::node_type::table: return "a table";
+    default: return "a date or time";
+  }
+}
+
+// The value of a node, or what kind of value was expected instead.
+const char* convert(const toml::node& node, std::int64_t& out) {
+  if (!node.is_integer()) return "an integer";
+  out = node.as_integer()->get();
+  return nullptr;
+}
+const char* convert(const toml::node& node, double& out) {
+  if (!node.is_number()) return "a number";
+  out = *node.value<double>();
+  return nullptr;
+}
+const char* convert(const toml::node& node, bool& out) {
+  if (!node.is_boolean()) return "true or false";
+  out = node.as_boolean()->get();
+  return nullptr;
+}
+const char* convert(const toml::node& node, std::string& out) {
+  if (!node.is_string()) return "a string";
+  out = node.as_string()->get();
+  return nullptr;
+}
+const char* convert(const toml::node& node, StringList& out) {
+  constexpr const char* kExpected = "a list of strings";
+  const toml::array* array = node.as_array();
+  if (array == nullptr) return kExpected;
+  StringList items;
+  for (const toml::node& item : *array) {
+    if (!item.is_string()) return kExpected;
+    items.push_back(item.as_string()->get());
+  }
+  out = std::move(items);
+  return nullptr;
+}
+
+// One file, or one override, read over what the recipe holds so far.
+class Reader : public KeyWalk<Reader> {
+ public:
+  Reader(const toml::table& root, Origins& origins, std::vector<Problem>& problems)
+      : root_(root), origins_(origins), problems_(problems) {}
+
+  // `line` overrides the table's own lines where it is not 0.
+  void read(Recipe& r, const std::string& file, std::uint32_t line) {
+    file_ = file;
+    line_ = line;
+    r.fields(*this);
+    report_unknown(root_, "");
+  }
+
+  void begin_section(const char* name, const char*) {
+    known_.push_back(name);
+    sections_.insert(name);
+  }
+
+  template <class T>
+  void field(const std::string& key, T& value, const char*, const Limits&) {
+    known_.push_back(key);
+    const toml::node* node = find(key);
+    if (node == nullptr) return;
+    if (const char* expected = convert(*node, value)) {
+      const toml::array* list = node->as_array();
+      const bool mixed = list != nullptr && std::strcmp(expected, "a list of strings") == 0;
+      problem(key, line_of(key),
+              fmt::format("expected {}, found {}", expected,
+                          mixed ? "other values in the list" : found(*node)));
+      return;
+    }
+    origins_.places[key] = {file_, line_of(key)};
+  }
+
+ private:
+  static std::pair<std::string, std::string> split(const std::string& key) {
+    const std::size_t dot = key.find('.');
+    if (dot == std::string::npos) return {"", key};
+    return {key.substr(0, dot), key.substr(dot + 1)};
+  }
+
+  const toml::table* table_of(const std::string& section) const {
+    return section.empty() ? &root_ : root_[section].as_table();
+  }
+
+  const toml::node* find(const std::string& key) const {
+    const auto [section, leaf] = split(key);
+    const toml::table* table = table_of(section);
+    return table == nullptr ? nullptr : table->get(leaf);
+  }
+
+  std::uint32_t line_of(const std::string& key) const {
+    if (line_ != 0) return line_;
+    const auto [section, leaf] = split(key);
+    return table_of(section)->find(leaf)->first.source().begin.line;
+  }
+
+  void report_unknown(const toml::table& table, const std::string& prefix) {
+    for (const auto& [name, node] : table) {
+      const std::string key = prefix + std::string(name.str());
+      const std::uint32_t line = line_ != 0 ? line_ : name.source().begin.line;
+      if (prefix.empty() && sections_.contains(key)) {
+        if (const toml::table* below = node.as_table()) {
+          report_unknown(*below, key + '.');
+        } else {
+          problem(key, line, fmt::format("expected a table, found {}", found(node)));
+        }
+      } else if (std::ranges::count(known_, key) == 0) {
+        const auto guess = nearest_key(key, known_);
+        problem(key, line,
+                fmt::format("unknown key{}",
+                            guess ? fmt::format(" (did you mean '{}'?)", *guess) : ""));
+      }
+    }
+  }
+
+  void problem(const std::string& key, std::uint32_t line, std::string message) {
+    problems_.push_back({file_, line, key, std::move(message)});
+  }
+
+  const toml::table& root_;
+  Origins& origins_;
+  std::vector<Problem>& problems_;
+  std::string file_;
+  std::uint32_t line_ = 0;
+  StringList known_;
+  std::set<std::string> sections_;
+};
+
+std::string read_text(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream text;
+  if (in.peek() != std::ifstream::traits_type::eof()) text << in.rdbuf();
+  if (!in.is_open() || in.bad()) {
+    const char* reason = errno != 0 ? std::strerror(errno) : "not a regular file";
+    throw RecipeError({{path, 0, "", fmt::format("cannot be read: {}", reason), true}});
+  }
+  return text.str();
+}
+
+toml::table parse_file(const std::string& path) {
+  errno = 0;
+  const std::string text = read_text(path);
+  try {
+    return toml::parse(text, path);
+  } catch (const toml::parse_error& e) {
+    throw RecipeError({{path, e.source().begin.line, "", std::string(e.description()), false}});
+  }
+}
+
+// The table of one override, or the problem with it.
+toml::table parse_override(const std::string& text, std::uint32_t place,
+                           std::vector<Problem>& problems) {
+  const auto refuse = [&](const std::string& key, std::string message) {
+    problems.push_back({kCommandLine, place, key, std::move(message), false});
+    return toml::table();
+  };
+  const std::size_t equals = text.find('=');
+  const std::string key = text.substr(0, equals);
+  constexpr const char* kKeyCharacters =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.";
+  if (equals == std::string::npos || key.find_first_not_of(kKeyCharacters) != std::string::npos) {
+    return refuse("", fmt::format("expected key=value, as in optim.lr=1e-4, found '{}'", text));
+  }
+  const std::string value = text.substr(equals + 1);
+  if (value.find_first_of("\n\r") != std::string::npos) {
+    return refuse(key, "the value must be a single line");
+  }
+  try {
+    return toml::parse(key + " = " + value);
+  } catch (const toml::parse_error& e) {
+    // Quoting for TOML below quoting for the shell is a burden: a bare word is a string.
+    if (!value.empty() && std::strchr("\"'[{", value.front()) != nullptr) {
+      return refuse(key, std::string(e.description()));
+    }
+  }
+  try {
+    return toml::parse(key + " = " + toml_text(value));
+  } catch (const toml::parse_error& e) {
+    return refuse(key, std::string(e.description()));
+  }
+}
+
+}  // namespace
+
+Recipe load_recipe(const std::string& path, const std::vector<std::string>& overrides) {
+  Recipe r;
+  r.origins.file = path;
+  std::vector<Problem> problems;
+  const toml::table root = parse_file(path);
+  Reader(root, r.origins, problems).read(r, path, 0);
+  for (std::size_t i = 0; i < overrides.size(); ++i) {
+    const auto place = static_cast<std::uint32_t>(i + 1);
+    const toml::table one = parse_override(overrides[i], place, problems);
+    Reader(one, r.origins, problems).read(r, kCommandLine, place);
+  }
+  std::ranges::move(range_problems(r), std::back_inserter(problems));
+  if (!problems.empty()) throw RecipeError(std::move(problems));
+  return r;
+}
+
+}  // namespace gradwire

@@ -1,0 +1,18 @@
+// Texts that a model writes, from text to text.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/tokenizer.h"
+#include "launch/recipe.h"
+#include "models/decoder_lm.h"
+
+namespace gradwire {
+
+// Each prompt followed by what the model makes of it, up to the end of a document.
+std::vector<std::string> sample_texts(Context& cx, DecoderLm& model, const Tokenizer& tokenizer,
+                                      const GenerateRecipe& settings, std::uint64_t seed);
+
+}  // namespace gradwire

@@ -1,0 +1,25 @@
+// Times whole training steps of a recipe on random tokens: forward, backward, exchange, update.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "launch/session.h"
+
+namespace gradwire {
+
+struct StepTimes {
+  std::vector<double> seconds;       // of each timed step
+  std::int64_t tokens_per_step = 0;  // of all ranks
+  double flops_per_step = 0.0;       // of this rank: matrix products, attention counted as causal
+  std::int64_t system_allocations = 0;  // during the timed steps
+};
+
+// Steps before the timed ones warm caches, memory and plans.
+StepTimes time_steps(Session& session, std::int64_t warmup, std::int64_t steps);
+
+// Floating-point operations per second of the best of a few square matrix products through
+// core/ops/linear, on this session's threads and precision.
+double matmul_peak_flops(Context& cx, DType precision);
+
+}  // namespace gradwire

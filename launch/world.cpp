@@ -1,0 +1,40 @@
+#include "launch/world.h"
+
+#include <chrono>
+#include <cstdio>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "comm/local_comm.h"
+#include "core/error.h"
+#include "launch/exit_code.h"
+
+namespace gradwire {
+
+namespace {
+
+// On a thread of the watch, while the others may be inside MPI: nothing can be unwound any more.
+[[noreturn]] void leave(const RankEnvironment& env, const std::string& why) {
+  const std::string text = failure_text(Error(ErrorKind::kComm, why), env);
+  fmt::print(stderr, "{}\n", text);
+  std::fflush(nullptr);
+  _exit(static_cast<int>(ExitCode::kPeerLost));
+}
+
+}  // namespace
+
+World::World(Context& cx, const RankEnvironment& env, const CommRecipe& recipe) {
+  if (env.size == 1) {
+    alone_ = make_local_world(1);
+    return;
+  }
+  MpiOptions options;
+  options.timeout = std::chrono::seconds(recipe.timeout_s);
+  mpi_ = std::make_unique<MpiWorld>(options);
+  check_world(env, comm().rank(), comm().size());
+  watch_ = std::make_unique<PeerWatch>(
+      cx, comm(), [env](int, const std::string& why) { leave(env, why); }, options.timeout);
+}
+
+}  // namespace gradwire

@@ -1,0 +1,71 @@
+"""The other commands: prepare, eval, generate, ckpt, doctor."""
+
+from harness import *
+
+
+class Commands(ProgramTest):
+    def test_prepare_twice_does_the_work_once(self):
+        first = self.run_program("prepare", "recipe.toml")
+        self.assertRegex(first, r"tokens")
+        stamp = {p: p.stat().st_mtime_ns for p in (self.dir / "cache").rglob("*") if p.is_file()}
+        second = self.run_program("prepare", "recipe.toml")
+        self.assertIn("up to date", second)
+        again = {p: p.stat().st_mtime_ns for p in (self.dir / "cache").rglob("*") if p.is_file()}
+        self.assertEqual(stamp, again)
+
+    def test_eval_repeats_the_loss_of_the_run(self):
+        self.train()
+        result = json.loads(self.run_program("eval", "recipe.toml").strip().splitlines()[-1])
+        self.assertEqual(result["step"], 40)
+        self.assertAlmostEqual(result["loss"], self.metrics(kind="evaluation")[-1]["loss"], delta=1e-5)
+
+    def test_eval_on_two_ranks_is_eval_on_one(self):
+        self.train()
+        one = json.loads(self.run_program("eval", "recipe.toml").strip().splitlines()[-1])
+        both = self.run_program("eval", "recipe.toml", ranks=2).strip().splitlines()
+        two = json.loads(next(line for line in both if line.startswith("{")))
+        self.assertEqual(one["tokens"], two["tokens"])
+        self.assertAlmostEqual(one["loss"], two["loss"], delta=1e-6 * one["loss"])
+
+    def test_generate_repeats_for_a_seed(self):
+        self.train("train.steps=150")
+        arguments = ["generate", "recipe.toml", "--prompt", "the shepherd", "--tokens", "20"]
+        first = self.run_program(*arguments, "--seed", "5")
+        self.assertTrue(first.startswith("the shepherd"), first)
+        self.assertEqual(first, self.run_program(*arguments, "--seed", "5"))
+        self.assertNotEqual(first, self.run_program(*arguments, "--seed", "6"))
+
+    def test_generate_without_a_checkpoint_is_exit_4(self):
+        self.run_program("prepare", "recipe.toml")
+        out = self.run_program("generate", "recipe.toml", "--prompt", "the", expect=4)
+        self.assertIn("run/checkpoints", out)
+
+    def test_ckpt_ls_and_verify(self):
+        self.train()
+        listing = self.run_program("ckpt", "ls", "run")
+        for folder in self.checkpoints():
+            self.assertIn(folder.name, listing)
+        self.assertIn("ok", self.run_program("ckpt", "verify", "run"))
+
+    def test_steady_state_allocates_nothing_from_the_system(self):
+        for precision in ("f32", "bf16"):
+            for ranks in (1, 2):
+                out = self.run_program("bench", "step", "recipe.toml", "--steps", "8", "--set",
+                                       f'precision="{precision}"', ranks=ranks)
+                result = json.loads(next(x for x in out.splitlines() if x.startswith("{")))
+                self.assertEqual(result["system_allocations"], 0)
+                self.assertGreater(result["tokens_per_s"]["median"], 0)
+
+    def test_doctor_finds_this_machine_fit(self):
+        out = self.run_program("doctor")
+        for row in ("MPI", "instructions", "BLAS", "GPU", "file system", "network"):
+            self.assertIn(row, out)
+
+    def test_usage_errors_are_exit_2(self):
+        self.run_program(expect=2)
+        self.run_program("trian", "recipe.toml", expect=2)
+        self.run_program("train", "recipe.toml", "--resume", "run/checkpoints/step-1", expect=4)
+
+
+if __name__ == "__main__":
+    unittest.main()

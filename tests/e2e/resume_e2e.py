@@ -1,0 +1,76 @@
+"""Stopping on request and going on, bit for bit, in a new process."""
+
+from harness import *
+
+LONG = "train.steps=300"
+
+
+class Resume(ProgramTest):
+    def stop_and_resume(self, ranks, send, optimizer='optim.name="adamw"'):
+        self.train(LONG, optimizer, ranks=ranks, run="straight")
+
+        arguments = ["train", "recipe.toml", "--set", LONG, "--set", optimizer,
+                     "--set", 'run.dir="stopped"']
+        process = self.start(*arguments, ranks=ranks)
+        self.wait_for_step(process, 7, run="stopped")
+        send(process)
+        out, _ = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 75, out[-3000:])
+        at = self.metrics("stopped")[-1]["step"]
+        self.assertLess(at, 300)
+        self.assertEqual(self.checkpoints("stopped")[-1].name, f"step-{at:08d}")
+
+        out = self.run_program(*arguments, ranks=ranks)
+        self.assertIn(f"step {at}", out)
+        self.assertEqual(self.tensor_hashes(self.checkpoints("straight")[-1]),
+                         self.tensor_hashes(self.checkpoints("stopped")[-1]))
+        straight = {r["step"]: r["loss"] for r in self.metrics("straight")}
+        stopped = {r["step"]: r["loss"] for r in self.metrics("stopped")}
+        self.assertEqual(straight, stopped)
+
+    def test_usr1_on_one_rank(self):
+        self.stop_and_resume(1, lambda p: p.send_signal(signal.SIGUSR1))
+
+    def test_interrupt_on_one_rank(self):
+        self.stop_and_resume(1, lambda p: p.send_signal(signal.SIGINT))
+
+    def test_terminate_with_sgd(self):
+        self.stop_and_resume(1, lambda p: p.send_signal(signal.SIGTERM), 'optim.name="sgd"')
+
+    def test_usr1_to_one_of_two_ranks_stops_both(self):
+        def to_one_rank(process):
+            ranks = children_of(process.pid)
+            self.assertEqual(len(ranks), 2)
+            os.kill(ranks[1], signal.SIGUSR1)
+        self.stop_and_resume(2, to_one_rank)
+
+    def test_usr1_to_mpirun_reaches_the_ranks(self):
+        self.stop_and_resume(2, lambda p: p.send_signal(signal.SIGUSR1))
+
+    def test_resume_none_starts_over(self):
+        self.train(run="a")
+        self.train(run="a", resume="none")
+        self.assertEqual([r["step"] for r in self.metrics("a")][-1], 40)
+        self.train(run="b")
+        self.assertEqual(self.tensor_hashes(self.checkpoints("a")[-1]),
+                         self.tensor_hashes(self.checkpoints("b")[-1]))
+
+    def test_resume_from_a_named_checkpoint(self):
+        self.train(run="a")
+        first = self.checkpoints("a")[0]
+        out = self.train(run="b", resume=str(first))
+        self.assertIn(first.name.removeprefix("step-").lstrip("0"), out)
+        self.assertEqual(self.tensor_hashes(self.checkpoints("a")[-1]),
+                         self.tensor_hashes(self.checkpoints("b")[-1]))
+
+    def test_other_number_of_ranks_goes_on(self):
+        self.train("train.steps=40", run="a", ranks=2)
+        steps = self.metrics("a")
+        self.train("train.steps=60", run="a", ranks=1)
+        later = self.metrics("a")
+        self.assertEqual(later[: len(steps)], steps)
+        self.assertEqual(later[-1]["step"], 60)
+
+
+if __name__ == "__main__":
+    unittest.main()

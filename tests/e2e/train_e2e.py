@@ -1,0 +1,75 @@
+"""A run from the recipe to a model that is better than counting words."""
+
+import re
+
+from harness import *
+
+
+class Train(ProgramTest):
+    def test_learns_and_beats_the_unigram_model(self):
+        out = self.train("train.steps=150")
+        steps = self.metrics()
+        self.assertEqual([row["step"] for row in steps], list(range(1, 151)))
+        self.assertLess(steps[-1]["loss"], 0.5 * steps[0]["loss"])
+        model, unigram = map(float, re.search(
+            r"validation perplexity ([\d.]+) \(unigram model: ([\d.]+)\)", out).groups())
+        self.assertLess(model, 0.5 * unigram)
+        evaluation = self.metrics(kind="evaluation")[-1]
+        self.assertAlmostEqual(evaluation["perplexity"], model, delta=0.01)
+
+    def test_second_start_finds_the_run_finished(self):
+        self.train()
+        before = self.metrics()
+        out = self.train()
+        self.assertIn("finished", out)
+        self.assertEqual(self.metrics(), before)
+
+    def test_two_ranks_follow_one_rank(self):
+        self.train(run="one")
+        self.train(run="two", ranks=2)
+        for a, b in zip(self.metrics("one"), self.metrics("two"), strict=True):
+            # Sums in another order: 40 steps of f32 rounding, far below any real difference.
+            self.assertAlmostEqual(a["loss"], b["loss"], delta=2e-3 * a["loss"])
+            self.assertEqual(a["lr"], b["lr"])
+
+    def test_accumulation_follows_one_large_micro_batch(self):
+        self.train("batch.micro=8", run="large")
+        self.train("batch.micro=2", run="small")
+        for a, b in zip(self.metrics("large"), self.metrics("small"), strict=True):
+            self.assertAlmostEqual(a["loss"], b["loss"], delta=2e-3 * a["loss"])
+
+    def test_bf16_follows_f32(self):
+        self.train(run="f32")
+        self.train('precision="bf16"', run="bf16")
+        for a, b in zip(self.metrics("f32"), self.metrics("bf16"), strict=True):
+            # The tolerance docs/testing.md states: 2 % of the loss.
+            self.assertAlmostEqual(a["loss"], b["loss"], delta=0.02 * a["loss"])
+
+    def test_thread_count_changes_no_bit(self):
+        self.train("train.threads=1", run="t1")
+        self.train("train.threads=2", run="t2")
+        self.assertEqual(self.tensor_hashes(self.checkpoints("t1")[-1]),
+                         self.tensor_hashes(self.checkpoints("t2")[-1]))
+
+    def test_run_folder_holds_the_resolved_recipe_that_runs_again(self):
+        self.train()
+        again = self.run_program("config", "validate", "run/resolved.toml")
+        self.assertIn("ok", again)
+
+    def test_wire_bytes_are_those_of_dense_gradients(self):
+        self.train(ranks=2)
+        out = self.run_program("train", "recipe.toml", "--dry-run", "--set", 'run.dir="dry"')
+        self.assertRegex(out, r"parameters +[\d,]+")
+        wire = {row["wire_bytes"] for row in self.metrics()[1:]}
+        self.assertEqual(len(wire), 1, "every step sends the same")
+        self.assertGreater(wire.pop(), 0)
+
+    def test_dry_run_trains_nothing(self):
+        out = self.run_program("train", "recipe.toml", "--dry-run")
+        for word in ("parameters", "memory", "batch", "bytes per step"):
+            self.assertIn(word, out)
+        self.assertFalse((self.dir / "run" / "checkpoints").exists())
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,30 @@
+// Every recipe that is shipped is one that runs.
+#include <gtest/gtest.h>
+
+#include "tests/launch/recipe_files.h"
+
+namespace gradwire {
+namespace {
+
+std::vector<std::string> recipes() {
+  std::vector<std::string> out;
+  for (const auto& entry : std::filesystem::directory_iterator(GW_SOURCE_DIR "/examples")) {
+    if (entry.path().extension() == ".toml") out.push_back(entry.path().string());
+  }
+  return out;
+}
+
+class Examples : public RecipeFiles {};
+
+TEST_F(Examples, AreValidOnOneTwoAndFourRanks) {
+  ASSERT_FALSE(recipes().empty());
+  for (const std::string& file : recipes()) {
+    Recipe r = load_recipe(file);
+    r.data.text = {write("a.txt", "text\n")};  // theirs are made by scripts
+    for (const int ranks : {1, 2, 4})
+      EXPECT_NO_THROW(validate(r, ranks)) << file << ", " << ranks << " ranks";
+  }
+}
+
+}  // namespace
+}  // namespace gradwire

@@ -1,0 +1,71 @@
+#include "launch/exit_code.h"
+
+#include <filesystem>
+#include <new>
+
+#include <gtest/gtest.h>
+
+#include "launch/recipe_io.h"
+
+namespace gradwire {
+namespace {
+
+int code(ErrorKind kind) {
+  return static_cast<int>(exit_code_of(kind));
+}
+
+// The numbers are a promise to scripts.
+TEST(ExitCode, OfEachKind) {
+  EXPECT_EQ(code(ErrorKind::kInternal), 1);
+  EXPECT_EQ(code(ErrorKind::kShape), 1);
+  EXPECT_EQ(code(ErrorKind::kDevice), 1);
+  EXPECT_EQ(code(ErrorKind::kUsage), 2);
+  EXPECT_EQ(code(ErrorKind::kConfig), 2);
+  EXPECT_EQ(code(ErrorKind::kData), 3);
+  EXPECT_EQ(code(ErrorKind::kCheckpoint), 4);
+  EXPECT_EQ(code(ErrorKind::kNumeric), 5);
+  EXPECT_EQ(code(ErrorKind::kComm), 6);
+  EXPECT_EQ(code(ErrorKind::kIo), 8);
+  EXPECT_EQ(code(ErrorKind::kMemory), 8);
+  EXPECT_EQ(static_cast<int>(ExitCode::kDone), 0);
+  EXPECT_EQ(static_cast<int>(ExitCode::kStopped), 75);
+}
+
+TEST(ExitCode, OfForeignExceptions) {
+  EXPECT_EQ(exit_code_of(std::bad_alloc()), ExitCode::kResources);
+  EXPECT_EQ(exit_code_of(std::filesystem::filesystem_error("x", std::error_code())),
+            ExitCode::kResources);
+  EXPECT_EQ(exit_code_of(std::runtime_error("x")), ExitCode::kBug);
+}
+
+RankEnvironment rank_of_four(int rank) {
+  RankEnvironment env;
+  env.rank = rank;
+  env.size = 4;
+  env.source = "Open MPI";
+  return env;
+}
+
+TEST(FailureText, NamesKindAndRank) {
+  const Error e(ErrorKind::kNumeric, "loss is nan");
+  EXPECT_EQ(failure_text(e, {}), "gradwire: numeric: loss is nan");
+  EXPECT_EQ(failure_text(e, rank_of_four(2)), "[rank 2] gradwire: numeric: loss is nan");
+  EXPECT_EQ(failure_text(std::runtime_error("odd"), {}), "gradwire: internal: odd");
+}
+
+TEST(FailureText, WhatAllRanksMeetIsSaidOnce) {
+  const RecipeError typo({{"a.toml", 3, "optim.rl", "unknown key", false}});
+  EXPECT_EQ(failure_text(typo, rank_of_four(0)),
+            "[rank 0] gradwire: recipe: a.toml:3: optim.rl: unknown key");
+  EXPECT_EQ(failure_text(typo, rank_of_four(1)), "");
+  EXPECT_EQ(failure_text(Error(ErrorKind::kUsage, "what?"), rank_of_four(1)), "");
+}
+
+TEST(FailureText, WhatOnlyThisHostMeetsIsSaidByEachRank) {
+  const RecipeError missing({{"a.toml", 0, "", "cannot be read", true}});
+  EXPECT_EQ(failure_text(missing, rank_of_four(3)),
+            "[rank 3] gradwire: recipe: a.toml: cannot be read");
+}
+
+}  // namespace
+}  // namespace gradwire

@@ -1,0 +1,175 @@
+// The built program, from the outside: what it prints where, and its exit status.
+#include <cstdlib>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include "tests/launch/recipe_files.h"
+
+namespace gradwire {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+struct Outcome {
+  int status = -1;
+  std::string out, err;
+};
+
+class Program : public RecipeFiles {
+ protected:
+  // `line`: arguments as a shell reads them; `before`: variables, as in "RANK=1".
+  Outcome run(const std::string& line, const std::string& before = "") const {
+    const std::string command =
+        before + " '" GW_PROGRAM "' " + line + " >'" + path("out") + "' 2>'" + path("err") + "'";
+    const int status = std::system(command.c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, content(path("out")),
+            content(path("err"))};
+  }
+
+  std::string recipe(const std::string& more = "") const {
+    write("a.txt", "text\n");
+    return "'" + write("r.toml", "[data]\ntext = ['" + path("a.txt") + "']\n" + more) + "'";
+  }
+};
+
+TEST_F(Program, VersionAndHelpGoToStdout) {
+  const Outcome version = run("--version");
+  EXPECT_EQ(version.status, 0);
+  EXPECT_THAT(version.out, StartsWith("gradwire "));
+  EXPECT_THAT(version.out, HasSubstr("MPI"));
+  EXPECT_EQ(version.err, "");
+  const Outcome help = run("config --help");
+  EXPECT_EQ(help.status, 0);
+  EXPECT_THAT(help.out, HasSubstr("validate"));
+}
+
+TEST_F(Program, UsageErrorsExitWith2AndShowTheUsage) {
+  for (const char* line : {"", "config", "config explain", "--frob", "config show a b c",
+                           "config validate --ranks 0 r.toml"}) {
+    const Outcome o = run(line);
+    EXPECT_EQ(o.status, 2) << line;
+    EXPECT_EQ(o.out, "") << line;
+    EXPECT_THAT(o.err, StartsWith("gradwire: usage: ")) << line;
+    EXPECT_THAT(o.err, HasSubstr("Usage: gradwire")) << line;
+  }
+}
+
+TEST_F(Program, MistypedCommandNamesTheNearest) {
+  EXPECT_THAT(run("docter").err,
+              StartsWith("gradwire: usage: no command 'docter' (did you mean 'doctor'?)\n"));
+  EXPECT_THAT(run("config shwo").err,
+              StartsWith("gradwire: usage: no command 'shwo' (did you mean 'show'?)\n"));
+}
+
+TEST_F(Program, UnknownKeyExitsWith2) {
+  const Outcome o = run("config show " + recipe("[optim]\nlrr = 1\n"));
+  EXPECT_EQ(o.status, 2);
+  EXPECT_EQ(o.out, "");
+  EXPECT_EQ(o.err, "gradwire: recipe: " + path("r.toml") +
+                       ":4: optim.lrr: unknown key (did you mean 'optim.lr'?)\n");
+}
+
+TEST_F(Program, MissingRecipeExitsWith2) {
+  const Outcome o = run("config show /none/r.toml");
+  EXPECT_EQ(o.status, 2);
+  EXPECT_EQ(o.err, "gradwire: recipe: /none/r.toml: cannot be read: No such file or directory\n");
+}
+
+TEST_F(Program, ShowPrintsARecipeThatReadsBack) {
+  const Outcome o = run("config show " + recipe() + " --set optim.lr=0.5 --set seed=3");
+  EXPECT_EQ(o.status, 0) << o.err;
+  const Recipe r = load_recipe(write("shown.toml", o.out));
+  EXPECT_EQ(r.optim.lr, 0.5);
+  EXPECT_EQ(r.seed, 3);
+  EXPECT_EQ(to_toml(r), o.out);
+}
+
+TEST_F(Program, SetTakesOneValueAndListsAsToml) {
+  const Outcome o =
+      run("config show --set optim.lr=0.5 --set \"optim.no_decay=['x', 'y']\" " + recipe());
+  EXPECT_EQ(o.status, 0) << o.err;
+  EXPECT_THAT(o.out, HasSubstr("no_decay = [\"x\", \"y\"]\n"));
+}
+
+TEST_F(Program, ValidateSaysHowAStepIsMadeUp) {
+  const Outcome good = run("config validate --ranks 2 " + recipe());
+  EXPECT_EQ(good.status, 0) << good.err;
+  EXPECT_THAT(good.out, HasSubstr("ok; a step is 32 sequences = 2 ranks x 2 micro-batches x 8"));
+  const Outcome bad = run("config validate --ranks 3 " + recipe());
+  EXPECT_EQ(bad.status, 2);
+  EXPECT_THAT(bad.err, HasSubstr("batch.global: 32 sequences are not a multiple"));
+}
+
+TEST_F(Program, ExplainSaysWhereAKeyWasSet) {
+  const Outcome file = run("config explain " + recipe("[optim]\nlr = 0.25\n") + " optim.lr");
+  EXPECT_EQ(file.status, 0) << file.err;
+  EXPECT_EQ(file.out,
+            "optim.lr\n    peak learning rate\n    type     number\n    allowed  > 0\n"
+            "    default  0.001\n    value    0.25\n    set at   " +
+                path("r.toml") + ":4\n");
+  EXPECT_THAT(run("config explain " + recipe() + " optim.lr --set optim.lr=1").out,
+              HasSubstr("value    1.0\n    set at   <command line>:1\n"));
+  EXPECT_THAT(run("config explain " + recipe() + " optim").out, HasSubstr("optim.beta1\n"));
+  EXPECT_THAT(run("config explain " + recipe()).out, HasSubstr("generate.top_k\n"));
+}
+
+TEST_F(Program, ExplainOfNoKeyExitsWith2) {
+  const Outcome o = run("config explain " + recipe() + " optim.rl");
+  EXPECT_EQ(o.status, 2);
+  EXPECT_EQ(o.err,
+            "gradwire: usage: config explain: no key or section 'optim.rl' (did you mean "
+            "'optim.lr'?)\n");
+}
+
+TEST_F(Program, DocsPrintTheReferencePage) {
+  EXPECT_EQ(run("config docs").out, recipe_reference());
+}
+
+TEST_F(Program, OutputThatCannotBeWrittenExitsWith8) {
+  const std::string command = "'" GW_PROGRAM "' config docs >/dev/full 2>'" + path("err") + "'";
+  const int status = std::system(command.c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 8);
+  EXPECT_THAT(content(path("err")), StartsWith("gradwire: file system: "));
+}
+
+TEST_F(Program, RanksAreNamedAndSayTheSameThingOnce) {
+  const std::string rank_1 = "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2";
+  const Outcome typo = run("config show " + recipe("[optim]\nlrr = 1\n"), rank_1);
+  EXPECT_EQ(typo.status, 2);
+  EXPECT_EQ(typo.err, "");
+  const Outcome missing = run("config show /none/r.toml", rank_1);
+  EXPECT_EQ(missing.status, 2);
+  EXPECT_THAT(missing.err, StartsWith("[rank 1] gradwire: recipe: /none/r.toml: "));
+}
+
+TEST_F(Program, LaunchersThatDisagreeExitWith2) {
+  const Outcome o = run("--version",
+                        "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2 RANK=0 "
+                        "WORLD_SIZE=2");
+  EXPECT_EQ(o.status, 2);
+  EXPECT_THAT(o.err, StartsWith("gradwire: usage: torchrun (RANK=0)"));
+}
+
+TEST_F(Program, DoctorFailsOnAFolderThatIsNotThere) {
+  const Outcome bad = run("doctor --dir " + path("none"));
+  EXPECT_EQ(bad.status, 2);
+  EXPECT_THAT(bad.out, HasSubstr("FAIL  run folder"));
+  const Outcome good = run("doctor --dir " + folder_.string());
+  EXPECT_EQ(good.status, 0) << good.out << good.err;
+  EXPECT_THAT(good.out, HasSubstr("ok    MPI starts"));
+}
+
+TEST_F(Program, DoctorBelowALauncherDoesNotWaitForItsPeers) {
+  const Outcome o =
+      run("doctor --dir " + folder_.string(),
+          "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2 PMIX_RANK=1 PMIX_NAMESPACE=1 "
+          "OMPI_MCA_ess=^singleton OMPI_MCA_pmix=^s1,s2,cray,isolated");
+  EXPECT_EQ(o.status, 0) << o.out << o.err;
+  EXPECT_THAT(o.out, HasSubstr("ok    MPI starts"));
+}
+
+}  // namespace
+}  // namespace gradwire

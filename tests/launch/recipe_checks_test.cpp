@@ -1,0 +1,142 @@
+#include <gtest/gtest.h>
+
+#include "tests/launch/recipe_files.h"
+
+namespace gradwire {
+namespace {
+
+// A recipe whose text exists, with more keys from line 3 on.
+class RecipeChecks : public RecipeFiles {
+ protected:
+  std::string violations(const std::string& more, int ranks = 1) const {
+    write("a.txt", "text\n");
+    const std::string file = write("r.toml", "[data]\ntext = ['" + path("a.txt") + "']\n" + more);
+    const Recipe r = load_recipe(file);
+    try {
+      validate(r, ranks);
+      return "";
+    } catch (const RecipeError& e) {
+      return shorten(e, file);
+    }
+  }
+};
+
+TEST_F(RecipeChecks, DefaultsFitOneTwoAndFourRanks) {
+  for (const int ranks : {1, 2, 4})
+    EXPECT_EQ(violations("", ranks), "") << ranks;
+}
+
+TEST_F(RecipeChecks, HeadsDivideTheWidth) {
+  EXPECT_EQ(violations("[model]\nwidth = 100\nheads = 8\n"),
+            "r:5: model.heads: 8 heads do not divide width 100");
+  EXPECT_EQ(violations("[model]\nwidth = 250\n"),
+            "r:4: model.width: 4 heads do not divide width 250");
+}
+
+TEST_F(RecipeChecks, HeadWidthIsEven) {
+  EXPECT_EQ(violations("[model]\nwidth = 12\nheads = 4\n"),
+            "r:5: model.heads: width 12 over 4 heads gives heads of 3: rotary positions need an "
+            "even number");
+}
+
+TEST_F(RecipeChecks, KeyAndValueHeadsDivideTheHeads) {
+  EXPECT_EQ(violations("[model]\nkv_heads = 3\n"),
+            "r:4: model.kv_heads: 3 key and value heads do not divide 4 heads");
+  EXPECT_EQ(violations("[model]\nkv_heads = 2\n"), "");
+}
+
+TEST_F(RecipeChecks, GlobalBatchIsAMultipleOfMicroTimesRanks) {
+  EXPECT_EQ(violations("[batch]\nglobal = 32\nmicro = 4\n", 3),
+            "r:4: batch.global: 32 sequences are not a multiple of micro x ranks = 4 x 3 = 12; "
+            "nearest: 24 or 36");
+  EXPECT_EQ(violations("[batch]\nmicro = 64\n"),
+            "r:4: batch.micro: 32 sequences are not a multiple of micro x ranks = 64 x 1 = 64; "
+            "nearest: 64");
+  EXPECT_EQ(violations("", 3),
+            "r: batch.global: 32 sequences are not a multiple of micro x ranks = 8 x 3 = 24; "
+            "nearest: 24 or 48");
+}
+
+TEST_F(RecipeChecks, VocabularyHoldsTheTopK) {
+  EXPECT_EQ(violations("[generate]\ntop_k = 3000\n"),
+            "r:4: generate.top_k: 3000 likeliest tokens of a vocabulary of 2048");
+}
+
+TEST_F(RecipeChecks, WarmUpFitsTheRun) {
+  EXPECT_EQ(violations("[train]\nsteps = 10\n"),
+            "r:4: train.steps: a warm-up of 50 steps in a run of 10");
+}
+
+TEST_F(RecipeChecks, EvaluationNeedsHeldOutText) {
+  EXPECT_EQ(violations("validation_share = 0\n"),
+            "r:3: data.validation_share: nothing to evaluate on: data.validation_share is 0");
+  EXPECT_EQ(violations("validation_share = 0\n[train]\neval_every = 0\n"), "");
+}
+
+TEST_F(RecipeChecks, NesterovNeedsMomentum) {
+  EXPECT_EQ(violations("[optim]\nname = 'sgd'\nmomentum = 0\nnesterov = true\n"),
+            "r:6: optim.nesterov: Nesterov's form needs a momentum above 0");
+  EXPECT_EQ(violations("[optim]\nmomentum = 0\nnesterov = true\n"), "");
+}
+
+TEST_F(RecipeChecks, TextsExistAndTheProblemIsOfThisHost) {
+  const std::string file = write("r.toml", "[data]\ntext = ['" + path("b.txt") + "']\n");
+  const Recipe r = load_recipe(file);
+  try {
+    validate(r, 1);
+    FAIL() << "was accepted";
+  } catch (const RecipeError& e) {
+    EXPECT_EQ(shorten(e, file), "r:2: data.text: no such file: '" + path("b.txt") + "'");
+    EXPECT_FALSE(e.same_everywhere());
+  }
+}
+
+TEST_F(RecipeChecks, RangesAreCheckedWithoutAFileToo) {
+  Recipe r;
+  r.origins.file = "made in code";
+  r.optim.lr = 0.0;
+  try {
+    validate(r, 1);
+    FAIL() << "was accepted";
+  } catch (const RecipeError& e) {
+    EXPECT_EQ(std::string(e.what()),
+              "2 problems\n"
+              "made in code: data.text: must not be empty\n"
+              "made in code: optim.lr: must be > 0, got 0");
+  }
+}
+
+TEST_F(RecipeChecks, SeveralRulesAtOnce) {
+  EXPECT_EQ(violations("[batch]\nmicro = 5\n[model]\nkv_heads = 3\n"),
+            "r:4: batch.micro: 32 sequences are not a multiple of micro x ranks = 5 x 1 = 5; "
+            "nearest: 30 or 35\n"
+            "r:6: model.kv_heads: 3 key and value heads do not divide 4 heads");
+}
+
+TEST(RecipeValues, WhatZeroStandsFor) {
+  ModelRecipe m;
+  m.width = 256;
+  m.heads = 4;
+  EXPECT_EQ(m.resolved_kv_heads(), 4);
+  EXPECT_EQ(m.resolved_ffn_width(), 704);  // 682.67 up to 11 x 64
+  m.kv_heads = 2;
+  m.ffn_width = 500;
+  EXPECT_EQ(m.resolved_kv_heads(), 2);
+  EXPECT_EQ(m.resolved_ffn_width(), 500);
+  BatchRecipe b;
+  b.global = 32;
+  b.micro = 4;
+  EXPECT_EQ(b.accumulation(2), 4);
+}
+
+TEST(RecipeValues, WorldOfNoRanks) {
+  try {
+    validate(Recipe{}, 0);
+    FAIL() << "was accepted";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kUsage);
+  }
+}
+
+}  // namespace
+}  // namespace gradwire
