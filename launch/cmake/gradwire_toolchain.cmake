@@ -71,3 +71,7 @@ if(GW_SANITIZE)
     $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${GW_SANITIZE};-fno-omit-frame-pointer;-fno-sanitize-recover=all;-Wno-maybe-uninitialized>)
   target_link_options(gw_flags INTERFACE -fsanitize=${GW_SANITIZE})
 endif()
+# -Wtsan: the fences in Boost.Asio, which the sanitizer does not see; a mutex stands beside each.
+if(GW_SANITIZE MATCHES "thread")
+  target_compile_options(gw_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-tsan>)
+endif()
