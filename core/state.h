@@ -11,14 +11,21 @@
 
 namespace gradwire {
 
-// Whether every rank holds the same value (saved once) or its own (saved by each).
-enum class Share : std::uint8_t { kReplicated, kPerRank };
+enum class Share : std::uint8_t {
+  kReplicated,  // every rank holds the same value: saved once
+  kPerRank,     // each its own
+  kMean,  // each its own; on another number of ranks all take the mean of those that were saved
+};
 
 class StateVisitor {
  public:
   virtual ~StateVisitor() = default;
   // The visitor may read the tensor or write into it; it never replaces the handle.
   virtual void tensor(std::string_view name, Tensor& t, Share share = Share::kReplicated) = 0;
+  // This rank's elements [begin, begin + t.numel()) of a tensor of `full` elements that the slices
+  // of all ranks cover without overlap; t is flat and may be empty. However a checkpoint was cut,
+  // each rank gets the elements of its slice.
+  virtual void slice(std::string_view name, Tensor& t, std::int64_t begin, std::int64_t full) = 0;
   virtual void number(std::string_view name, std::int64_t& v, Share share = Share::kReplicated) = 0;
   virtual void number(std::string_view name, double& v, Share share = Share::kReplicated) = 0;
   virtual void text(std::string_view name, std::string& v, Share share = Share::kReplicated) = 0;

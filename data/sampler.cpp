@@ -35,8 +35,20 @@ TrainSampler::TrainSampler(const Context& cx, const TokenFile& file, const Sampl
     : cx_(cx.in(Segment::kData)), file_(file), config_(config) {
   check_config(config);
   check_length(file, config.sequence + 1);
+  stretches_ = config.own_stretch ? config.ranks : 1;
+  const std::int64_t stretch = config.own_stretch ? config.rank : 0;
+  first_ = file.tokens() * stretch / stretches_;
+  tokens_ = file.tokens() * (stretch + 1) / stretches_ - first_;
+  // Ranks must agree on the length of an epoch, and their stretches differ by a token at most.
+  const std::int64_t shortest = file.tokens() / stretches_;
+  if (shortest < config.sequence + 1) {
+    throw Error(ErrorKind::kData,
+                fmt::format("{}: {} tokens are too few for {} ranks with stretches "
+                            "of their own and sequences of {}",
+                            file.path(), file.tokens(), stretches_, config.sequence));
+  }
   // One sequence less than fits, so that the first may begin anywhere below T.
-  per_epoch_ = std::max<std::int64_t>(1, (file.tokens() - config.sequence) / config.sequence);
+  per_epoch_ = std::max<std::int64_t>(1, (shortest - config.sequence) / config.sequence);
   row_.resize(static_cast<std::size_t>(config.sequence) + 1);
   inputs_.resize(elements(config));
   targets_.resize(elements(config));
@@ -44,7 +56,7 @@ TrainSampler::TrainSampler(const Context& cx, const TokenFile& file, const Sampl
 
 std::int64_t TrainSampler::begin_of(std::int64_t k) const {
   const std::int64_t last_offset =
-      std::min(config_.sequence - 1, file_.tokens() - 1 - per_epoch_ * config_.sequence);
+      std::min(config_.sequence - 1, tokens_ - 1 - per_epoch_ * config_.sequence);
   const std::uint64_t seed = derive_seed(derive_seed(config_.seed, "order of the data"),
                                          static_cast<std::uint64_t>(k / per_epoch_));
   const auto choices = static_cast<std::uint64_t>(last_offset + 1);
@@ -52,11 +64,12 @@ std::int64_t TrainSampler::begin_of(std::int64_t k) const {
   const Permutation order(static_cast<std::uint64_t>(per_epoch_), seed);
   const auto sequence =
       static_cast<std::int64_t>(order(static_cast<std::uint64_t>(k % per_epoch_)));
-  return offset + sequence * config_.sequence;
+  return first_ + offset + sequence * config_.sequence;
 }
 
 Batch TrainSampler::next() {
-  const std::int64_t first = taken_ + config_.rank * config_.batch;
+  const std::int64_t first =
+      config_.own_stretch ? taken_ / config_.ranks : taken_ + config_.rank * config_.batch;
   for (std::int64_t b = 0; b < config_.batch; ++b) {
     file_.read(begin_of(first + b), row_);
     std::copy(row_.begin(), row_.end() - 1, inputs_.begin() + b * config_.sequence);

@@ -21,6 +21,10 @@ struct SamplerConfig {
   std::uint64_t seed = 1;
   int rank = 0;
   int ranks = 1;
+  // Training only: every rank draws from its own stretch of the stream, the r-th of `ranks`,
+  // instead of all from all of it. What ranks see then differs, as it does where data cannot be
+  // moved.
+  bool own_stretch = false;
 };
 
 struct Batch {
@@ -29,21 +33,23 @@ struct Batch {
   std::int64_t targets_here = 0;  // of this rank's targets, those that count
 };
 
-// Training: every epoch cuts the stream into sequences from a random place on and takes them in a
-// random order. All state is how many sequences all ranks have taken, so that a run resumes
-// exactly, with any number of ranks or rows.
+// Training: every epoch cuts the stream (or the rank's stretch of it) into sequences from a random
+// place on and takes them in a random order. All state is how many sequences all ranks have taken,
+// so that a run resumes exactly, with any number of ranks or rows.
 class TrainSampler : public Stateful {
  public:
   // Errors: kUsage; kData where the file has fewer than T + 1 tokens.
   TrainSampler(const Context& cx, const TokenFile& file, const SamplerConfig& config);
 
-  // This rank's rows [rank*B, (rank+1)*B) of the next ranks*B sequences.
+  // This rank's rows [rank*B, (rank+1)*B) of the next ranks*B sequences, or the next B of its own
+  // stretch.
   Batch next();
 
-  std::int64_t sequences_per_epoch() const noexcept { return per_epoch_; }
+  // Of all ranks together.
+  std::int64_t sequences_per_epoch() const noexcept { return per_epoch_ * stretches_; }
   std::int64_t sequences_taken() const noexcept { return taken_; }
-  std::int64_t epoch() const noexcept { return taken_ / per_epoch_; }
-  // First token of the k-th sequence of the run.
+  std::int64_t epoch() const noexcept { return taken_ / sequences_per_epoch(); }
+  // First token of the k-th sequence of the run; where ranks have own stretches, of this rank's.
   std::int64_t begin_of(std::int64_t k) const;
   // number "data.sequences_taken".
   void visit_state(StateVisitor& v) override;
@@ -52,7 +58,9 @@ class TrainSampler : public Stateful {
   Context cx_;
   const TokenFile& file_;
   SamplerConfig config_;
-  std::int64_t per_epoch_ = 0;
+  std::int64_t stretches_ = 1;
+  std::int64_t first_ = 0, tokens_ = 0;  // of the stream or stretch
+  std::int64_t per_epoch_ = 0;           // sequences of it
   std::int64_t taken_ = 0;
   std::vector<std::int32_t> row_, inputs_, targets_;
 };

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <map>
@@ -30,7 +31,7 @@ class Match {
   // Null where the resize rule leaves the piece alone. Errors: kCheckpoint where nothing fits.
   const ManifestEntry* entry(std::string_view name, Share share) const {
     int owner = rank_;
-    if (share == Share::kPerRank && manifest_.ranks != ranks_) {
+    if (share == Share::kPerRank && other_ranks()) {
       const std::optional<int> taken = options_.resize(name, manifest_.ranks);
       if (!taken) return nullptr;
       owner = *taken;
@@ -40,6 +41,12 @@ class Match {
     }
     throw Error(ErrorKind::kCheckpoint, fmt::format("no {} of rank {}", name, owner));
   }
+
+  // All that were saved under a name, in the order of the ranks.
+  const std::vector<const ManifestEntry*>& entries(std::string_view name) const {
+    return by_name_.at(std::string(name));
+  }
+  bool other_ranks() const { return manifest_.ranks != ranks_; }
 
   // Everything that keeps these pieces from being loaded, at once.
   std::vector<std::string> problems(const std::vector<StatePiece>& pieces) const {
@@ -52,7 +59,7 @@ class Match {
         missing.push_back(piece.name);
       } else if (!alike(piece, *saved->second.front())) {
         found.push_back(difference(piece, *saved->second.front()));
-      } else if (piece.share == Share::kPerRank && manifest_.ranks != ranks_ && !options_.resize) {
+      } else if (other_ranks() && !has_rule(piece)) {
         unsplit.push_back(piece.name);
       }
     }
@@ -72,12 +79,22 @@ class Match {
  private:
   static bool alike(const StatePiece& piece, const ManifestEntry& e) {
     return piece.kind == e.kind && piece.share == e.share && piece.dtype == e.dtype &&
-           (piece.shape == e.shape || piece.kind == StateKind::kText);
+           piece.full == e.full &&
+           (piece.shape == e.shape || piece.kind == StateKind::kText || e.is_slice());
+  }
+  // Whether a piece can be had from another number of ranks.
+  bool has_rule(const StatePiece& piece) const {
+    if (piece.share == Share::kMean) return is_float(piece.dtype);
+    const bool own = piece.share == Share::kPerRank && piece.full == ManifestEntry::kNoSlice;
+    return !own || options_.resize != nullptr;
   }
   static std::string difference(const StatePiece& piece, const ManifestEntry& e) {
     const auto words = [](const auto& x) {
       return fmt::format("{} {} {}{}", name_of(x.kind), name_of(x.dtype), to_string(x.shape),
-                         x.share == Share::kPerRank ? " per rank" : "");
+                         x.full != ManifestEntry::kNoSlice ? fmt::format(" of {}", x.full)
+                         : x.share == Share::kReplicated   ? ""
+                         : x.share == Share::kPerRank      ? " per rank"
+                                                           : " to be averaged");
     };
     return fmt::format("{}: saved as {}, wanted as {}", piece.name, words(e), words(piece));
   }
@@ -95,20 +112,24 @@ class Restorer final : public StateVisitor {
       : cx_(cx), dir_(std::move(dir)), match_(match) {}
 
   void tensor(std::string_view name, Tensor& t, Share share) override {
+    if (share == Share::kMean && match_.other_ranks()) {
+      return on_host(t, [&](void* out) { read_mean(name, t.dtype(), t.numel(), out); });
+    }
     const ManifestEntry* e = match_.entry(name, share);
     if (e == nullptr) return;
-    on_device(
-        t.device(), [&](Device) { read(*e, t.raw(), t.bytes()); },
-        [&](auto) {
-          std::vector<std::byte> staged(t.bytes());
-          read(*e, staged.data(), staged.size());
-          cuda::copy_to_device(cx_.stream, t.raw(), staged.data(), staged.size());
-        });
+    on_host(t, [&](void* out) { read(*e, out, t.bytes()); });
+  }
+  void slice(std::string_view name, Tensor& t, std::int64_t begin, std::int64_t) override {
+    on_host(t, [&](void* out) {
+      for (const ManifestEntry* e : match_.entries(name))
+        read_overlap(*e, begin, begin + t.numel(), static_cast<std::byte*>(out));
+    });
   }
   void number(std::string_view name, std::int64_t& v, Share share) override {
     if (const ManifestEntry* e = match_.entry(name, share)) read(*e, &v, sizeof v);
   }
   void number(std::string_view name, double& v, Share share) override {
+    if (share == Share::kMean && match_.other_ranks()) return read_mean(name, DType::kF64, 1, &v);
     if (const ManifestEntry* e = match_.entry(name, share)) read(*e, &v, sizeof v);
   }
   void text(std::string_view name, std::string& v, Share share) override {
@@ -120,6 +141,48 @@ class Restorer final : public StateVisitor {
   }
 
  private:
+  // f(host memory of the tensor's bytes), and to the device with them.
+  template <class F>
+  void on_host(Tensor& t, const F& f) {
+    on_device(
+        t.device(), [&](Device) { f(t.raw()); },
+        [&](auto) {
+          std::vector<std::byte> staged(t.bytes());
+          f(static_cast<void*>(staged.data()));
+          cuda::copy_to_device(cx_.stream, t.raw(), staged.data(), staged.size());
+        });
+  }
+  // The mean over the ranks that saved it, added up in their order and rounded once.
+  void read_mean(std::string_view name, DType dtype, std::int64_t n, void* out) {
+    std::vector<double> sum(static_cast<std::size_t>(n));
+    std::vector<std::byte> staged(sum.size() * size_of(dtype));
+    const auto& saved = match_.entries(name);
+    on_float(dtype, [&](auto type) {
+      using T = typename decltype(type)::type;
+      for (const ManifestEntry* e : saved) {
+        read(*e, staged.data(), staged.size());
+        for (std::int64_t i = 0; i < n; ++i)
+          sum[static_cast<std::size_t>(i)] +=
+              static_cast<double>(gradwire::load<T>(staged.data(), i));
+      }
+      for (std::int64_t i = 0; i < n; ++i) {
+        const double mean = sum[static_cast<std::size_t>(i)] / static_cast<double>(saved.size());
+        gradwire::store<T>(out, i, static_cast<Compute<T>>(mean));
+      }
+    });
+  }
+  // What of a saved slice lies in [begin, end) of the tensor, to its place in `out`.
+  void read_overlap(const ManifestEntry& e, std::int64_t begin, std::int64_t end, std::byte* out) {
+    const std::int64_t from = std::max(begin, e.begin), to = std::min(end, e.end());
+    if (from >= to) return;
+    const std::size_t size = size_of(e.dtype);
+    std::vector<std::byte> staged(static_cast<std::size_t>(e.shape.numel()) * size);
+    read(e, staged.data(), staged.size());
+    const auto bytes = [&](std::int64_t elements) {
+      return static_cast<std::size_t>(elements) * size;
+    };
+    std::memcpy(out + bytes(from - begin), staged.data() + bytes(from - e.begin), bytes(to - from));
+  }
   void read(const ManifestEntry& e, void* out, std::size_t bytes) {
     file(e.rank).read(e.name, e.dtype, e.shape, out);
     if (xxh3_of(out, bytes) != e.xxh3) {
@@ -178,6 +241,7 @@ LoadResult load_one(Context& cx, const std::string& path, const LoadOptions& opt
     refuse_if(file_problems(path, manifest,
                             [&](int shard) { return shard % ranks.size() == ranks.rank(); }));
     check_sizes(manifest);
+    refuse_if(slice_problems(manifest));
     refuse_if(Match(manifest, options, ranks.rank(), ranks.size()).problems(pieces_of(state)));
     return "";
   });

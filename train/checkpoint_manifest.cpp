@@ -1,9 +1,11 @@
 #include "train/checkpoint_manifest.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <filesystem>
 #include <limits>
+#include <map>
 #include <set>
 
 #include <fmt/format.h>
@@ -23,8 +25,16 @@ constexpr std::array kKinds = {StateKind::kTensor, StateKind::kInteger, StateKin
                                StateKind::kText};
 constexpr std::array kTypes = {DType::kF32, DType::kF64, DType::kBf16,
                                DType::kI32, DType::kI64, DType::kU8};
-constexpr const char* kPerRankName = "per_rank";
-constexpr const char* kReplicatedName = "replicated";
+constexpr std::array kShares = {Share::kReplicated, Share::kPerRank, Share::kMean};
+
+const char* name_of(Share share) {
+  switch (share) {
+    case Share::kReplicated: return "replicated";
+    case Share::kPerRank: return "per_rank";
+    case Share::kMean: return "mean";
+  }
+  return "?";
+}
 
 [[noreturn]] void refuse(const std::string& why) {
   throw Error(ErrorKind::kCheckpoint, fmt::format("{}: {}", kManifestName, why));
@@ -46,7 +56,7 @@ auto named(const List& list, const std::string& name) {
   for (const auto value : list) {
     if (name == name_of(value)) return value;
   }
-  refuse(fmt::format("unknown kind of state or element '{}'", name));
+  refuse(fmt::format("unknown kind of state, element or share '{}'", name));
 }
 
 // Dimensions whose bytes can be counted: every later product is then safe.
@@ -71,13 +81,29 @@ int rank_from(const json& value, int ranks) {
 
 json to_json(const ManifestEntry& e) {
   const std::span<const std::int64_t> dims = e.shape.dims();
-  return {{"name", e.name},
-          {"kind", name_of(e.kind)},
-          {"dtype", name_of(e.dtype)},
-          {"shape", std::vector<std::int64_t>(dims.begin(), dims.end())},
-          {"share", e.share == Share::kPerRank ? kPerRankName : kReplicatedName},
-          {"rank", e.rank},
-          {"xxh3", hex(e.xxh3)}};
+  json j = {{"name", e.name},
+            {"kind", name_of(e.kind)},
+            {"dtype", name_of(e.dtype)},
+            {"shape", std::vector<std::int64_t>(dims.begin(), dims.end())},
+            {"share", name_of(e.share)},
+            {"rank", e.rank},
+            {"xxh3", hex(e.xxh3)}};
+  if (e.is_slice()) {
+    j["begin"] = e.begin;
+    j["full"] = e.full;
+  }
+  return j;
+}
+
+void read_slice(const json& j, ManifestEntry& e) {
+  if (!j.contains("full")) return;
+  e.begin = j.at("begin").get<std::int64_t>();
+  e.full = j.at("full").get<std::int64_t>();
+  const bool inside = e.begin >= 0 && e.begin <= e.full && e.shape.numel() <= e.full - e.begin;
+  if (!inside || e.shape.rank() != 1) {
+    refuse(fmt::format("{}: an impossible slice {} from {} of {}", e.name, j.at("shape").dump(),
+                       e.begin, e.full));
+  }
 }
 
 ManifestEntry entry_from(const json& j, int ranks) {
@@ -86,9 +112,10 @@ ManifestEntry entry_from(const json& j, int ranks) {
   e.kind = named(kKinds, j.at("kind").get<std::string>());
   e.dtype = named(kTypes, j.at("dtype").get<std::string>());
   e.shape = shape_from(j.at("shape"), e.dtype);
-  e.share = j.at("share").get<std::string>() == kPerRankName ? Share::kPerRank : Share::kReplicated;
+  e.share = named(kShares, j.at("share").get<std::string>());
   e.rank = rank_from(j.at("rank"), ranks);
   e.xxh3 = from_hex(j.at("xxh3").get<std::string>());
+  read_slice(j, e);
   return e;
 }
 
@@ -164,6 +191,30 @@ Manifest parse_manifest(const std::string& text) {
   } catch (const json::exception& e) {
     refuse(fmt::format("damaged: {}", e.what()));
   }
+}
+
+std::vector<std::string> slice_problems(const Manifest& manifest) {
+  std::map<std::string, std::vector<const ManifestEntry*>> slices;
+  for (const ManifestEntry& e : manifest.entries) {
+    if (e.is_slice()) slices[e.name].push_back(&e);
+  }
+  std::vector<std::string> problems;
+  for (auto& [name, parts] : slices) {
+    std::ranges::sort(parts, {},
+                      [](const ManifestEntry* e) { return std::pair(e->begin, e->end()); });
+    std::int64_t covered = 0;
+    bool fits = true;
+    for (const ManifestEntry* e : parts) {
+      fits = fits && e->full == parts.front()->full && e->dtype == parts.front()->dtype &&
+             (e->shape.numel() == 0 || e->begin == covered);
+      if (e->shape.numel() > 0) covered = e->end();
+    }
+    if (!fits || covered != parts.front()->full) {
+      problems.push_back(
+          fmt::format("{}: its slices do not make up its {} elements", name, parts.front()->full));
+    }
+  }
+  return problems;
 }
 
 Manifest read_manifest(const std::string& dir) {

@@ -32,6 +32,13 @@ struct ManifestEntry {
   Share share = Share::kReplicated;
   int rank = 0;            // who wrote it
   std::uint64_t xxh3 = 0;  // of the elements
+  // Of a slice: its elements are [begin, begin + shape.numel()) of a tensor of `full`.
+  std::int64_t begin = 0;
+  std::int64_t full = kNoSlice;
+
+  static constexpr std::int64_t kNoSlice = -1;
+  bool is_slice() const { return full != kNoSlice; }
+  std::int64_t end() const { return begin + shape.numel(); }
 };
 
 struct Manifest {
@@ -47,6 +54,8 @@ std::string to_text(const Manifest& manifest);
 // Errors: kCheckpoint for a text that is damaged, not a manifest, of a later format, or that says
 // what cannot be (sizes that overflow, a file of a rank that does not exist).
 Manifest parse_manifest(const std::string& text);
+// What keeps the slices of each tensor from making up all of it: gaps, overlaps, disagreement.
+std::vector<std::string> slice_problems(const Manifest& manifest);
 // Of the checkpoint in `dir`; also where the step in it is not the folder's. Errors: kCheckpoint.
 Manifest read_manifest(const std::string& dir);
 

@@ -74,7 +74,7 @@ class Save {
   }
 
   bool written_here(const StatePiece& piece) const {
-    if (piece.share == Share::kPerRank) return true;
+    if (piece.share != Share::kReplicated) return true;
     const std::uint64_t spread = xxh3_of(piece.name.data(), piece.name.size());
     return spread % static_cast<std::uint64_t>(ranks_.size()) ==
            static_cast<std::uint64_t>(ranks_.rank());
@@ -110,7 +110,8 @@ class Save {
       files_.announce("write " + piece.name, path);
       file.write(piece.name, piece.dtype, piece.shape, bytes.data());
       part.entries.push_back({piece.name, piece.kind, piece.dtype, piece.shape, piece.share,
-                              ranks_.rank(), xxh3_of(bytes.data(), bytes.size())});
+                              ranks_.rank(), xxh3_of(bytes.data(), bytes.size()), piece.begin,
+                              piece.full});
     }
     files_.announce("close", path);
     file.close();

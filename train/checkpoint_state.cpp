@@ -21,6 +21,11 @@ class Collector final : public StateVisitor {
     piece.dtype = t.dtype();
     piece.shape = t.shape();
   }
+  void slice(std::string_view name, Tensor& t, std::int64_t begin, std::int64_t full) override {
+    tensor(name, t, Share::kPerRank);
+    pieces.back().begin = begin;
+    pieces.back().full = full;
+  }
   void number(std::string_view name, std::int64_t& v, Share share) override {
     StatePiece& piece = add(name, StateKind::kInteger, share);
     piece.dtype = DType::kI64;

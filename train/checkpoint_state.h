@@ -20,6 +20,8 @@ struct StatePiece {
   DType dtype = DType::kF32;
   Shape shape;
   Share share = Share::kReplicated;
+  std::int64_t begin = 0;  // of a slice
+  std::int64_t full = ManifestEntry::kNoSlice;
   Tensor tensor;
   std::vector<std::byte> value;
 };

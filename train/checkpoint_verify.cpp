@@ -105,6 +105,8 @@ CheckpointReport verify_checkpoint(const std::string& path) {
       report.bytes += f.bytes;
     report.problems = file_problems(path, manifest, [](int) { return true; });
     check_elements(path, manifest, report.problems);
+    for (const std::string& problem : slice_problems(manifest))
+      report.problems.push_back(problem);
   } catch (const Error& e) {
     report.problems.emplace_back(e.what());
   }

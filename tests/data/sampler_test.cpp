@@ -31,6 +31,9 @@ Rows rows_of(Context& cx, const Tensor& t) {
 class Numbers : public StateVisitor {
  public:
   void tensor(std::string_view, Tensor&, Share) override { ADD_FAILURE() << "no tensor expected"; }
+  void slice(std::string_view, Tensor&, std::int64_t, std::int64_t) override {
+    ADD_FAILURE() << "no slice expected";
+  }
   void number(std::string_view name, std::int64_t& v, Share share) override {
     EXPECT_EQ(share, Share::kReplicated);
     if (loading) {
@@ -166,6 +169,40 @@ TEST_F(Sampler, RanksShareNoSequence) {
     for (auto& row : global_batch(four))
       EXPECT_TRUE(seen.insert(row).second);
   }
+}
+
+// Each rank takes all of its own stretch in an epoch, in another order in the next, and nothing of
+// the others'.
+TEST_F(Sampler, StretchesOfTheirOwn) {
+  constexpr int kRanks = 3;
+  Context& cx = runtime_.context();
+  const std::int64_t third = file_.tokens() / kRanks;
+  std::int64_t end_before = 0;
+  for (int r = 0; r < kRanks; ++r) {
+    TrainSampler mine(cx, file_, SamplerConfig{16, 2, 5, r, kRanks, /*own_stretch=*/true});
+    const std::int64_t per_epoch = mine.sequences_per_epoch() / kRanks;
+    EXPECT_EQ(per_epoch, (third - 16) / 16);
+    Rows rows;
+    for (std::int64_t i = 0; i < per_epoch; ++i) {
+      for (const auto& row : rows_of(cx, mine.next().inputs))
+        rows.push_back(row);
+    }
+    EXPECT_EQ(mine.sequences_taken(), 2 * kRanks * per_epoch);
+    EXPECT_EQ(mine.epoch(), 2);
+    const auto middle = rows.begin() + per_epoch;
+    const std::set<std::vector<std::int32_t>> first(rows.begin(), middle);
+    EXPECT_EQ(first.size(), static_cast<std::size_t>(per_epoch));
+    EXPECT_FALSE(std::equal(rows.begin(), middle, middle));
+    std::int32_t least = 1 << 30, most = 0;
+    for (const auto& row : rows) {
+      least = std::min(least, row.front());
+      most = std::max(most, row.back());
+    }
+    EXPECT_GE(least, end_before);
+    EXPECT_LE(most - least, third + 1);
+    end_before = most;
+  }
+  EXPECT_THROW(TrainSampler(cx, file_, SamplerConfig{900, 2, 5, 0, kRanks, true}), Error);
 }
 
 TEST_F(Sampler, ResumesExactly) {

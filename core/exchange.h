@@ -1,0 +1,21 @@
+// What the ranks are to agree on, for one bucket: optimizers name it, reducers carry it out.
+#pragma once
+
+#include "core/tensor.h"
+
+namespace gradwire {
+
+struct Exchange {
+  Tensor value;         // f32 [n], this rank's; becomes the mean over the ranks of weight * value
+  float weight = 1.0F;  // clipping, loss scale; the same on all ranks
+  // Where there is a momentum (f32 [n], the same on all ranks), the ranks agree on the mean of
+  // beta * momentum + (1 - beta) * weight * value instead, which replaces the momentum; the value
+  // is left as it is.
+  Tensor momentum{};
+  float beta = 0.0F;
+  // u8 [ceil(n/8)], the same on all ranks, or empty: coordinates whose bit (little-endian) is clear
+  // take no part and are left as they are.
+  Tensor live{};
+};
+
+}  // namespace gradwire
