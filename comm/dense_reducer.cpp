@@ -2,19 +2,42 @@
 #include <vector>
 
 #include "comm/reducer.h"
+#include "core/dispatch.h"
+#include "core/error.h"
+#include "core/parallel_for.h"
 
 namespace gradwire {
 namespace {
+
+constexpr std::int64_t kGrain = std::int64_t{1} << 15;
+
+// What this rank brings to the mean, in the tensor that the mean is to replace.
+Tensor contribution(const Exchange& e) {
+  if (e.live) throw Error(ErrorKind::kUsage, "dense reducer: takes every coordinate");
+  if (!e.momentum && e.weight == 1.0F) return e.value;
+  on_device(
+      e.value.device(), [](Device) {}, [](auto) { no_cuda_kernel("dense reducer"); });
+  const float* x = e.value.data<float>();
+  Tensor out = e.momentum ? e.momentum : e.value;
+  float* to = out.data<float>();
+  const float keep = e.momentum ? e.beta : 0.0F;
+  const float weight = (1.0F - keep) * e.weight;
+  parallel_for(out.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      to[i] = keep == 0.0F ? weight * x[i] : keep * to[i] + weight * x[i];
+  });
+  return out;
+}
 
 // The baseline: an all-reduce of every tensor as it is.
 class DenseReducer final : public Reducer {
  public:
   explicit DenseReducer(Communicator& comm) : comm_(comm) {}
 
-  void submit(Context& cx, std::span<const Tensor> tensors) override {
+  void submit(Context& cx, std::size_t, const Exchange& e) override {
+    const Tensor mine = contribution(e);
     if (comm_.size() == 1) return;
-    for (const Tensor& t : tensors)
-      works_.push_back(comm_.all_reduce(t, ReduceOp::kMean, {cx.stream, Traffic::kGradient}));
+    works_.push_back(comm_.all_reduce(mine, ReduceOp::kMean, {cx.stream, Traffic::kGradient}));
   }
 
   void finish(Context& cx) override {

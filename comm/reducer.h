@@ -1,21 +1,27 @@
-// How ranks come to agree on a set of tensors. submit() may start work at once, so that it overlaps
-// with backward; finish() leaves the mean over the ranks in place. Owns whatever it carries over
-// from step to step (residuals), as named state.
+// How ranks come to agree on the contents of buckets. submit() may start work at once, so that it
+// overlaps with backward; finish() leaves what was agreed on in place. Owns whatever it carries
+// over from step to step (residuals), as state named by parameter.
 #pragma once
 
+#include <cstddef>
 #include <memory>
-#include <span>
+#include <string>
 
 #include "comm/communicator.h"
+#include "core/exchange.h"
 #include "core/state.h"
 
 namespace gradwire {
 
 class Reducer : public Stateful {
  public:
-  // The same tensors in the same order of calls on every rank; not to be touched before finish().
-  virtual void submit(Context& cx, std::span<const Tensor> tensors) = 0;
+  // Bucket `bucket` of the layout that the reducer was made for: the same buckets in the same order
+  // of calls on every rank, each at most once before finish(). The tensors must not be touched
+  // before finish(). Values must be finite on every rank: whoever calls has asked all ranks.
+  virtual void submit(Context& cx, std::size_t bucket, const Exchange& e) = 0;
   virtual void finish(Context& cx) = 0;
+  // A sentence for the log, if there is something to say since the last call.
+  virtual std::string take_news() { return {}; }
 };
 
 // All-reduces every tensor as it is, from submit() on; one rank does nothing at all. `comm` must

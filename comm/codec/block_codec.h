@@ -15,6 +15,7 @@ struct BlockFormat {
   bool scaled = false;
   int code_bits = 8;     // per element: 1, 2, 4, 8, 16 or 32
   bool signed_ = false;  // a further bit per element
+  bool zero = true;      // there is a code for it
   int levels = 0;        // for the kernels
   double delta = 1.0;    // Codec::delta_hint()
 };
@@ -25,6 +26,7 @@ class BlockCodec final : public Codec {
   const char* name() const override { return format_.name; }
   std::size_t max_bytes(std::int64_t n) const override;
   double delta_hint(std::int64_t) const override { return format_.delta; }
+  bool keeps_zero() const override { return format_.zero; }
 
  private:
   // Where the parts of a payload of n elements begin, and the block that is looked at.

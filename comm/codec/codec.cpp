@@ -32,8 +32,8 @@ void check_input(const Codec& codec, const CodecInput& in, std::size_t out_bytes
   check_size(name, "residual", in.residual.size(), n);
   check_size(name, "momentum", in.momentum.size(), n);
   check_size(name, "mask of live coordinates", in.live.size(), (n + 7) / 8);
-  if (!in.momentum.empty() && in.residual.empty()) {
-    throw Error(ErrorKind::kUsage, fmt::format("{}: momentum without a residual", name));
+  if ((!in.momentum.empty() || in.weight != 1.0F) && in.residual.empty()) {
+    throw Error(ErrorKind::kUsage, fmt::format("{}: momentum or weight without a residual", name));
   }
   if (out_bytes < needed) {
     throw Error(ErrorKind::kUsage,

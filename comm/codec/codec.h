@@ -30,13 +30,16 @@ struct CodecHint {
 // What to encode. All spans that are not empty have the size of x, `live` one bit for each element.
 struct CodecInput {
   std::span<const float> x;
-  // Error feedback: c = x + residual is encoded, and the residual becomes c - decode(encode(c)).
+  float weight = 1.0F;  // of x, with a residual only
+  // Error feedback: c = weight * x + residual is encoded, and the residual becomes
+  // c - decode(encode(c)).
   std::span<float> residual = {};
-  // With a residual only: c = beta * momentum + (1 - beta) * x + residual. The momentum itself is
-  // not written, since the decoded exchange will replace it.
+  // With a residual only: c = beta * momentum + (1 - beta) * weight * x + residual. The momentum
+  // itself is not written, since the decoded exchange will replace it.
   std::span<const float> momentum = {};
   float beta = 0.0F;
-  // Bit i (little-endian) clear: coordinate i is dead, counts as zero and keeps a zero residual.
+  // Bit i (little-endian) clear: coordinate i is dead, counts as zero and keeps a zero residual
+  // (top-k and random-k: with a residual only).
   std::span<const std::byte> live = {};
   // The caller vouches for finite values, for instance because it has just taken their norm: saves
   // a pass over the inputs of a call with a residual.
@@ -63,6 +66,10 @@ class Codec {
   // The contraction delta, ||c - q||^2 <= (1 - delta) ||c||^2, to expect of normally distributed
   // values; 0 where there is none.
   virtual double delta_hint(std::int64_t n) const = 0;
+  // Whether a zero arrives as a zero; one bit has none.
+  virtual bool keeps_zero() const { return true; }
+  // Whether all ranks must use one key for a tensor, because it decides which elements are sent.
+  virtual bool shares_key() const { return false; }
 
   // Returns the bytes written to `out`, which holds at least max_bytes(x.size()).
   // Errors: kNumeric for NaN and infinity, with the residual unchanged. If the inputs are finite

@@ -10,7 +10,7 @@ inline BlockSource source_at(const CodecInput& in, std::int64_t begin) {
   const auto at = [begin](std::span<const float> s) {
     return s.empty() ? nullptr : s.data() + begin;
   };
-  return {at(in.x), at(in.residual), at(in.momentum), in.beta};
+  return {at(in.x), at(in.residual), at(in.momentum), in.beta, in.weight};
 }
 
 // Error kNumeric that names the first element that is not finite. Reads all inputs once.

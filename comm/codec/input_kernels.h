@@ -15,10 +15,12 @@ struct BlockSource {
   const float* residual = nullptr;
   const float* momentum = nullptr;
   float beta = 0.0F;
+  float weight = 1.0F;
 };
 
 struct InputKernels {
-  // c = x [+ residual], or beta * momentum + (1 - beta) * x + residual. False: not all finite.
+  // c = weight * x [+ residual], or beta * momentum + (1 - beta) * weight * x + residual. False:
+  // not all finite.
   bool (*load)(const BlockSource& source, std::int64_t n, float* c);
   // acc += weight * value
   void (*add)(float* acc, const float* value, float weight, std::int64_t n);

@@ -21,9 +21,10 @@ bool load(const BlockSource& source, std::int64_t n, float* __restrict c) {
   const float* __restrict x = source.x;
   const float* __restrict e = source.residual;
   const float* __restrict m = source.momentum;
-  if (e == nullptr) return load_with(n, c, [=](std::int64_t i) { return x[i]; });
-  if (m == nullptr) return load_with(n, c, [=](std::int64_t i) { return x[i] + e[i]; });
-  const float old_part = source.beta, new_part = 1.0F - source.beta;
+  const float w = source.weight;
+  if (e == nullptr) return load_with(n, c, [=](std::int64_t i) { return w * x[i]; });
+  if (m == nullptr) return load_with(n, c, [=](std::int64_t i) { return w * x[i] + e[i]; });
+  const float old_part = source.beta, new_part = (1.0F - source.beta) * w;
   return load_with(n, c,
                    [=](std::int64_t i) { return (old_part * m[i] + new_part * x[i]) + e[i]; });
 }

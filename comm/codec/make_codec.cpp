@@ -56,6 +56,7 @@ std::unique_ptr<Codec> make_codec(const CodecConfig& config) {
                  .block = block(4096),
                  .scaled = true,
                  .code_bits = 1,
+                 .zero = false,
                  .delta = 2.0 / std::numbers::pi},
                 sign_kernels());
   }

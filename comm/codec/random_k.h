@@ -12,6 +12,7 @@ class RandomKCodec final : public SparseCodec {
  public:
   using SparseCodec::SparseCodec;
   const char* name() const override { return "randk"; }
+  bool shares_key() const override { return true; }
   std::size_t max_bytes(std::int64_t n) const override;
   double delta_hint(std::int64_t n) const override;
 

@@ -14,6 +14,18 @@
 
 namespace gradwire {
 
+namespace {
+
+void zero_dead(std::span<const std::byte> live, std::int64_t begin, std::int64_t count, float* c) {
+  for (std::int64_t j = 0; j < count; ++j) {
+    const std::int64_t i = begin + j;
+    const auto bits = static_cast<unsigned>(live[static_cast<std::size_t>(i / 8)]);
+    if ((bits >> (i % 8) & 1U) == 0) c[j] = 0.0F;
+  }
+}
+
+}  // namespace
+
 SparseWriter::SparseWriter(const DecodeTarget& target) : target_(target) {
   if (target.add) return;
   for (std::size_t i = 0; i < target.to.size(); ++i)
@@ -44,6 +56,7 @@ std::size_t SparseCodec::do_encode(const CodecInput& in, std::uint64_t stream,
     for (std::int64_t i = begin; i < end; i += kMaxBlock) {
       const std::int64_t count = std::min(kMaxBlock, end - i);
       if (input_kernels().load(source_at(in, i), count, c)) {
+        if (!in.live.empty()) zero_dead(in.live, i, count, c);
         std::memcpy(in.residual.data() + i, c, static_cast<std::size_t>(count) * sizeof(float));
       } else {
         finite = false;

@@ -27,9 +27,9 @@ endfunction()
 
 # Kernels compiled for x86-64-v2, -v3 (AVX2) and -v4 (AVX-512), each in its own namespace GW_ISA.
 function(gw_simd_objects name sources)
-  # Codecs promise the same bytes for every instruction set: no a * b + c may be fused there.
+  # Codecs and reducers promise the same bits for every instruction set: no a * b + c is fused there.
   set(same_bits ${sources})
-  list(FILTER same_bits INCLUDE REGEX "/comm/codec/")
+  list(FILTER same_bits INCLUDE REGEX "/comm/(codec|reducers)/")
   set_source_files_properties(${same_bits} PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
   foreach(level IN ITEMS 2 3 4)
     set(object gw_${name}_isa_v${level})

@@ -1,0 +1,146 @@
+#include "comm/reducers/compressed_reducer.h"
+
+#include <algorithm>
+#include <array>
+#include <deque>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "comm/reducers/feedback_bucket.h"
+#include "core/error.h"
+
+namespace gradwire {
+namespace {
+
+constexpr std::array kMethods = {Feedback::kPlain, Feedback::kEf, Feedback::kEf21,
+                                 Feedback::kEf21Sgdm, Feedback::kEcontrol};
+
+class CompressedReducer final : public Reducer {
+ public:
+  CompressedReducer(Context& cx, Communicator& comm, std::span<const FlatBucket> layout,
+                    const CompressionConfig& config)
+      : config_(config),
+        comm_(comm),
+        codec_(make_codec(config.codec)),
+        dense_(make_dense_reducer(comm)),
+        layout_(layout.begin(), layout.end()),
+        shared_{config_, *codec_, comm, {}, {}} {
+    std::int64_t longest = 0;
+    for (const FlatBucket& b : layout_)
+      longest = std::max(longest, b.numel());
+    Context buffers = cx.in(Segment::kComm);
+    if (shared_.estimates()) {
+      shared_.target = Tensor::zeros(buffers, {longest}, DType::kF32);
+      shared_.scratch = Tensor::zeros(buffers, {longest}, DType::kF32);
+    }
+    for (const FlatBucket& b : layout_)
+      buckets_.emplace_back(cx, b, shared_);
+    submitted_.reserve(layout_.size());
+  }
+
+  void submit(Context& cx, std::size_t bucket, const Exchange& e) override {
+    const bool dense = steps_ == 0 && (shared_.estimates() || (!codec_->keeps_zero() && !e.live));
+    submitted_.push_back({bucket, dense, e});
+    try {
+      if (dense) {
+        buckets_[bucket].begin_dense(e);
+        dense_->submit(cx, bucket, e);
+      } else {
+        buckets_[bucket].send(cx, steps_, bucket, e);
+      }
+    } catch (const Error& error) {
+      // The others would wait for this rank's part of the exchange.
+      comm_.abort(fmt::format("rank {}: {}", comm_.rank(), error.what()));
+      throw;
+    }
+  }
+
+  // All buckets are on their way before the first is waited for, and on their way back again.
+  void finish(Context& cx) override {
+    dense_->finish(cx);
+    for (const Submitted& s : submitted_) {
+      if (s.dense) {
+        buckets_[s.bucket].end_dense(s.exchange);
+      } else {
+        buckets_[s.bucket].serve(cx);
+      }
+    }
+    for (const Submitted& s : submitted_) {
+      if (!s.dense) buckets_[s.bucket].receive(cx);
+    }
+    submitted_.clear();
+    ++steps_;
+  }
+
+  std::string take_news() override {
+    if (config_.method != Feedback::kEcontrol || warned_ || buckets_.empty()) return {};
+    const FeedbackBucket& largest = *std::ranges::max_element(
+        buckets_, {}, [](const FeedbackBucket& b) { return b.elements(); });
+    constexpr double kEdge = 4.0;
+    if (largest.eta() < kEdge * largest.contraction()) return {};
+    warned_ = true;
+    return fmt::format(
+        "warning: econtrol with eta {:.3g} and a codec that keeps {:.3g} of what it is given: from "
+        "about twice that on it diverges",
+        largest.eta(), largest.contraction());
+  }
+
+  void visit_state(StateVisitor& visitor) override {
+    visitor.number(fmt::format("{}/steps", name_of(config_.method)), steps_);
+    for (FeedbackBucket& b : buckets_)
+      b.visit_state(visitor, name_of(config_.method));
+  }
+
+ private:
+  struct Submitted {
+    std::size_t bucket;
+    bool dense;
+    Exchange exchange;
+  };
+
+  CompressionConfig config_;
+  Communicator& comm_;
+  std::unique_ptr<Codec> codec_;
+  std::unique_ptr<Reducer> dense_;
+  std::vector<FlatBucket> layout_;
+  FeedbackShared shared_;
+  std::deque<FeedbackBucket> buckets_;  // which hold on to layout_ and shared_
+  std::vector<Submitted> submitted_;
+  std::int64_t steps_ = 0;
+  bool warned_ = false;
+};
+
+}  // namespace
+
+const char* name_of(Feedback method) {
+  switch (method) {
+    case Feedback::kPlain: return "plain";
+    case Feedback::kEf: return "ef";
+    case Feedback::kEf21: return "ef21";
+    case Feedback::kEf21Sgdm: return "ef21_sgdm";
+    case Feedback::kEcontrol: return "econtrol";
+  }
+  return "?";
+}
+
+Feedback feedback_named(std::string_view name) {
+  for (const Feedback method : kMethods) {
+    if (name == name_of(method)) return method;
+  }
+  throw Error(ErrorKind::kConfig, fmt::format("no method of feedback '{}'", name));
+}
+
+std::unique_ptr<Reducer> make_compressed_reducer(Context& cx, Communicator& comm,
+                                                 std::span<const FlatBucket> layout,
+                                                 const CompressionConfig& config) {
+  const double eta = config.eta.value_or(0.0);
+  if (!(eta >= 0.0) || !(config.sgdm_beta > 0.0 && config.sgdm_beta <= 1.0)) {
+    throw Error(ErrorKind::kConfig, fmt::format("compression: needs eta >= 0 and sgdm_beta in (0, "
+                                                "1], got {} and {}",
+                                                eta, config.sgdm_beta));
+  }
+  return std::make_unique<CompressedReducer>(cx, comm, layout, config);
+}
+
+}  // namespace gradwire

@@ -1,0 +1,236 @@
+#include "comm/reducers/feedback_bucket.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "comm/reducers/feedback_kernels.h"
+#include "core/ops/reduce/reduce.h"
+#include "core/parallel_for.h"
+#include "core/rng.h"
+
+namespace gradwire {
+namespace {
+
+constexpr std::int64_t kGrain = std::int64_t{1} << 15;
+// The contraction is measured now and then: it takes a pass over the bucket.
+constexpr std::int64_t kMeasureEvery = 16;
+constexpr double kMeasureWeight = 0.2;
+
+float* at(const Tensor& t, std::int64_t i) {
+  return t ? t.data<float>() + i : nullptr;
+}
+
+}  // namespace
+
+FeedbackBucket::FeedbackBucket(Context& cx, const FlatBucket& layout, FeedbackShared& shared)
+    : layout_(layout),
+      shared_(shared),
+      wire_(cx, shared.comm, shared.codec, layout.numel()),
+      contraction_(shared.codec.delta_hint(wire_.chunk(0).size())) {
+  Context buffers = cx.in(Segment::kComm);
+  const auto zeros = [&] { return Tensor::zeros(buffers, {layout.numel()}, DType::kF32); };
+  const Feedback method = shared.config.method;
+  if (!shared.codec.keeps_zero()) mask_.emplace(cx, shared.comm, layout);
+  if (method != Feedback::kEf21 && method != Feedback::kEf21Sgdm) error_ = zeros();
+  if (method == Feedback::kEf21Sgdm) velocity_ = zeros();
+  if (!shared.estimates()) return;
+  estimate_ = zeros();
+  sum_ = zeros();
+}
+
+double FeedbackBucket::eta() const {
+  return shared_.config.eta.value_or(contraction_);
+}
+
+// Stochastic codecs draw other numbers on every rank, so that errors average out; a codec that
+// picks elements must pick the same everywhere, on the way back as well.
+CodecKey FeedbackBucket::key_of(int owner, bool as_server) const {
+  std::uint64_t seed = shared_.config.seed;
+  if (!shared_.codec.shares_key()) {
+    const auto rank = static_cast<std::uint64_t>(shared_.comm.rank());
+    seed = derive_seed(derive_seed(seed, rank), as_server ? "owner" : "worker");
+  }
+  const auto chunk = index_ * static_cast<std::size_t>(shared_.comm.size());
+  return {seed, static_cast<std::uint64_t>(step_), chunk + static_cast<std::size_t>(owner)};
+}
+
+std::span<const std::byte> FeedbackBucket::live() const {
+  if (exchange_.live) {
+    return {static_cast<const std::byte*>(exchange_.live.raw()),
+            static_cast<std::size_t>(exchange_.live.numel())};
+  }
+  return mask_ ? mask_->bits() : std::span<const std::byte>{};
+}
+
+void FeedbackBucket::send(Context& cx, std::int64_t step, std::size_t index, const Exchange& e) {
+  exchange_ = e;
+  step_ = step;
+  index_ = index;
+  const bool news = mask_ && !e.live && mask_->has_news(e.value);
+  if (shared_.estimates()) {
+    send_estimate(cx);
+  } else {
+    send_with_feedback(shared_.config.method == Feedback::kEf);
+  }
+  if (news) keep_news();
+  wire_.start(cx, news);
+}
+
+// The codec's own fused pass: contribution, residual and code in one visit of memory.
+void FeedbackBucket::send_with_feedback(bool feedback) {
+  if (!feedback) std::fill_n(error_.data<float>(), error_.numel(), 0.0F);
+  const auto whole = [](const Tensor& t) {
+    return std::span<float>{t.data<float>(), static_cast<std::size_t>(t.numel())};
+  };
+  CodecInput in{.x = whole(exchange_.value), .weight = exchange_.weight, .residual = whole(error_)};
+  if (exchange_.momentum) in.momentum = whole(exchange_.momentum);
+  in.beta = exchange_.beta;
+  encode_chunks(in);
+}
+
+void FeedbackBucket::encode_chunks(const CodecInput& whole) {
+  for (int r = 0; r < shared_.comm.size(); ++r) {
+    const TwoPhase::Chunk chunk = wire_.chunk(r);
+    CodecInput in = whole;
+    in.x = chunk.of(whole.x.data());
+    if (!whole.residual.empty()) in.residual = chunk.of(whole.residual.data());
+    if (!whole.momentum.empty()) in.momentum = chunk.of(whole.momentum.data());
+    if (!live().empty()) in.live = chunk.bits_of(live().data());
+    in.known_finite = true;
+    shared_.codec.encode(in, key_of(r, false), wire_.payload(r));
+  }
+}
+
+// target = x - h and c = target + eta e; what was sent of c goes where c was.
+void FeedbackBucket::send_estimate(Context& cx) {
+  const std::int64_t n = layout_.numel();
+  const FeedbackKernels& loops = feedback_kernels();
+  float* const u = shared_.target.data<float>();
+  float* const c = shared_.scratch.data<float>();
+  const FeedbackArrays kept{at(error_, 0), at(estimate_, 0)};
+  parallel_for(n, kGrain, [&](std::int64_t b, std::int64_t e) {
+    loops.contribution(at(exchange_.value, b), at(exchange_.momentum, b), exchange_.weight,
+                       exchange_.beta, e - b, u + b);
+    if (velocity_) {
+      const auto weight = static_cast<float>(shared_.config.sgdm_beta);
+      loops.smooth(weight, e - b, at(velocity_, b), u + b);
+    }
+    loops.target(kept.from(b), static_cast<float>(eta()), e - b, u + b, c + b);
+  });
+  encode_chunks({.x = {c, static_cast<std::size_t>(n)}});
+  const Tensor whole = shared_.scratch.slice(0, n);
+  const bool measures = !shared_.config.eta && error_ && step_ % kMeasureEvery == 0;
+  const double before = measures ? sum_of_squares(cx, {&whole, 1}) : 0.0;
+  decode_own(c);
+  // Codecs of interest project: what is lost is orthogonal to what is sent.
+  if (before > 0.0) {
+    const double sent = std::min(1.0, sum_of_squares(cx, {&whole, 1}) / before);
+    contraction_ += kMeasureWeight * (sent - contraction_);
+  }
+  parallel_for(n, kGrain, [&](std::int64_t b, std::int64_t e) {
+    loops.settle(kept.from(b), u + b, c + b, e - b);
+  });
+}
+
+// What this rank has just sent.
+void FeedbackBucket::decode_own(float* to) {
+  if (!live().empty()) std::fill_n(to, layout_.numel(), 0.0F);
+  for (int r = 0; r < shared_.comm.size(); ++r)
+    decode_chunk(r, wire_.payload(r), to);
+}
+
+void FeedbackBucket::decode_chunk(int owner, std::span<const std::byte> payload, float* to) {
+  const TwoPhase::Chunk chunk = wire_.chunk(owner);
+  DecodeTarget target{.to = chunk.of(to)};
+  if (!live().empty()) target.live = chunk.bits_of(live().data());
+  shared_.codec.decode(payload, target);
+}
+
+// Nobody can take these coordinates from this rank yet: they wait in the residual, which estimators
+// see to by themselves.
+void FeedbackBucket::keep_news() {
+  if (shared_.estimates()) return;
+  const float part =
+      exchange_.momentum ? (1.0F - exchange_.beta) * exchange_.weight : exchange_.weight;
+  const bool feedback = shared_.config.method == Feedback::kEf;
+  mask_->for_each_news([&](std::int64_t i) {
+    if (feedback) error_.data<float>()[i] += part * exchange_.value.data<float>()[i];
+    if (!exchange_.momentum) exchange_.value.data<float>()[i] = 0.0F;
+  });
+}
+
+void FeedbackBucket::serve(Context& cx) {
+  const bool news = wire_.serve(cx, key_of(shared_.comm.rank(), true), live(),
+                                shared_.config.method != Feedback::kPlain);
+  if (news) news_to_share_ = true;
+}
+
+void FeedbackBucket::receive(Context& cx) {
+  wire_.finish(cx);
+  float* const answer = answer_in().data<float>();
+  const std::int64_t n = layout_.numel();
+  if (!shared_.estimates()) {
+    for (int r = 0; r < shared_.comm.size(); ++r)
+      decode_chunk(r, wire_.answer(r), answer);
+  } else {
+    for (int r = 0; r < shared_.comm.size(); ++r) {
+      const TwoPhase::Chunk chunk = wire_.chunk(r);
+      DecodeTarget target{.to = chunk.of(sum_.data<float>()), .add = true};
+      if (!live().empty()) target.live = chunk.bits_of(live().data());
+      shared_.codec.decode(wire_.answer(r), target);
+    }
+    std::copy_n(sum_.data<float>(), n, answer);
+  }
+  if (std::exchange(news_to_share_, false)) mask_->share(cx);
+  exchange_ = {};
+}
+
+void FeedbackBucket::begin_dense(const Exchange& e) {
+  if (!shared_.estimates()) return;
+  feedback_kernels().contribution(at(e.value, 0), at(e.momentum, 0), e.weight, e.beta,
+                                  layout_.numel(), at(estimate_, 0));
+  if (velocity_) std::copy_n(at(estimate_, 0), layout_.numel(), at(velocity_, 0));
+}
+
+void FeedbackBucket::end_dense(const Exchange& e) {
+  const Tensor& answer = e.momentum ? e.momentum : e.value;
+  if (mask_) mask_->learn(answer);
+  if (shared_.estimates()) std::copy_n(at(answer, 0), layout_.numel(), at(sum_, 0));
+}
+
+void FeedbackBucket::visit_state(StateVisitor& visitor, std::string_view prefix) {
+  const auto visit = [&](const char* what, Tensor& t, Share share) {
+    for (std::size_t i = 0; t && i < layout_.params.size(); ++i) {
+      Tensor part = layout_.view_in(t, i);
+      visitor.tensor(fmt::format("{}/{}/{}", prefix, what, layout_.params[i]->name), part, share);
+    }
+  };
+  visit("e", error_, Share::kMean);
+  visit("h", estimate_, Share::kMean);
+  visit("v", velocity_, Share::kMean);
+  visit("sum", sum_, Share::kReplicated);
+  visit_server(visitor, prefix);
+  if (mask_) mask_->visit_state(visitor, prefix, layout_);
+  // One number stands for the bucket; another cut of the buckets begins anew from the expectation.
+  visitor.number(fmt::format("{}/contraction/{}", prefix, layout_.params.front()->name),
+                 contraction_, Share::kMean);
+}
+
+// The part of the owner's residual that lies in each parameter.
+void FeedbackBucket::visit_server(StateVisitor& visitor, std::string_view prefix) {
+  const TwoPhase::Chunk own = wire_.chunk(shared_.comm.rank());
+  for (std::size_t i = 0; i < layout_.params.size(); ++i) {
+    const std::int64_t first = layout_.begins[i];
+    const std::int64_t full = layout_.params[i]->value.numel();
+    const std::int64_t begin = std::clamp(own.begin, first, first + full);
+    const std::int64_t end = std::clamp(own.end, begin, first + full);
+    Tensor part = begin < end ? wire_.residual().slice(begin - own.begin, end - own.begin)
+                              : wire_.residual().slice(0, 0);
+    visitor.slice(fmt::format("{}/server/{}", prefix, layout_.params[i]->name), part, begin - first,
+                  full);
+  }
+}
+
+}  // namespace gradwire

@@ -1,0 +1,68 @@
+// One bucket of a compressed reducer: what this rank carries over from step to step for it, and how
+// a contribution becomes messages and the answers a result (compressed_reducer.h has the rules).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "comm/reducers/compressed_reducer.h"
+#include "comm/reducers/touched_mask.h"
+#include "comm/reducers/two_phase.h"
+
+namespace gradwire {
+
+// What all buckets of a reducer share.
+struct FeedbackShared {
+  const CompressionConfig& config;
+  const Codec& codec;
+  Communicator& comm;
+  Tensor target, scratch;  // f32, as long as the longest bucket
+  bool estimates() const { return config.method > Feedback::kEf; }
+};
+
+class FeedbackBucket {
+ public:
+  FeedbackBucket(Context& cx, const FlatBucket& layout, FeedbackShared& shared);
+
+  // Compresses a contribution and sends it; or starts from one that travelled as it is.
+  void send(Context& cx, std::int64_t step, std::size_t index, const Exchange& e);
+  void serve(Context& cx);
+  void receive(Context& cx);
+  // Around a dense exchange: what this rank contributes is kept, then what came of it.
+  void begin_dense(const Exchange& e);
+  void end_dense(const Exchange& e);
+
+  std::int64_t elements() const { return layout_.numel(); }
+  // The share of its input's squared norm that the codec keeps.
+  double contraction() const { return contraction_; }
+  double eta() const;
+  void visit_state(StateVisitor& visitor, std::string_view prefix);
+
+ private:
+  CodecKey key_of(int owner, bool as_server) const;
+  std::span<const std::byte> live() const;
+  void send_with_feedback(bool feedback);
+  void send_estimate(Context& cx);
+  void encode_chunks(const CodecInput& whole);
+  void decode_own(float* to);
+  void decode_chunk(int owner, std::span<const std::byte> payload, float* to);
+  void keep_news();
+  void visit_server(StateVisitor& visitor, std::string_view prefix);
+  Tensor& answer_in() { return exchange_.momentum ? exchange_.momentum : exchange_.value; }
+
+  const FlatBucket& layout_;
+  FeedbackShared& shared_;
+  TwoPhase wire_;
+  std::optional<TouchedMask> mask_;  // where the codec cannot send zeros
+  Tensor error_, estimate_, velocity_, sum_;
+  double contraction_;
+
+  // Of the exchange under way.
+  Exchange exchange_;
+  std::int64_t step_ = 0;
+  std::size_t index_ = 0;
+  bool news_to_share_ = false;
+};
+
+}  // namespace gradwire

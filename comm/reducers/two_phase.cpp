@@ -1,0 +1,93 @@
+#include "comm/reducers/two_phase.h"
+
+#include <algorithm>
+
+#include "core/parallel_for.h"
+
+namespace gradwire {
+namespace {
+
+constexpr std::int64_t kChunkAlign = 8;  // bits of a byte, so that masks can be cut as well
+constexpr std::int64_t kGrain = std::int64_t{1} << 15;
+
+std::int64_t chunk_size(std::int64_t n, int ranks) {
+  const std::int64_t part = (n + ranks - 1) / ranks;
+  return (part + kChunkAlign - 1) / kChunkAlign * kChunkAlign;
+}
+
+}  // namespace
+
+TwoPhase::TwoPhase(Context& cx, Communicator& comm, const Codec& codec, std::int64_t n)
+    : comm_(comm), codec_(codec), n_(n), chunk_(chunk_size(n, comm.size())) {
+  payload_bytes_ = codec.max_bytes(std::min(chunk_, n));
+  const auto payload = static_cast<std::int64_t>(payload_bytes_);
+  const std::int64_t ranks = comm.size(), own = chunk(comm.rank()).size();
+  Context buffers = cx.in(Segment::kComm);
+  sent_ = Tensor::zeros(buffers, {ranks * (payload + 1)}, DType::kU8);
+  residual_ = Tensor::zeros(buffers, {own}, DType::kF32);
+  if (ranks == 1) return;  // what is sent is the answer
+  received_ = Tensor::zeros(buffers, {ranks * (payload + 1)}, DType::kU8);
+  answer_ = Tensor::zeros(buffers, {payload}, DType::kU8);
+  answers_ = Tensor::zeros(buffers, {ranks * payload}, DType::kU8);
+  mean_ = Tensor::zeros(buffers, {own}, DType::kF32);
+}
+
+TwoPhase::Chunk TwoPhase::chunk(int owner) const {
+  return {std::min(n_, owner * chunk_), std::min(n_, (owner + 1) * chunk_)};
+}
+
+std::span<std::byte> TwoPhase::slot(const Tensor& buffer, int i) const {
+  const std::size_t size =
+      static_cast<std::size_t>(buffer.numel()) / static_cast<std::size_t>(comm_.size());
+  return {static_cast<std::byte*>(buffer.raw()) + static_cast<std::size_t>(i) * size, size};
+}
+
+std::span<std::byte> TwoPhase::payload(int owner) {
+  return slot(sent_, owner).first(payload_bytes_);
+}
+
+void TwoPhase::start(Context& cx, bool news) {
+  for (int r = 0; r < comm_.size(); ++r)
+    slot(sent_, r).back() = static_cast<std::byte>(news);
+  if (comm_.size() == 1) return;
+  const std::int64_t ranks = comm_.size();
+  const std::int64_t dense =
+      2 * (ranks - 1) * n_ * static_cast<std::int64_t>(sizeof(float)) / ranks;
+  scatter_ = comm_.all_to_all(sent_, received_, {cx.stream, Traffic::kGradient, dense});
+}
+
+bool TwoPhase::serve(Context& cx, const CodecKey& key, std::span<const std::byte> live,
+                     bool feedback) {
+  if (comm_.size() == 1) return slot(sent_, 0).back() != std::byte{0};
+  scatter_->wait(cx.stream);
+  const Chunk own = chunk(comm_.rank());
+  const std::span<const std::byte> own_live = live.empty() ? live : own.bits_of(live.data());
+  const std::span<float> mean{mean_.data<float>(), static_cast<std::size_t>(own.size())};
+  bool news = false;
+  // Added up as they are and scaled once, in the order of the ranks: so does the dense reducer.
+  for (int r = 0; r < comm_.size(); ++r) {
+    const std::span<const std::byte> from = slot(received_, r);
+    news = news || from.back() != std::byte{0};
+    codec_.decode(from.first(payload_bytes_), {.to = mean, .add = r > 0});
+  }
+  const float share = 1.0F / static_cast<float>(comm_.size());
+  parallel_for(own.size(), kGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      mean_.data<float>()[i] *= share;
+  });
+  CodecInput in{.x = mean, .live = own_live, .known_finite = true};
+  if (feedback) in.residual = {residual_.data<float>(), static_cast<std::size_t>(own.size())};
+  codec_.encode(in, key, {static_cast<std::byte*>(answer_.raw()), payload_bytes_});
+  gather_ = comm_.all_gather(answer_, answers_, {cx.stream, Traffic::kGradient, 0});
+  return news;
+}
+
+void TwoPhase::finish(Context& cx) {
+  if (comm_.size() > 1) gather_->wait(cx.stream);
+}
+
+std::span<const std::byte> TwoPhase::answer(int owner) const {
+  return comm_.size() > 1 ? slot(answers_, owner) : slot(sent_, owner).first(payload_bytes_);
+}
+
+}  // namespace gradwire
