@@ -26,18 +26,6 @@ GradientOptimizer::GradientOptimizer(std::string_view rule, std::span<Parameter*
   }
 }
 
-std::span<Tensor> GradientOptimizer::exchange() {
-  exchanged_.clear();
-  for (const Slot& slot : slots_) {
-    if (!slot.param->grad) {
-      throw Error(ErrorKind::kUsage, fmt::format("{}: {} has no gradient buffer to exchange", rule_,
-                                                 slot.param->name));
-    }
-    exchanged_.push_back(slot.param->grad);
-  }
-  return exchanged_;
-}
-
 std::string GradientOptimizer::state_name(const Parameter& p, std::string_view what) const {
   return fmt::format("{}/{}/{}", rule_, p.name, what);
 }

@@ -1,6 +1,5 @@
-// What optimizers that agree on gradients have in common: the list of trainable parameters, which
-// of them decay, and the gradients as the exchanged tensors. Holds pointers: the parameters outlive
-// it.
+// What optimizers that agree on gradients have in common: the list of trainable parameters and
+// which of them decay. Holds pointers: the parameters outlive it.
 #pragma once
 
 #include <span>
@@ -13,13 +12,6 @@
 namespace gradwire {
 
 class GradientOptimizer : public Optimizer {
- public:
-  void local_update(Context&, const StepInfo&) override {}
-  // The gradients of the trainable parameters, in the order given. A gradient that is still empty
-  // (grad_empty) holds whatever was there before: who exchanges it makes it zero first. Throws
-  // Error(kUsage) where a parameter has no gradient buffer.
-  std::span<Tensor> exchange() override;
-
  protected:
   struct Slot {
     Parameter* param;
@@ -40,7 +32,6 @@ class GradientOptimizer : public Optimizer {
  private:
   std::string rule_;
   std::vector<Slot> slots_;
-  std::vector<Tensor> exchanged_;
 };
 
 // Elements per chunk of an update; small enough to balance, large enough to amortise a dispatch.

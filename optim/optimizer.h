@@ -1,11 +1,12 @@
-// Local update rules. An optimizer says what ranks must agree on (exchange()) and never how they
-// come to agree: between local_update() and apply() the caller replaces every exchanged tensor by
-// its mean over the ranks. For gradients that may happen while backward still runs.
+// Local update rules. An optimizer says what ranks must agree on in a step, and never how they come
+// to agree: before apply() the caller has replaced what the step needs by its mean over the ranks.
 #pragma once
 
 #include <cstdint>
 #include <span>
+#include <string>
 
+#include "core/exchange.h"
 #include "core/state.h"
 #include "core/tape.h"
 
@@ -15,16 +16,29 @@ struct StepInfo {
   std::int64_t step = 0;  // of this update, from 1
   double lr = 0.0;
   double grad_scale = 1.0;  // multiplies every gradient: clipping, loss scale, accumulation
+  double grad_norm = 0.0;   // of the mean gradient over all ranks, before grad_scale
+};
+
+struct StepNeeds {
+  bool gradients = true;  // the mean of the gradients, in place, before apply()
+  bool exchange = false;  // the mean of what exchange() names, made from this rank's gradients
 };
 
 class Optimizer : public Stateful {
  public:
-  // What happens before ranks agree, e.g. momentum from local gradients. Often nothing.
-  virtual void local_update(Context& cx, const StepInfo& step) = 0;
-  // The tensors to agree on. Default: the gradients.
-  virtual std::span<Tensor> exchange() = 0;
+  // Of the next step; the same on every rank. `settle`: after it all replicas must be equal,
+  // because it ends the run or is followed by an evaluation or a checkpoint.
+  virtual StepNeeds needs(bool settle) const;
+  // Where needed: what this rank brings, by bucket of the layout it was made for; the agreed means
+  // are in place when apply() is called. An exchange without a value is passed over. Errors: kUsage
+  // where the step needs none.
+  virtual std::span<const Exchange> exchange(Context& cx, const StepInfo& step);
   // Updates the parameters' values and raises their versions.
   virtual void apply(Context& cx, const StepInfo& step) = 0;
+  // Whether all replicas are equal now. A step that was skipped leaves them as they were.
+  virtual bool settled() const { return true; }
+  // A sentence for the log on what has changed since the last call (a stage, say); often empty.
+  virtual std::string take_news() { return {}; }
 };
 
 }  // namespace gradwire

@@ -34,7 +34,6 @@ std::vector<std::vector<double>> train(Context& cx, const Make& make) {
       fill_normal(cx, list[i]->grad, Rng{static_cast<std::uint64_t>(step), i}, 1.0);
       list[i]->grad_empty = i == 1;
     }
-    optimizer->local_update(cx, info);
     optimizer->apply(cx, info);
   }
   std::vector<std::vector<double>> values;

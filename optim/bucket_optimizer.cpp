@@ -1,0 +1,164 @@
+#include "optim/bucket_optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "core/dispatch.h"
+#include "core/error.h"
+#include "core/glob.h"
+#include "core/parallel_for.h"
+#include "optim/adamw_kernels.h"
+#include "optim/onebit_kernels.h"
+
+namespace gradwire {
+namespace {
+
+void check_config(std::string_view rule, const AdamWConfig& c) {
+  const auto is_decay_rate = [](double beta) { return beta >= 0.0 && beta < 1.0; };
+  if (!is_decay_rate(c.beta1) || !is_decay_rate(c.beta2) || !(c.eps > 0.0) ||
+      !(c.weight_decay >= 0.0)) {
+    throw Error(ErrorKind::kConfig,
+                fmt::format("{}: needs betas in [0, 1), eps > 0 and weight_decay >= 0, got beta1 "
+                            "{}, beta2 {}, eps {}, weight_decay {}",
+                            rule, c.beta1, c.beta2, c.eps, c.weight_decay));
+  }
+}
+
+std::vector<Parameter*> params_of(std::span<const FlatBucket> buckets) {
+  std::vector<Parameter*> params;
+  for (const FlatBucket& b : buckets)
+    params.insert(params.end(), b.params.begin(), b.params.end());
+  return params;
+}
+
+}  // namespace
+
+std::vector<bool> dense_buckets(std::span<const FlatBucket> buckets,
+                                std::span<const std::string> dense) {
+  std::vector<bool> result;
+  for (const FlatBucket& b : buckets) {
+    const auto is_dense = [&](const Parameter* p) { return matches_any(p->name, dense); };
+    const auto count = std::count_if(b.params.begin(), b.params.end(), is_dense);
+    if (count != 0 && count != std::ssize(b.params)) {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("buckets: the one of {} holds {} parameters to compress and {} not "
+                              "to: cut them apart",
+                              b.params.front()->name, std::ssize(b.params) - count, count));
+    }
+    result.push_back(count != 0);
+  }
+  return result;
+}
+
+BucketOptimizer::BucketOptimizer(Context& cx, std::string_view rule,
+                                 std::span<const FlatBucket> buckets, AdamWConfig adam,
+                                 std::span<const std::string> dense)
+    : GradientOptimizer(rule, params_of(buckets), adam.no_decay), adam_(std::move(adam)) {
+  check_config(rule, adam_);
+  const std::vector<bool> is_dense = dense_buckets(buckets, dense);
+  Context optim = cx.in(Segment::kOptim);
+  std::size_t first_slot = 0;
+  for (const FlatBucket& layout : buckets) {
+    Bucket& b = buckets_.emplace_back();
+    b.layout = layout;
+    b.dense = is_dense[buckets_.size() - 1];
+    b.m = Tensor::zeros(optim, {layout.numel()}, DType::kF32);
+    b.v = Tensor::zeros(optim, {layout.numel()}, DType::kF32);
+    b.live = Tensor::zeros(optim, {(layout.numel() + 7) / 8}, DType::kU8);
+    b.first_slot = first_slot;
+    first_slot += layout.params.size();
+  }
+  if (first_slot != slots().size()) {
+    throw Error(ErrorKind::kUsage, fmt::format("{}: a bucket holds a frozen parameter", rule));
+  }
+}
+
+AdamWMath BucketOptimizer::math_of(const StepInfo& step, Age age, double weight_decay) const {
+  const auto f = [](double x) { return static_cast<float>(x); };
+  const auto correction = [](double beta, std::int64_t updates) {
+    return 1.0 - std::pow(beta, static_cast<double>(updates));
+  };
+  return {.beta1 = f(adam_.beta1),
+          .one_minus_beta1 = f(1.0 - adam_.beta1),
+          .beta2 = f(adam_.beta2),
+          .one_minus_beta2 = f(1.0 - adam_.beta2),
+          .keep = f(1.0 - step.lr * weight_decay),
+          .step_size = f(step.lr / correction(adam_.beta1, age.m)),
+          .inv_sqrt_bc2 = f(1.0 / std::sqrt(correction(adam_.beta2, age.v))),
+          .eps = f(adam_.eps),
+          .grad_scale = f(step.grad_scale)};
+}
+
+void BucketOptimizer::adamw_step(Context& cx, Bucket& b, const StepInfo& step, Age age) {
+  const AdamWMath decayed = math_of(step, age, adam_.weight_decay);
+  const AdamWMath plain = math_of(step, age, 0.0);
+  b.live_is_made = false;
+  for (std::size_t i = 0; i < b.layout.params.size(); ++i) {
+    Parameter& p = *slot(b, i).param;
+    const AdamWArrays arrays{p.value.data<float>(), gradient(p),
+                             b.m.data<float>() + b.layout.begins[i],
+                             b.v.data<float>() + b.layout.begins[i]};
+    const AdamWMath& math = slot(b, i).decays ? decayed : plain;
+    on_device(
+        p.value.device(),
+        [&](Device) {
+          parallel_for(p.value.numel(), kUpdateGrain, [&](std::int64_t from, std::int64_t to) {
+            adamw_kernels().step(math, arrays, from, to);
+          });
+        },
+        [&](auto) { cuda::adamw_step(cx.stream, math, arrays, p.value.numel()); });
+    ++p.version;
+  }
+}
+
+void BucketOptimizer::frozen_step(Context& cx, Bucket& b, const StepInfo& step, Age age) {
+  for (std::size_t i = 0; i < b.layout.params.size(); ++i) {
+    Parameter& p = *slot(b, i).param;
+    const AdamWMath full = math_of(step, age, slot(b, i).decays ? adam_.weight_decay : 0.0);
+    const FrozenMath math{full.keep, full.step_size, full.inv_sqrt_bc2, full.eps};
+    const FrozenArrays arrays{p.value.data<float>(), b.m.data<float>() + b.layout.begins[i],
+                              b.v.data<float>() + b.layout.begins[i]};
+    on_device(
+        p.value.device(),
+        [&](Device) {
+          parallel_for(p.value.numel(), kUpdateGrain, [&](std::int64_t from, std::int64_t to) {
+            onebit_kernels().step(math, arrays, from, to);
+          });
+        },
+        [&](auto) { cuda::frozen_step(cx.stream, math, arrays, p.value.numel()); });
+    ++p.version;
+  }
+}
+
+const Tensor& BucketOptimizer::live_in(Context& cx, Bucket& b) {
+  if (b.live_is_made) return b.live;
+  b.live_is_made = true;
+  const LiveArrays arrays{static_cast<std::uint8_t*>(b.live.raw()), b.m.data<float>(),
+                          b.v.data<float>(), b.layout.numel()};
+  on_device(
+      b.live.device(),
+      [&](Device) {
+        parallel_for(b.live.numel(), kUpdateGrain, [&](std::int64_t from, std::int64_t to) {
+          onebit_kernels().mark_live(arrays, from, to);
+        });
+      },
+      [&](auto) { cuda::mark_live(cx.stream, arrays); });
+  return b.live;
+}
+
+void BucketOptimizer::visit_moments(StateVisitor& visitor) {
+  for (Bucket& b : buckets_) {
+    b.live_is_made = false;  // the visitor may write v
+    for (std::size_t i = 0; i < b.layout.params.size(); ++i) {
+      const Parameter& p = *b.layout.params[i];
+      Tensor m = b.layout.view_in(b.m, i);
+      Tensor v = b.layout.view_in(b.v, i);
+      visitor.tensor(state_name(p, "m"), m);
+      visitor.tensor(state_name(p, "v"), v);
+    }
+  }
+}
+
+}  // namespace gradwire

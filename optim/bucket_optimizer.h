@@ -1,0 +1,66 @@
+// What the optimizers with compressed stages have in common: Adam's two moments of every bucket,
+// flat in the bucket's layout, so that a momentum travels as one message, and the passes over them.
+// The state is named by parameter and fits any other cut into buckets. Holds the buckets' tensors
+// and parameters: they outlive it.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/flat_bucket.h"
+#include "optim/adamw.h"
+#include "optim/adamw_math.h"
+#include "optim/gradient_optimizer.h"
+
+namespace gradwire {
+
+// By bucket: whether it holds parameters that opt out of compression, those whose names match a
+// pattern (core/glob.h). Buckets travel whole: who cuts them gives such parameters buckets of their
+// own. Errors: kUsage for a bucket that holds both kinds.
+std::vector<bool> dense_buckets(std::span<const FlatBucket> buckets,
+                                std::span<const std::string> dense);
+
+class BucketOptimizer : public GradientOptimizer {
+ protected:
+  struct Bucket {
+    FlatBucket layout;
+    bool dense = false;  // opted out
+    Tensor m, v;         // f32 [n], 0 in the gaps
+    std::size_t first_slot = 0;
+    Tensor live;  // u8 [ceil(n/8)], where v is not 0; see live_in()
+    bool live_is_made = false;
+  };
+  // Updates that the moments have seen, this one included: for their bias corrections.
+  struct Age {
+    std::int64_t m = 0, v = 0;
+  };
+
+  // Moments are charged to Segment::kOptim. Errors: kConfig for numbers out of range; kUsage,
+  // kShape as make_adamw() and dense_buckets().
+  BucketOptimizer(Context& cx, std::string_view rule, std::span<const FlatBucket> buckets,
+                  AdamWConfig adam, std::span<const std::string> dense = {});
+
+  std::vector<Bucket>& buckets() { return buckets_; }
+  const AdamWConfig& adam() const { return adam_; }
+  AdamWMath math_of(const StepInfo& step, Age age, double weight_decay) const;
+  const Slot& slot(const Bucket& b, std::size_t i) const { return slots()[b.first_slot + i]; }
+
+  // AdamW's step from the gradients, the same bits as AdamW's.
+  void adamw_step(Context& cx, Bucket& b, const StepInfo& step, Age age);
+  // AdamW's step from the momentum as it is, with v standing still.
+  void frozen_step(Context& cx, Bucket& b, const StepInfo& step, Age age);
+  // The coordinates that have ever had a gradient. No other can be agreed on in one bit, which has
+  // no zero; and what is left of their momentum, if v has underflowed, is cleared. Valid while v
+  // stands still.
+  const Tensor& live_in(Context& cx, Bucket& b);
+  // <rule>/<parameter>/m and /v.
+  void visit_moments(StateVisitor& visitor);
+
+ private:
+  AdamWConfig adam_;
+  std::vector<Bucket> buckets_;
+};
+
+}  // namespace gradwire

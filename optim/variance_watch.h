@@ -1,0 +1,67 @@
+// When Adam's second moment v may be frozen, and when it has drifted so far that it must not stay
+// so. Sees one number per update, the squared norm of the clipped mean gradient: its exponential
+// mean is the sum of v over all coordinates, ||v||_1, so that no pass over memory is needed. All
+// ranks see the same numbers and decide the same.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+
+#include "core/state.h"
+
+namespace gradwire {
+
+struct FreezeConfig {
+  std::int64_t freeze_step = 0;  // > 0: freeze after so many updates; 0: by the rule; < 0: never
+  std::int64_t lr_warmup_steps = 0;  // the rule waits until the learning rate has risen
+  double thaw_ratio = 2.0;           // thaw where ||v||_1 would have moved by this factor; 0: never
+};
+
+// Tang et al., "1-bit Adam" (ICML 2021), with D = ceil(1 / (1 - beta2)): freeze at the first update
+// where 0.96 <= ||v_{t-D}||_1 / ||v_t||_1 <= 1/0.96, both bias-corrected, but not in the first 2 D
+// updates. Frozen, ||v||_1 is followed as if v still moved; once it has been off the frozen one by
+// more than thaw_ratio for D updates without a break, v thaws: it goes on from where it stood, and
+// is frozen again by the rule, counted from there (freeze_step is for the first time alone). A
+// spike of less than about D times ||v||_1 is forgotten before that.
+class VarianceWatch {
+ public:
+  // Errors: kConfig for a beta2 outside [0, 1) or a thaw_ratio that is neither 0 nor above 1.
+  VarianceWatch(double beta2, FreezeConfig config);
+
+  bool frozen() const { return frozen_ != 0; }
+  std::int64_t updates() const { return updates_; }  // that v has seen: for its bias correction
+  std::int64_t window() const { return window_; }    // D
+  double norm() const;                               // ||v||_1, bias-corrected
+
+  // After update number `step` of the schedule. Not frozen, it was one of v as well. Errors:
+  // kNumeric where the norm is not finite.
+  void observe(std::int64_t step, double squared_norm);
+  // What has changed since the last call, for the log.
+  std::string take_news();
+  void visit_state(StateVisitor& visitor, std::string_view prefix);
+
+ private:
+  double corrected(double mean, std::int64_t updates) const;
+  void consider_freezing(std::int64_t step);
+  void consider_thawing();
+  void freeze(const std::string& why);
+
+  double beta2_;
+  FreezeConfig config_;
+  std::int64_t window_;
+
+  double mean_ = 0.0;          // of v: stands still while v does
+  std::int64_t updates_ = 0;   // of v
+  double fresh_ = 0.0;         // never stands still
+  std::int64_t observed_ = 0;  // all updates
+  std::int64_t frozen_ = 0;
+  std::int64_t thaws_ = 0;
+  std::int64_t moving_ = 0;    // updates since v last began to move
+  std::int64_t drifting_ = 0;  // updates in a row with drift
+  std::deque<double> recent_;  // norms of the last D + 1 updates of v, oldest first
+  std::string news_;
+};
+
+}  // namespace gradwire

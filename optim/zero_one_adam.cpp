@@ -1,0 +1,235 @@
+#include "optim/zero_one_adam.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/dispatch.h"
+#include "core/error.h"
+#include "core/parallel_for.h"
+#include "optim/zero_one_kernels.h"
+
+namespace gradwire {
+namespace {
+
+void check_schedule(const ZeroOneAdamConfig& c) {
+  if (c.var_freeze_step < 1 || c.var_update_scaler < 1 || c.local_step_scaler < 1 ||
+      c.local_step_clipper < 1 || c.local_step_start < c.var_freeze_step) {
+    throw Error(ErrorKind::kConfig,
+                fmt::format("zero_one_adam: needs var_freeze_step, var_update_scaler, "
+                            "local_step_scaler and local_step_clipper >= 1 and local_step_start >= "
+                            "var_freeze_step, got {}, {}, {}, {} and {}",
+                            c.var_freeze_step, c.var_update_scaler, c.local_step_scaler,
+                            c.local_step_clipper, c.local_step_start));
+  }
+}
+
+// 2^floor(steps / per_doubling), at most `bound`.
+std::int64_t doubled(std::int64_t steps, std::int64_t per_doubling, std::int64_t bound) {
+  constexpr std::int64_t kLargest = 62;
+  return std::min(bound, std::int64_t{1} << std::min(kLargest, steps / per_doubling));
+}
+
+enum class Kind : std::uint8_t { kRefresh, kOneBit, kLocal, kAgreement };
+
+class ZeroOneAdam final : public BucketOptimizer {
+ public:
+  ZeroOneAdam(Context& cx, std::span<const FlatBucket> flat, const ZeroOneAdamConfig& config)
+      : BucketOptimizer(cx, "zero_one_adam", flat, config.adam), config_(config) {
+    check_schedule(config);
+    if (config.local_step_clipper == 1) return;
+    Context optim = cx.in(Segment::kOptim);
+    for (const Bucket& b : buckets()) {
+      sums_.push_back(Tensor::zeros(optim, b.m.shape(), DType::kF32));
+      anchors_.push_back(Tensor::zeros(optim, b.m.shape(), DType::kF32));
+    }
+  }
+
+  StepNeeds needs(bool settle) const override {
+    const Kind kind = kind_of_next(settle);
+    return {.gradients = kind == Kind::kRefresh,
+            .exchange = kind == Kind::kOneBit || kind == Kind::kAgreement};
+  }
+
+  std::span<const Exchange> exchange(Context& cx, const StepInfo& step) override {
+    check(kind_of_next(true) != Kind::kRefresh, ErrorKind::kUsage,
+          "zero_one_adam: a refresh of the second moment has nothing to exchange");
+    const bool one_bit = kind_of_next(true) == Kind::kOneBit;
+    if (!one_bit) advance(step, Kind::kAgreement);
+    collected_ = !one_bit;
+    exchanges_.clear();
+    for (std::size_t i = 0; i < buckets().size(); ++i) {
+      Bucket& b = buckets()[i];
+      Exchange& e = exchanges_.emplace_back();
+      e.live = live_in(cx, b);
+      if (one_bit) {
+        e.value = b.layout.flat;
+        e.weight = static_cast<float>(step.grad_scale);
+        e.momentum = b.m;
+        e.beta = static_cast<float>(adam().beta1);
+      } else {
+        pass(cx, i, zero_one_kernels().collect, [](auto&&... a) { cuda::zero_one_collect(a...); });
+        e.value = sums_[i];
+      }
+    }
+    return exchanges_;
+  }
+
+  void apply(Context& cx, const StepInfo& step) override {
+    const Kind kind = collected_ ? Kind::kAgreement : kind_of_next(false);
+    if (kind == Kind::kLocal) {
+      if (settled()) remember_anchors(cx);
+      advance(step, kind);
+    }
+    ++updates_;
+    ++since_refresh_;
+    if (kind == Kind::kRefresh) {
+      ++refreshes_;
+      since_refresh_ = 0;
+    }
+    for (std::size_t i = 0; i < buckets().size(); ++i)
+      update(cx, i, kind, step);
+    since_agreement_ = kind == Kind::kLocal ? since_agreement_ + 1 : 0;
+    collected_ = false;
+    note_stage();
+  }
+
+  bool settled() const override { return since_agreement_ == 0; }
+  std::string take_news() override { return std::exchange(news_, {}); }
+
+  void visit_state(StateVisitor& visitor) override {
+    check(settled(), ErrorKind::kUsage,
+          "zero_one_adam: between agreements every rank has its own state, which is not saved");
+    visitor.number("zero_one_adam/step", updates_);
+    visitor.number("zero_one_adam/refreshes", refreshes_);
+    visitor.number("zero_one_adam/since_refresh", since_refresh_);
+    visit_moments(visitor);
+  }
+
+ private:
+  // K and W (optim/zero_one_adam.h), which depend on whether a parameter decays.
+  struct Sums {
+    double keep = 1.0, weight = 0.0;
+    ZeroOneMath math{};
+  };
+
+  Kind kind_of_next(bool settle) const {
+    const std::int64_t t = updates_ + 1;
+    const std::int64_t until_refresh =
+        doubled(refreshes_, config_.var_update_scaler, config_.var_freeze_step);
+    if (t <= config_.var_freeze_step && since_refresh_ + 1 >= until_refresh) return Kind::kRefresh;
+    if (t <= config_.local_step_start || config_.local_step_clipper == 1) return Kind::kOneBit;
+    return settle || since_agreement_ + 1 >= interval(t) ? Kind::kAgreement : Kind::kLocal;
+  }
+  std::int64_t interval(std::int64_t t) const {
+    return doubled(std::max<std::int64_t>(0, t - config_.local_step_start),
+                   config_.local_step_scaler, config_.local_step_clipper);
+  }
+
+  void remember_anchors(Context& cx) {
+    for (std::size_t i = 0; i < buckets().size(); ++i) {
+      const FlatBucket& layout = buckets()[i].layout;
+      for (std::size_t p = 0; p < layout.params.size(); ++p)
+        copy(cx, layout.view_in(anchors_[i], p), layout.params[p]->value);
+    }
+  }
+
+  // The scalars of the next update of m and u.
+  void advance(const StepInfo& step, Kind kind) {
+    // So that the momentum survives a learning rate of 0, where u would hold nothing of it.
+    constexpr double kLeastWeight = 1e-20;
+    for (Sums* s : {&decayed_, &plain_}) {
+      if (settled()) *s = {};
+      const double decay = s == &decayed_ ? adam().weight_decay : 0.0;
+      const AdamWMath math = math_of(step, {.m = updates_ + 1, .v = refreshes_}, decay);
+      const double weight = std::max(kLeastWeight, static_cast<double>(math.step_size));
+      const double keep = 1.0 - step.lr * decay;
+      s->keep *= keep;
+      s->weight = keep * s->weight + weight;
+      const bool agrees = kind == Kind::kAgreement;
+      s->math = {.beta1 = math.beta1,
+                 .one_minus_beta1 = math.one_minus_beta1,
+                 .grad_scale = math.grad_scale,
+                 .keep_u = settled() ? 0.0F : math.keep,
+                 .weight = static_cast<float>(weight),
+                 .inv_sum = agrees ? static_cast<float>(1.0 / s->weight) : 1.0F,
+                 .keep = static_cast<float>(s->keep),
+                 .gain = agrees ? static_cast<float>(s->weight) : 1.0F,
+                 .inv_sqrt_bc2 = math.inv_sqrt_bc2,
+                 .eps = math.eps};
+    }
+  }
+
+  void update(Context& cx, std::size_t i, Kind kind, const StepInfo& step) {
+    Bucket& b = buckets()[i];
+    const Age age{.m = updates_, .v = refreshes_};
+    switch (kind) {
+      case Kind::kRefresh: return adamw_step(cx, b, step, age);
+      case Kind::kOneBit: return frozen_step(cx, b, step, age);
+      case Kind::kLocal:
+        pass(cx, i, zero_one_kernels().local, [](auto&&... a) { cuda::zero_one_local(a...); });
+        break;
+      case Kind::kAgreement:
+        pass(cx, i, zero_one_kernels().settle, [](auto&&... a) { cuda::zero_one_settle(a...); });
+    }
+    for (Parameter* p : b.layout.params)
+      ++p->version;
+  }
+
+  template <class Cuda>
+  void pass(Context& cx, std::size_t bucket, ZeroOneKernels::Pass cpu, const Cuda& gpu) {
+    Bucket& b = buckets()[bucket];
+    for (std::size_t i = 0; i < b.layout.params.size(); ++i) {
+      Parameter& p = *b.layout.params[i];
+      const std::int64_t at = b.layout.begins[i];
+      float* value = p.value.data<float>();
+      const ZeroOneArrays arrays{
+          value,
+          gradient(p),
+          b.m.data<float>() + at,
+          b.v.data<float>() + at,
+          sums_[bucket].data<float>() + at,
+          since_agreement_ == 0 ? value : anchors_[bucket].data<float>() + at};
+      const ZeroOneMath& math = (slot(b, i).decays ? decayed_ : plain_).math;
+      on_device(
+          p.value.device(),
+          [&](Device) {
+            parallel_for(p.value.numel(), kUpdateGrain,
+                         [&](std::int64_t from, std::int64_t to) { cpu(math, arrays, from, to); });
+          },
+          [&](auto) { gpu(cx.stream, math, arrays, p.value.numel()); });
+    }
+  }
+
+  void note_stage() {
+    if (updates_ == config_.var_freeze_step) {
+      news_ = fmt::format("second moment frozen after {} updates, {} of them refreshes of it",
+                          updates_, refreshes_);
+    }
+    if (updates_ < config_.local_step_start || config_.local_step_clipper == 1) return;
+    if (const std::int64_t now = interval(updates_ + 1); now != interval(updates_))
+      news_ = fmt::format("the ranks agree every {} updates from update {} on", now, updates_ + 1);
+  }
+
+  ZeroOneAdamConfig config_;
+  std::vector<Tensor> sums_, anchors_;  // by bucket: u, and the values at the last agreement
+  Sums decayed_, plain_;
+  std::int64_t updates_ = 0;
+  std::int64_t refreshes_ = 0;
+  std::int64_t since_refresh_ = 0;
+  std::int64_t since_agreement_ = 0;  // local updates
+  bool collected_ = false;            // exchange() has taken this step's gradient into u
+  std::vector<Exchange> exchanges_;
+  std::string news_;
+};
+
+}  // namespace
+
+std::unique_ptr<Optimizer> make_zero_one_adam(Context& cx, std::span<const FlatBucket> buckets,
+                                              ZeroOneAdamConfig config) {
+  return std::make_unique<ZeroOneAdam>(cx, buckets, config);
+}
+
+}  // namespace gradwire
