@@ -34,11 +34,4 @@ double mean_over_ranks(Context& cx, Communicator& comm, double value, double wei
   return sums[0] / sums[1];
 }
 
-bool same_on_all_ranks(Context& cx, Communicator& comm, std::uint64_t hash) {
-  const auto x = static_cast<std::int64_t>(hash);
-  // The largest, and the complement of the smallest.
-  const auto largest = reduce(cx, comm, std::array<std::int64_t, 2>{x, ~x}, ReduceOp::kMax);
-  return largest[0] == ~largest[1];
-}
-
 }  // namespace gradwire

@@ -1,5 +1,5 @@
-// Small agreements of the ranks that a training loop needs: a control word per step, a mean, and
-// whether replicas still hold the same values. Collective, blocking, a few bytes each.
+// Small agreements of the ranks that a training loop needs: a control word per step, and a mean.
+// Collective, blocking, a few bytes each.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,5 @@ StepWord agree(Context& cx, Communicator& comm, const StepWord& mine);
 
 // sum(value * weight) / sum(weight) over the ranks; NaN where all weights are zero.
 double mean_over_ranks(Context& cx, Communicator& comm, double value, double weight = 1.0);
-
-bool same_on_all_ranks(Context& cx, Communicator& comm, std::uint64_t hash);
 
 }  // namespace gradwire

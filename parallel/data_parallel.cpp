@@ -1,11 +1,13 @@
 #include "parallel/data_parallel.h"
 
 #include <chrono>
+#include <cmath>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/ops/reduce/reduce.h"
 
 namespace gradwire {
 namespace {
@@ -18,11 +20,12 @@ double seconds_since(Clock::time_point begin) {
 
 }  // namespace
 
-DataParallel::DataParallel(Context& cx, Communicator& comm, std::unique_ptr<Reducer> reducer,
+DataParallel::DataParallel(Context& cx, Communicator& comm, std::unique_ptr<Reducer> dense,
                            std::span<Parameter* const> params, DataParallelOptions options)
     : comm_(comm),
-      reducer_(std::move(reducer)),
-      buckets_(cx, params, options.bucket_bytes),
+      dense_(std::move(dense)),
+      buckets_(cx, params, options.bucket_bytes, options.apart),
+      sketch_(cx),
       waiting_(buckets_.size()) {}
 
 void DataParallel::broadcast(Context& cx, std::span<Parameter* const> params) {
@@ -52,7 +55,7 @@ void DataParallel::mark_ready(Context& cx, const Parameter& p) {
 
 void DataParallel::submit_next(Context& cx) {
   buckets_.fill_empty(cx, submitted_);
-  reducer_->submit(cx, {&buckets_[submitted_].flat, 1});
+  if (is_averaged(submitted_)) dense_->submit(cx, submitted_, {buckets_[submitted_].flat});
   ++submitted_;
 }
 
@@ -61,15 +64,55 @@ void DataParallel::finish_gradients(Context& cx) {
     submit_next(cx);
   submitted_ = 0;
   const Clock::time_point begin = Clock::now();
-  reducer_->finish(cx);
+  dense_->finish(cx);
   wait_seconds_ += seconds_since(begin);
 }
 
-void DataParallel::average(Context& cx, std::span<const Tensor> tensors) {
+double DataParallel::mean_gradient_norm(Context& cx, std::uint64_t step) {
   const Clock::time_point begin = Clock::now();
-  reducer_->submit(cx, tensors);
-  reducer_->finish(cx);
+  double squares = 0.0;
+  local_.clear();
+  for (std::size_t b = 0; b < buckets_.size(); ++b) {
+    if (is_averaged(b)) {
+      squares += sum_of_squares(cx, {&buckets_[b].flat, 1});
+    } else {
+      local_.push_back(buckets_[b].flat);
+    }
+  }
+  if (!local_.empty()) squares += std::pow(sketch_.mean_norm(cx, comm_, local_, step), 2);
   wait_seconds_ += seconds_since(begin);
+  return std::sqrt(squares);
+}
+
+void DataParallel::compress_gradients(Context& cx, double weight) {
+  exchanges_.clear();
+  for (std::size_t b = 0; b < buckets_.size(); ++b) {
+    Exchange& e = exchanges_.emplace_back();
+    if (is_averaged(b)) {
+      scale(cx, buckets_[b].flat, weight);
+    } else {
+      e = {buckets_[b].flat, static_cast<float>(weight)};
+    }
+  }
+  agree(cx, exchanges_);
+}
+
+void DataParallel::agree(Context& cx, std::span<const Exchange> exchanges) {
+  if (!compressed_) throw Error(ErrorKind::kInternal, "data parallel: no reducer to agree with");
+  const Clock::time_point begin = Clock::now();
+  for (std::size_t b = 0; b < exchanges.size(); ++b)
+    if (exchanges[b].value) compressed_->submit(cx, b, exchanges[b]);
+  compressed_->finish(cx);
+  wait_seconds_ += seconds_since(begin);
+}
+
+void DataParallel::visit_state(StateVisitor& v) {
+  dense_->visit_state(v);
+  if (compressed_) compressed_->visit_state(v);
+}
+
+std::string DataParallel::take_news() {
+  return compressed_ ? compressed_->take_news() : std::string();
 }
 
 double DataParallel::take_wait_seconds() {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/glob.h"
 
 namespace gradwire {
 namespace {
@@ -16,8 +17,8 @@ std::int64_t aligned(std::int64_t elements) {
 
 }  // namespace
 
-GradBuckets::GradBuckets(Context& cx, std::span<Parameter* const> params,
-                         std::int64_t bucket_bytes) {
+GradBuckets::GradBuckets(Context& cx, std::span<Parameter* const> params, std::int64_t bucket_bytes,
+                         std::span<const std::string> apart) {
   if (bucket_bytes < 1) {
     throw Error(ErrorKind::kUsage, fmt::format("gradient buckets of {} bytes", bucket_bytes));
   }
@@ -33,10 +34,12 @@ GradBuckets::GradBuckets(Context& cx, std::span<Parameter* const> params,
                   fmt::format("gradient buckets: '{}' is not trainable", p.name));
     }
     const std::int64_t size = aligned(p.value.numel());
-    const bool fits = !buckets_.empty() &&
+    const bool is_apart = matches_any(p.name, apart);
+    const bool fits = !buckets_.empty() && apart_.back() == is_apart &&
                       (total + size - of_bucket.back().begin) * kElementBytes <= bucket_bytes;
     if (!fits) {
       buckets_.emplace_back();
+      apart_.push_back(is_apart);
       of_bucket.push_back({total, total});
     }
     buckets_.back().params.push_back(&p);
@@ -53,6 +56,7 @@ GradBuckets::GradBuckets(Context& cx, std::span<Parameter* const> params,
     buckets_[b].flat = flat.slice(of_bucket[b].begin, of_bucket[b].end);
     for (Parameter* p : buckets_[b].params) {
       p->grad = flat.slice(of_param[at].begin, of_param[at].end).view(p->value.shape());
+      buckets_[b].begins.push_back(of_param[at].begin - of_bucket[b].begin);
       p->grad_empty = true;
       ++at;
     }
@@ -60,7 +64,7 @@ GradBuckets::GradBuckets(Context& cx, std::span<Parameter* const> params,
 }
 
 GradBuckets::~GradBuckets() {
-  for (const Bucket& b : buckets_) {
+  for (const FlatBucket& b : buckets_) {
     for (Parameter* p : b.params) {
       p->grad = {};
       p->grad_empty = true;

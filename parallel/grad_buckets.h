@@ -6,30 +6,30 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
-#include "core/tape.h"
+#include "core/flat_bucket.h"
 
 namespace gradwire {
 
 class GradBuckets {
  public:
-  struct Bucket {
-    Tensor flat;                     // of all its gradients and the gaps between them, which are 0
-    std::vector<Parameter*> params;  // in order of place
-  };
-
   // A bucket holds at most `bucket_bytes`, or one parameter that is larger than that. Slices begin
-  // on 64-byte boundaries. The parameters must outlive this object. Errors: kUsage for a frozen
-  // parameter or a bucket size below one byte.
-  GradBuckets(Context& cx, std::span<Parameter* const> params, std::int64_t bucket_bytes);
+  // on 64-byte boundaries. Parameters whose names match `apart` (core/glob.h) share no bucket with
+  // others. The parameters must outlive this object. Errors: kUsage for a frozen parameter or a
+  // bucket size below one byte.
+  GradBuckets(Context& cx, std::span<Parameter* const> params, std::int64_t bucket_bytes,
+              std::span<const std::string> apart = {});
   ~GradBuckets();
   GradBuckets(const GradBuckets&) = delete;
   GradBuckets& operator=(const GradBuckets&) = delete;
 
   std::size_t size() const { return buckets_.size(); }
-  const Bucket& operator[](std::size_t i) const { return buckets_[i]; }
+  const FlatBucket& operator[](std::size_t i) const { return buckets_[i]; }
+  std::span<const FlatBucket> all() const { return buckets_; }
+  bool is_apart(std::size_t i) const { return apart_[i]; }
   // Of the parameter's bucket. Errors: kUsage for a parameter that is in none.
   std::size_t bucket_of(const Parameter& p) const;
   std::int64_t elements() const { return elements_; }  // of gradients, without gaps
@@ -37,7 +37,8 @@ class GradBuckets {
   void fill_empty(Context& cx, std::size_t bucket);
 
  private:
-  std::vector<Bucket> buckets_;
+  std::vector<FlatBucket> buckets_;
+  std::vector<bool> apart_;
   std::unordered_map<const Parameter*, std::size_t> bucket_of_;
   std::int64_t elements_ = 0;
 };

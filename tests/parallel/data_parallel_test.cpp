@@ -134,9 +134,8 @@ TEST_P(DataParallelTest, OverlapChangesNoBit) {
 class SpyReducer final : public Reducer {
  public:
   explicit SpyReducer(std::vector<std::string>& log) : log_(log) {}
-  void submit(Context&, std::span<const Tensor> tensors) override {
-    for (const Tensor& t : tensors)
-      log_.push_back("bucket of " + std::to_string(t.numel()));
+  void submit(Context&, std::size_t, const Exchange& e) override {
+    log_.push_back("bucket of " + std::to_string(e.value.numel()));
   }
   void finish(Context&) override { log_.emplace_back("finish"); }
   void visit_state(StateVisitor&) override {}
@@ -244,19 +243,31 @@ TEST_P(DataParallelTest, ParametersBecomeThoseOfRankZero) {
   });
 }
 
-TEST_P(DataParallelTest, AveragesOtherTensors) {
+// Through the second reducer: gradients with a weight, and whatever else an optimizer names.
+TEST_P(DataParallelTest, AgreesThroughTheReducerThatCompresses) {
   run_ranks(GetParam(), [](Communicator& comm) {
     Runtime runtime;
     Context& cx = runtime.context();
     Chain chain(cx);
-    DataParallel dp(cx, comm, make_dense_reducer(comm), chain.params);
-    const float r = static_cast<float>(comm.rank()), n = static_cast<float>(comm.size());
-    const Tensor momentum[] = {Tensor::from(cx, {2}, std::vector<float>{r, 2 * r}),
-                               Tensor::from(cx, {1}, std::vector<float>{r + 1})};
-    dp.average(cx, momentum);
-    const float mean = (n - 1) / 2;
-    EXPECT_FLOAT_EQ(momentum[0].host<float>()[1], 2 * mean);
-    EXPECT_FLOAT_EQ(momentum[1].host<float>()[0], mean + 1);
+    DataParallel dp(cx, comm, make_dense_reducer(comm), chain.params, {128});
+    EXPECT_FALSE(dp.compresses());
+    EXPECT_THROW(dp.compress_gradients(cx, 1.0), Error);
+    dp.compress_with(make_dense_reducer(comm));
+    const double r = comm.rank(), n = comm.size(), mean = (n - 1) / 2;
+    dp.average(Averaged::kApart);
+    dp.finish_gradients(cx);
+    for (const FlatBucket& b : dp.buckets().all())
+      fill(cx, b.flat, r);
+    dp.compress_gradients(cx, 0.5);
+    EXPECT_FLOAT_EQ(chain.params[0]->grad.to_host<float>(cx)[0], static_cast<float>(mean / 2));
+
+    const Tensor momentum = Tensor::zeros(cx, {2}, DType::kF32);
+    fill(cx, momentum, 3.0);
+    const Tensor value = Tensor::from(cx, {2}, std::vector<float>{static_cast<float>(r), 1});
+    const std::vector<Exchange> exchanges{{}, {value, 2.0F, momentum, 0.75F}};
+    dp.agree(cx, exchanges);
+    EXPECT_FLOAT_EQ(momentum.host<float>()[0], static_cast<float>(0.75 * 3 + 0.25 * 2 * mean));
+    EXPECT_FLOAT_EQ(momentum.host<float>()[1], static_cast<float>(0.75 * 3 + 0.25 * 2));
     EXPECT_GE(dp.take_wait_seconds(), 0.0);
     EXPECT_EQ(dp.take_wait_seconds(), 0.0);
   });
