@@ -51,6 +51,7 @@ class JsonLinesSink final : public MetricsSink {
                          {"seconds", m.seconds}});
   }
   void warning(std::string_view text) override { write("warning", {{"text", text}}); }
+  void note(std::string_view text) override { write("note", {{"text", text}}); }
 
  private:
   void write(const char* event, const ordered_json& values) {

@@ -53,6 +53,7 @@ class MetricsSink {
   virtual void evaluation(const EvaluationMetrics& m) = 0;
   virtual void checkpoint(const CheckpointMetrics& m) = 0;
   virtual void warning(std::string_view text) = 0;
+  virtual void note(std::string_view text) = 0;  // worth a line, nothing wrong
 };
 
 // Seconds since 1970; tests bring their own.

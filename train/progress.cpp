@@ -122,6 +122,7 @@ class TerminalProgress final : public MetricsSink {
     above(checkpoint_text(m));
   }
   void warning(std::string_view text) override { above(fmt::format("warning: {}", text)); }
+  void note(std::string_view text) override { above(std::string(text)); }
 
  private:
   // A line as wide as the terminal would wrap and could no longer be redrawn.
@@ -172,6 +173,7 @@ class LineProgress final : public MetricsSink {
                             : fmt::format("step={} committed=false why={}", m.step, quoted(m.why)));
   }
   void warning(std::string_view text) override { write("warning", "text=" + quoted(text)); }
+  void note(std::string_view text) override { write("note", "text=" + quoted(text)); }
 
  private:
   void write(const char* event, const std::string& pairs) {

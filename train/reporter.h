@@ -28,6 +28,9 @@ class Reporter final : public MetricsSink {
   void warning(std::string_view text) override {
     each([&](MetricsSink& s) { s.warning(text); });
   }
+  void note(std::string_view text) override {
+    each([&](MetricsSink& s) { s.note(text); });
+  }
 
  private:
   template <class F>

@@ -159,6 +159,7 @@ class TensorBoardSink final : public MetricsSink {
     write(m.step, {{"ckpt/save_s", m.seconds}, {"ckpt/bytes", static_cast<double>(m.bytes)}});
   }
   void warning(std::string_view) override {}  // event files hold numbers; the log has the words
+  void note(std::string_view) override {}
 
  private:
   void write(std::int64_t step, const tensorboard::Scalars& scalars) {

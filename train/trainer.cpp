@@ -6,9 +6,8 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
-#include "core/ops/reduce/reduce.h"
-#include "optim/clip.h"
 #include "parallel/agreement.h"
+#include "parallel/replica_check.h"
 
 namespace gradwire {
 namespace {
@@ -24,46 +23,61 @@ double seconds_since(Clock::time_point start) {
 Trainer::Trainer(TrainOptions options, TrainParts parts)
     : options_(options),
       parts_(std::move(parts)),
+      update_(options.update, parts_.optimizer, parts_.ranks),
       trainable_(trainable_parameters_of(parts_.task.model())) {}
 
 Outcome Trainer::run(Context& cx) {
   sent_before_ = parts_.ranks.comm().ledger().total();
   parts_.report.started(step_);
-  while (step_ < options_.steps) {
+  // A last step that was skipped may leave replicas apart that agree only now and then.
+  while (step_ < options_.steps || !parts_.optimizer.settled()) {
     const Clock::time_point start = Clock::now();
     const StepResult result = train_step(cx);
     report_step(cx, result, seconds_since(start));
     if (result.skipped) count_skipped(result);
-    const bool last = step_ == options_.steps;
-    if (last || (options_.eval_every > 0 && step_ % options_.eval_every == 0))
-      report_evaluation(cx);
-    const bool ends = last || result.stop;
+    stopping_ = stopping_ || result.stop;
+    if (!parts_.optimizer.settled()) continue;
+    if (replica_check_due(step_)) check_replicas(cx, parts_.ranks.comm(), step_, trainable_);
+    const bool last = step_ >= options_.steps;
+    if (last || evaluation_due(step_)) report_evaluation(cx);
+    const bool ends = last || stopping_;
     if (ends || parts_.checkpoints.due(step_)) save(cx, ends);
-    if (result.stop && !last) return Outcome::kStopped;
+    if (stopping_ && !last) return Outcome::kStopped;
   }
   return Outcome::kFinished;
+}
+
+bool Trainer::evaluation_due(std::int64_t step) const {
+  return options_.eval_every > 0 && step % options_.eval_every == 0;
+}
+
+bool Trainer::replica_check_due(std::int64_t step) const {
+  return options_.replica_check_every > 0 && step % options_.replica_check_every == 0;
+}
+
+bool Trainer::settles(std::int64_t step) const {
+  return stopping_ || step >= options_.steps || evaluation_due(step) || replica_check_due(step) ||
+         parts_.checkpoints.due(step);
 }
 
 Trainer::StepResult Trainer::train_step(Context& cx) {
   ++step_;
   const auto rank = static_cast<std::uint64_t>(parts_.ranks.comm().rank());
-  const auto step = static_cast<std::uint64_t>(step_);
-  cx.rng = Rng{derive_seed(derive_seed(options_.seed, rank), step), 0};
+  cx.rng = Rng{derive_seed(derive_seed(options_.seed, rank), static_cast<std::uint64_t>(step_)), 0};
+  update_.begin(step_, settles(step_));
   const double local_loss = accumulate_gradients(cx);
-  const double grad_norm = std::sqrt(sum_of_squares(cx, parts_.optimizer.exchange()));
-  StepResult result = agree(cx, local_loss, grad_norm);
+  StepResult result = agree(cx, local_loss, update_.norm(cx));
   if (result.skipped) return result;
 
   nonfinite_in_row_ = 0;
-  StepInfo info;
-  info.step = step_;
-  info.lr = result.lr;
-  info.grad_scale = clip_factor(grad_norm, options_.clip_norm);
-  parts_.optimizer.apply(cx, info);
+  update_.apply(cx, result.lr);
+  for (const std::string& news : {parts_.optimizer.take_news(), parts_.ranks.take_news()}) {
+    if (!news.empty()) parts_.report.note(fmt::format("step {}: {}", step_, news));
+  }
   return result;
 }
 
-// The mean loss of this rank's micro-batches; afterwards every gradient is the mean over all ranks.
+// The mean loss of this rank's micro-batches.
 double Trainer::accumulate_gradients(Context& cx) {
   for (Parameter* p : trainable_)
     clear_grad(*p);
@@ -71,14 +85,13 @@ double Trainer::accumulate_gradients(Context& cx) {
   const double share = 1.0 / static_cast<double>(options_.accumulation);
   for (std::int64_t i = 0; i < options_.accumulation; ++i) {
     Tape tape;
-    if (i + 1 == options_.accumulation) parts_.ranks.overlap(cx, tape);
+    if (i + 1 == options_.accumulation) update_.overlap(cx, tape);
     const Var mean = parts_.task.loss(cx, tape);
     loss += share * tape.value(mean).to_host<float>(cx)[0];
     Tensor seed = Tensor::empty(cx, {}, DType::kF32);
     fill(cx, seed, share);
     tape.backward(cx, mean, seed);
   }
-  parts_.ranks.finish_gradients(cx);
   return loss;
 }
 

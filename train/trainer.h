@@ -15,6 +15,7 @@
 #include "train/checkpointing.h"
 #include "train/reporter.h"
 #include "train/task.h"
+#include "train/update.h"
 
 namespace gradwire {
 
@@ -24,8 +25,9 @@ struct TrainOptions {
   std::int64_t eval_every = 0;    // steps; 0: only at the end
   std::int64_t eval_batches = 0;  // 0: all of the validation data
   std::int64_t log_every = 10;
-  std::int64_t max_nonfinite = 10;  // skipped steps in a row before giving up
-  double clip_norm = 1.0;           // of the global gradient; 0: off
+  std::int64_t max_nonfinite = 10;       // skipped steps in a row before giving up
+  std::int64_t replica_check_every = 0;  // steps between comparisons of the replicas; 0: never
+  UpdateOptions update;
   std::uint64_t seed = 1;
 };
 
@@ -69,6 +71,11 @@ class Trainer : public Stateful {
   double accumulate_gradients(Context& cx);
   StepResult agree(Context& cx, double local_loss, double grad_norm);
   void count_skipped(const StepResult& r);
+  // Whether the replicas must be equal after this step: it ends the run, or an evaluation or a
+  // checkpoint follows.
+  bool settles(std::int64_t step) const;
+  bool evaluation_due(std::int64_t step) const;
+  bool replica_check_due(std::int64_t step) const;
   void report_step(Context& cx, const StepResult& r, double seconds);
   void report_evaluation(Context& cx);
   // Failing to save is a warning, unless the run ends here: then it is Error(kIo).
@@ -76,10 +83,12 @@ class Trainer : public Stateful {
 
   TrainOptions options_;
   TrainParts parts_;
+  Update update_;
   std::vector<Parameter*> trainable_;
   std::int64_t step_ = 0;
   std::int64_t nonfinite_total_ = 0;
   std::int64_t nonfinite_in_row_ = 0;
+  bool stopping_ = false;  // agreed on: the next step is the last of this process
   double validation_loss_ = 0.0;
   std::int64_t evaluated_at_ = -1;  // the step of validation_loss_
   WireCount sent_before_;           // the ledger at the end of the step before

@@ -56,9 +56,10 @@ TEST_F(JsonLines, EveryEventIsAnObjectOfItsOwnLine) {
     s->evaluation({.step = 7, .loss = 0.0, .seconds = 2.0});
     s->checkpoint({.step = 7, .committed = false, .why = "disk\nfull"});
     s->warning("careful \"now\"");
+    s->note("all well");
   }
   const std::vector<json> lines = lines_of(path);
-  ASSERT_EQ(lines.size(), 5U);
+  ASSERT_EQ(lines.size(), 6U);
   for (const json& line : lines) {
     EXPECT_EQ(line["schema"], kMetricsSchema);
     EXPECT_EQ(line["time"], 12.5);
@@ -71,6 +72,7 @@ TEST_F(JsonLines, EveryEventIsAnObjectOfItsOwnLine) {
   EXPECT_EQ(lines[2]["perplexity"], 1.0);
   EXPECT_EQ(lines[3]["why"], "disk\nfull");
   EXPECT_EQ(lines[4]["text"], "careful \"now\"");
+  EXPECT_EQ(lines[5]["event"], "note");
   EXPECT_THAT(troubles, testing::IsEmpty());
 }
 
@@ -134,7 +136,7 @@ TEST_F(JsonLines, FullDiskLosesLinesButTearsNone) {
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(WEXITSTATUS(status), 2);  // two outages, each said once
   const std::vector<json> lines = lines_of(path);
-  EXPECT_GT(lines.size(), 5U);
+  EXPECT_GT(lines.size(), 6U);
   EXPECT_LT(lines.size(), 50U);
   EXPECT_EQ(lines.back()["step"], 1000);
 }

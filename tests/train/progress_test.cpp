@@ -121,6 +121,8 @@ TEST_F(ProgressOutput, EventsStandAboveTheLineWhichIsDrawnAgain) {
   written();
   s->warning("rank 3 is slow");
   EXPECT_THAT(written(), testing::StartsWith("\rwarning: rank 3 is slow\x1b[K\n\rstep 10/20000"));
+  s->note("second moment frozen");
+  EXPECT_THAT(written(), testing::StartsWith("\rsecond moment frozen\x1b[K\n\rstep 10/20000"));
   s->checkpoint({.step = 10, .committed = false, .why = "no space left"});
   EXPECT_THAT(written(), HasSubstr("step 10: NOT saved: no space left"));
   s->evaluation({.step = 10, .loss = 1.0, .seconds = 1.0});
@@ -142,6 +144,7 @@ TEST_F(ProgressOutput, LinesAreKeysAndValuesInAFixedOrder) {
   s->checkpoint({.step = 1200, .committed = true, .path = "a b", .bytes = 5, .seconds = 0.5});
   s->checkpoint({.step = 1201, .committed = false, .why = "it said \"no\"\n"});
   s->warning("one\ntwo");
+  s->note("three");
   EXPECT_EQ(
       written(),
       "time=2027-01-15T08:00:00Z event=start step=1199\n"
@@ -154,7 +157,8 @@ TEST_F(ProgressOutput, LinesAreKeysAndValuesInAFixedOrder) {
       "path=\"a b\"\n"
       "time=2027-01-15T08:00:00Z event=checkpoint step=1201 committed=false "
       "why=\"it said \\\"no\\\" \"\n"
-      "time=2027-01-15T08:00:00Z event=warning text=\"one two\"\n");
+      "time=2027-01-15T08:00:00Z event=warning text=\"one two\"\n"
+      "time=2027-01-15T08:00:00Z event=note text=\"three\"\n");
 }
 
 TEST_F(ProgressOutput, OneLineInNAndTheFirstAndTheLast) {
