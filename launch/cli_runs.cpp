@@ -35,6 +35,7 @@ void add_bench(CLI::App& app, Action& chosen) {
   CLI::App* step = bench->add_subcommand("step", "time training steps of a recipe");
   BenchStepArgs& args = on_parsed(*step, chosen, run_bench_step);
   add_recipe(*step, args.recipe);
+  step->add_option("--warmup", args.warmup, "steps before them (5)")->check(CLI::NonNegativeNumber);
   step->add_option("--steps", args.steps, "steps to time (20)")->check(CLI::PositiveNumber);
 }
 

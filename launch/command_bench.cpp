@@ -28,9 +28,8 @@ double largest_over_ranks(Session& session, double mine) {
 
 // One JSON object on rank 0, with the keys of bench/peer_torch.py.
 ExitCode run_bench_step(const BenchStepArgs& args) {
-  constexpr std::int64_t kWarmup = 5;
   Session session(args.recipe);
-  StepTimes times = time_steps(session, kWarmup, args.steps);
+  StepTimes times = time_steps(session, args.warmup, args.steps);
   const double rss = largest_over_ranks(session, peak_rss_bytes());
   const DType precision = session.recipe().precision == "bf16" ? DType::kBf16 : DType::kF32;
   const double peak = matmul_peak_flops(session.cx(), precision);
@@ -51,6 +50,8 @@ ExitCode run_bench_step(const BenchStepArgs& args) {
                                    {"max", rate(times.seconds.front())}}},
                                  {"peak_rss_bytes", static_cast<std::int64_t>(rss)},
                                  {"tensor_peak_bytes", session.allocator().stats().peak_bytes},
+                                 {"step_s", median},
+                                 {"wire_bytes_per_step", times.wire_bytes_per_step},
                                  {"system_allocations", times.system_allocations},
                                  {"gflops", times.flops_per_step / median / 1e9},
                                  {"matmul_peak_gflops", peak / 1e9},

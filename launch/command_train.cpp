@@ -9,6 +9,7 @@
 #include "data/unigram.h"
 #include "launch/commands.h"
 #include "launch/language_model.h"
+#include "launch/learner.h"
 #include "launch/plan.h"
 #include "launch/recipe_io.h"
 #include "launch/samples.h"
@@ -30,7 +31,8 @@ TrainOptions train_options(const Session& session) {
   options.eval_every = r.train.eval_every;
   options.eval_batches = r.train.eval_batches;
   options.max_nonfinite = r.train.max_nonfinite;
-  options.clip_norm = r.optim.clip_norm;
+  options.replica_check_every = r.train.replica_check_every;
+  options.update = update_options(r);
   options.seed = static_cast<std::uint64_t>(r.seed);
   return options;
 }
@@ -108,9 +110,7 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
   say(session, to_text(make_plan(recipe, prepared.vocabulary, session.env().size), recipe,
                        session.env().size));
 
-  DataParallel ranks(session.cx(), session.comm(), make_dense_reducer(session.comm()),
-                     trainable_parameters_of(lm->model), {recipe.parallel.bucket_bytes});
-  const std::unique_ptr<Optimizer> optimizer = make_optimizer(session.cx(), recipe, lm->model);
+  Learner learner(session.cx(), session.comm(), recipe, lm->model);
   Checkpointing checkpoints(session.ranks(), {session.checkpoint_dir(),
                                               recipe.checkpoint.every,
                                               recipe.checkpoint.keep,
@@ -118,9 +118,10 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
   Reporter report;
   add_sinks(session, report);
   Trainer trainer(train_options(session),
-                  {lm->task, *optimizer, ranks, checkpoints, report, schedule_config(recipe),
-                   [&] { return stop.requested(); }});
-  checkpoints.track({parameters_of(lm->model), {optimizer.get(), &ranks, &lm->task, &trainer}});
+                  {lm->task, learner.optimizer(), learner.ranks(), checkpoints, report,
+                   schedule_config(recipe), [&] { return stop.requested(); }});
+  checkpoints.track(
+      {parameters_of(lm->model), {&learner.optimizer(), &learner.ranks(), &lm->task, &trainer}});
   resume(session, checkpoints, report, args.resume);
   if (trainer.step() >= recipe.train.steps) {
     say(session,

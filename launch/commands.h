@@ -53,6 +53,7 @@ ExitCode run_ckpt_verify(const CkptArgs& args);
 
 struct BenchStepArgs {
   RecipeArgs recipe;
+  std::int64_t warmup = 5;
   std::int64_t steps = 20;
 };
 ExitCode run_bench_step(const BenchStepArgs& args);

@@ -2,9 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "optim/adamw.h"
-#include "optim/sgd.h"
-
 namespace gradwire {
 namespace {
 
@@ -25,6 +22,7 @@ SamplerConfig sampler_config(const Recipe& recipe, int rank, int ranks) {
   config.seed = static_cast<std::uint64_t>(recipe.seed);
   config.rank = rank;
   config.ranks = ranks;
+  config.own_stretch = recipe.data.ranks_read == "stretch";
   return config;
 }
 
@@ -67,26 +65,6 @@ ScheduleConfig schedule_config(const Recipe& recipe) {
   config.total_steps = recipe.train.steps;
   config.final_ratio = recipe.schedule.final_ratio;
   return config;
-}
-
-std::unique_ptr<Optimizer> make_optimizer(Context& cx, const Recipe& recipe, Module& model) {
-  const OptimRecipe& o = recipe.optim;
-  const std::vector<Parameter*> params = trainable_parameters_of(model);
-  if (o.name == "sgd") {
-    SgdConfig config;
-    config.momentum = o.momentum;
-    config.nesterov = o.nesterov;
-    config.weight_decay = o.weight_decay;
-    config.no_decay = o.no_decay;
-    return make_sgd(cx, params, config);
-  }
-  AdamWConfig config;
-  config.beta1 = o.beta1;
-  config.beta2 = o.beta2;
-  config.eps = o.eps;
-  config.weight_decay = o.weight_decay;
-  config.no_decay = o.no_decay;
-  return make_adamw(cx, params, config);
 }
 
 TokenData::TokenData(const PreparedText& prepared)

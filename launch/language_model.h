@@ -9,7 +9,6 @@
 #include "data/tokenizer.h"
 #include "launch/recipe.h"
 #include "models/decoder_lm.h"
-#include "optim/optimizer.h"
 #include "optim/schedule.h"
 #include "train/language_model_task.h"
 
@@ -18,7 +17,6 @@ namespace gradwire {
 PrepareConfig prepare_config(const Recipe& recipe);
 DecoderConfig decoder_config(const Recipe& recipe, std::int64_t vocabulary);
 ScheduleConfig schedule_config(const Recipe& recipe);
-std::unique_ptr<Optimizer> make_optimizer(Context& cx, const Recipe& recipe, Module& model);
 
 // The text as tokens, with what made them.
 struct TokenData {

@@ -59,6 +59,7 @@ struct DataRecipe {
   std::string tokenizer_kind = "bpe";
   std::int64_t context = 128;
   double validation_share = 0.05;
+  std::string ranks_read = "all";
 
   template <class V>
   void fields(V& v) {
@@ -70,6 +71,9 @@ struct DataRecipe {
     v("context", context, "tokens in a sequence T", at_least(1));
     v("validation_share", validation_share, "share of the text held out for evaluation",
       at_least(0.0).below(1));
+    v("ranks_read", ranks_read,
+      "all: every rank draws from all of the text; stretch: from its own part of it alone",
+      one_of({"all", "stretch"}));
   }
   bool operator==(const DataRecipe&) const = default;
 };
@@ -101,14 +105,26 @@ struct OptimRecipe {
   double momentum = 0.9;
   bool nesterov = false;
   double clip_norm = 1.0;
+  std::int64_t freeze_step = 0;
+  double thaw_ratio = 2.0;
+  std::int64_t local_steps = 16;
+  std::int64_t local_step_scaler = 0;
+  StringList uncompressed;
+
+  bool is_adam() const { return name != "sgd"; }
+  // Rules that exchange something of their own, compressed, instead of gradients.
+  bool is_onebit() const {
+    return name == "onebit_adam" || name == "zero_one_adam" || name == "onebit_lamb";
+  }
 
   template <class V>
   void fields(V& v) {
-    v("name", name, "update rule", one_of({"adamw", "sgd"}));
+    v("name", name, "update rule",
+      one_of({"adamw", "sgd", "onebit_adam", "zero_one_adam", "onebit_lamb"}));
     v("lr", lr, "peak learning rate", greater_than(0.0));
-    v("beta1", beta1, "adamw: decay of the first moment", at_least(0.0).below(1));
-    v("beta2", beta2, "adamw: decay of the second moment", at_least(0.0).below(1));
-    v("eps", eps, "adamw: added to the root of the second moment", greater_than(0.0));
+    v("beta1", beta1, "decay of Adam's first moment", at_least(0.0).below(1));
+    v("beta2", beta2, "decay of Adam's second moment", at_least(0.0).below(1));
+    v("eps", eps, "added to the root of Adam's second moment", greater_than(0.0));
     v("weight_decay", weight_decay,
       "adamw: decoupled, times the learning rate; sgd: added to the gradient", at_least(0.0));
     v("no_decay", no_decay, "patterns of parameter names without weight decay");
@@ -116,6 +132,22 @@ struct OptimRecipe {
     v("nesterov", nesterov, "sgd: Nesterov's form of momentum");
     v("clip_norm", clip_norm, "largest norm of all gradients together; 0: no clipping",
       at_least(0.0));
+    v("freeze_step", freeze_step,
+      "dense steps before onebit_* freezes the second moment (0: until it has settled), or until "
+      "zero_one_adam refreshes it for the last time (0: the warm-up, at least 2 / (1 - beta2))",
+      at_least(0));
+    v("thaw_ratio", thaw_ratio,
+      "onebit_adam: dense steps again where the second moment would have moved by this factor; 0: "
+      "never",
+      at_least(0.0));
+    v("local_steps", local_steps,
+      "zero_one_adam: most steps between two exchanges, in the end; 1: exchange in every step",
+      at_least(1).up_to(1024));
+    v("local_step_scaler", local_step_scaler,
+      "zero_one_adam: steps after which that number doubles; 0: a sixth of those that are left",
+      at_least(0));
+    v("uncompressed", uncompressed,
+      "patterns of parameter names whose gradients are never compressed");
   }
   bool operator==(const OptimRecipe&) const = default;
 };
@@ -144,6 +176,7 @@ struct TrainRecipe {
   std::int64_t log_every = 10;
   std::int64_t max_nonfinite = 3;
   std::int64_t threads = 0;
+  std::int64_t replica_check_every = 0;
 
   template <class V>
   void fields(V& v) {
@@ -155,6 +188,9 @@ struct TrainRecipe {
     v("max_nonfinite", max_nonfinite,
       "steps in a row with non-finite gradients, each skipped, before the run gives up (exit 5)",
       at_least(1));
+    v("replica_check_every", replica_check_every,
+      "steps between comparisons of all ranks' parameters (exit 5 where they differ); 0: never",
+      at_least(0));
     v("threads", threads, "CPU threads of each rank; 0: cores of the host over its ranks",
       at_least(0));
   }
@@ -170,6 +206,46 @@ struct ParallelRecipe {
       at_least(1024));
   }
   bool operator==(const ParallelRecipe&) const = default;
+};
+
+// How what the optimizer exchanges is compressed.
+struct CompressRecipe {
+  std::string method = "auto";
+  std::string codec = "sign";
+  double ratio = 0.01;
+  std::int64_t block = 0;
+  std::int64_t levels = 7;
+  double eta = 0.0;
+  double sgdm_beta = 0.1;
+  std::int64_t dense_steps = 0;
+
+  // What "auto" stands for.
+  std::string resolved_method(bool onebit) const {
+    return method != "auto" ? method : onebit ? "ef" : "none";
+  }
+
+  template <class V>
+  void fields(V& v) {
+    v("method", method,
+      "none: exchange as it is; ef: error feedback (EF14); ef21, ef21_sgdm, econtrol: estimators; "
+      "plain: no feedback, for comparison; auto: ef for the 1-bit optimizers, else none",
+      one_of({"auto", "none", "ef", "ef21", "ef21_sgdm", "econtrol", "plain"}));
+    v("codec", codec, "what turns numbers into bytes",
+      one_of({"sign", "topk", "randk", "int8", "int4", "qsgd", "natural", "bf16", "identity"}));
+    v("ratio", ratio, "topk, randk: share of the elements that is sent",
+      greater_than(0.0).up_to(1));
+    v("block", block, "elements that share a scale, a multiple of 64; 0: the codec's own",
+      at_least(0).up_to(4096));
+    v("levels", levels, "qsgd: levels of a magnitude: 1, 7 or 127", at_least(1).up_to(127));
+    v("eta", eta, "econtrol: strength of the control; 0: the codec's measured contraction",
+      at_least(0.0).up_to(1));
+    v("sgdm_beta", sgdm_beta, "ef21_sgdm: weight of a new gradient in the momentum",
+      greater_than(0.0).up_to(1));
+    v("dense_steps", dense_steps,
+      "steps before gradients travel compressed (1-bit optimizers have optim.freeze_step)",
+      at_least(0));
+  }
+  bool operator==(const CompressRecipe&) const = default;
 };
 
 struct CommRecipe {
@@ -260,12 +336,16 @@ struct Recipe {
   ScheduleRecipe schedule;
   TrainRecipe train;
   ParallelRecipe parallel;
+  CompressRecipe compress;
   CommRecipe comm;
   CheckpointRecipe checkpoint;
   RunRecipe run;
   LogRecipe log;
   GenerateRecipe generate;
   Origins origins;
+
+  // Whether anything is ever exchanged compressed.
+  bool compresses() const { return compress.resolved_method(optim.is_onebit()) != "none"; }
 
   template <class V>
   void fields(V& v) {
@@ -280,6 +360,7 @@ struct Recipe {
     v.section("schedule", schedule, "The learning rate over the steps.");
     v.section("train", train, "The training loop.");
     v.section("parallel", parallel, "How work is split over ranks.");
+    v.section("compress", compress, "How what ranks agree on is compressed.");
     v.section("comm", comm, "How ranks talk.");
     v.section("checkpoint", checkpoint, "What survives a crash.");
     v.section("run", run, "Where the run lives.");

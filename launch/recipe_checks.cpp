@@ -40,6 +40,7 @@ class Rules {
     model();
     batch(ranks);
     steps();
+    compression();
     text();
     return std::move(problems_);
   }
@@ -100,6 +101,36 @@ class Rules {
     }
     if (r_.optim.name == "sgd" && r_.optim.nesterov && r_.optim.momentum == 0.0) {
       blame({"optim.nesterov", "optim.momentum"}, "Nesterov's form needs a momentum above 0");
+    }
+  }
+
+  void compression() {
+    const CompressRecipe& c = r_.compress;
+    if (r_.optim.is_onebit() && !r_.compresses()) {
+      blame({"compress.method", "optim.name"},
+            fmt::format("{} exchanges its own state compressed: use adamw to exchange gradients as "
+                        "they are",
+                        r_.optim.name));
+    }
+    if (c.block % 64 != 0) {
+      blame({"compress.block"}, fmt::format("{} elements are no multiple of 64", c.block));
+    }
+    if (c.levels != 1 && c.levels != 7 && c.levels != 127) {
+      blame({"compress.levels"}, fmt::format("must be 1, 7 or 127, got {}", c.levels));
+    }
+    if (r_.optim.thaw_ratio != 0.0 && r_.optim.thaw_ratio <= 1.0) {
+      blame({"optim.thaw_ratio"}, fmt::format("must be 0 or above 1, got {}", r_.optim.thaw_ratio));
+    }
+    if (!r_.optim.uncompressed.empty() && r_.optim.is_onebit() && r_.optim.name != "onebit_adam") {
+      blame({"optim.uncompressed", "optim.name"},
+            fmt::format("{} compresses all parameters: only onebit_adam, and rules that exchange "
+                        "gradients, leave some out",
+                        r_.optim.name));
+    }
+    if (r_.optim.is_onebit() && r_.optim.freeze_step >= r_.train.steps) {
+      blame({"optim.freeze_step", "train.steps"},
+            fmt::format("{} dense steps in a run of {}: nothing would be compressed",
+                        r_.optim.freeze_step, r_.train.steps));
     }
   }
 

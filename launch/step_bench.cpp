@@ -6,10 +6,8 @@
 
 #include "core/ops/cross_entropy/cross_entropy.h"
 #include "core/ops/linear/linear.h"
-#include "core/ops/reduce/reduce.h"
 #include "launch/language_model.h"
-#include "optim/clip.h"
-#include "parallel/data_parallel.h"
+#include "launch/learner.h"
 
 namespace gradwire {
 namespace {
@@ -46,9 +44,7 @@ StepTimes time_steps(Session& session, std::int64_t warmup, std::int64_t steps) 
   const Recipe& recipe = session.recipe();
   const DecoderConfig config = decoder_config(recipe, recipe.data.vocab_size);
   DecoderLm model(cx, config);
-  DataParallel ranks(cx, session.comm(), make_dense_reducer(session.comm()),
-                     trainable_parameters_of(model), {recipe.parallel.bucket_bytes});
-  const std::unique_ptr<Optimizer> optimizer = make_optimizer(cx, recipe, model);
+  Learner learner(cx, session.comm(), recipe, model);
 
   const std::int64_t rows = recipe.batch.micro;
   const std::int64_t accumulation = recipe.batch.accumulation(session.env().size);
@@ -58,36 +54,39 @@ StepTimes time_steps(Session& session, std::int64_t warmup, std::int64_t steps) 
   Tensor seed = Tensor::empty(cx, {}, DType::kF32);
   fill(cx, seed, 1.0 / static_cast<double>(accumulation));
 
+  Update update(update_options(recipe), learner.optimizer(), learner.ranks());
   const auto one_step = [&](std::int64_t step) {
+    update.begin(step, /*settle=*/false);
     for (Parameter* p : trainable_parameters_of(model))
       clear_grad(*p);
     for (std::int64_t i = 0; i < accumulation; ++i) {
       Tape tape;
-      if (i + 1 == accumulation) ranks.overlap(cx, tape);
+      if (i + 1 == accumulation) update.overlap(cx, tape);
       const Var loss = cross_entropy(cx, tape, model.logits(cx, tape, inputs), targets);
       tape.backward(cx, loss, seed);
     }
-    ranks.finish_gradients(cx);
-    StepInfo info;
-    info.step = step;
-    info.lr = recipe.optim.lr;
-    const double norm = std::sqrt(sum_of_squares(cx, optimizer->exchange()));
-    info.grad_scale = clip_factor(norm, recipe.optim.clip_norm);
-    optimizer->apply(cx, info);
+    update.norm(cx);
+    update.apply(cx, recipe.optim.lr);
   };
 
   StepTimes times;
   const double sequences = static_cast<double>(rows * accumulation);
   times.flops_per_step = flops_of_step(config, sequences, static_cast<double>(recipe.data.context));
   times.tokens_per_step = recipe.batch.global * recipe.data.context;
-  std::int64_t allocations_before = 0;
+  std::int64_t allocations_before = 0, sent_before = 0;
   for (std::int64_t step = 1; step <= warmup + steps; ++step) {
-    if (step == warmup + 1) allocations_before = session.allocator().stats().system_allocations;
+    if (step == warmup + 1) {
+      allocations_before = session.allocator().stats().system_allocations;
+      sent_before = session.comm().ledger().total().sent_bytes;
+    }
     session.comm().barrier();
     const Clock::time_point start = Clock::now();
     one_step(step);
     if (step > warmup) times.seconds.push_back(seconds_since(start));
   }
+  times.wire_bytes_per_step =
+      static_cast<double>(session.comm().ledger().total().sent_bytes - sent_before) /
+      static_cast<double>(steps);
   times.system_allocations = session.allocator().stats().system_allocations - allocations_before;
   return times;
 }

@@ -13,6 +13,7 @@ struct StepTimes {
   std::int64_t tokens_per_step = 0;  // of all ranks
   double flops_per_step = 0.0;       // of this rank: matrix products, attention counted as causal
   std::int64_t system_allocations = 0;  // during the timed steps
+  double wire_bytes_per_step = 0.0;     // sent by this rank in one of them
 };
 
 // Steps before the timed ones warm caches, memory and plans.

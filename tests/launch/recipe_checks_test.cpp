@@ -113,6 +113,30 @@ TEST_F(RecipeChecks, SeveralRulesAtOnce) {
             "r:6: model.kv_heads: 3 key and value heads do not divide 4 heads");
 }
 
+TEST_F(RecipeChecks, CompressionFitsTheRule) {
+  for (const char* rule : {"onebit_adam", "zero_one_adam", "onebit_lamb"}) {
+    const std::string optim = std::string("[optim]\nname = '") + rule + "'\n";
+    EXPECT_EQ(violations(optim), "");
+    EXPECT_EQ(
+        violations(optim + "[compress]\nmethod = 'none'\n"),
+        std::string("r:6: compress.method: ") + rule +
+            " exchanges its own state compressed: use adamw to exchange gradients as they are");
+    EXPECT_EQ(
+        violations(optim + "freeze_step = 600\n"),
+        "r:5: optim.freeze_step: 600 dense steps in a run of 600: nothing would be compressed");
+  }
+  EXPECT_EQ(violations("[compress]\nmethod = 'econtrol'\ncodec = 'topk'\nratio = 0.01\n"), "");
+  EXPECT_EQ(violations("[compress]\nblock = 100\n"),
+            "r:4: compress.block: 100 elements are no multiple of 64");
+  EXPECT_EQ(violations("[compress]\nlevels = 5\n"),
+            "r:4: compress.levels: must be 1, 7 or 127, got 5");
+  EXPECT_EQ(violations("[optim]\nthaw_ratio = 0.5\n"),
+            "r:4: optim.thaw_ratio: must be 0 or above 1, got 0.5");
+  EXPECT_EQ(violations("[optim]\nname = 'onebit_lamb'\nuncompressed = ['*']\n"),
+            "r:5: optim.uncompressed: onebit_lamb compresses all parameters: only onebit_adam, and "
+            "rules that exchange gradients, leave some out");
+}
+
 TEST(RecipeValues, WhatZeroStandsFor) {
   ModelRecipe m;
   m.width = 256;

@@ -85,9 +85,11 @@ TEST_F(RecipeReader, ValuesOutOfRange) {
   EXPECT_EQ(problems(kText + "vocab_size = 2\n"),
             "r:3: data.vocab_size: must be in [300, 1048576], got 2");
   EXPECT_EQ(problems(kText + "[optim]\nname = 'adam'\n"),
-            "r:4: optim.name: must be one of 'adamw', 'sgd', got 'adam' (did you mean 'adamw'?)");
+            "r:4: optim.name: must be one of 'adamw', 'sgd', 'onebit_adam', 'zero_one_adam', "
+            "'onebit_lamb', got 'adam' (did you mean 'adamw'?)");
   EXPECT_EQ(problems(kText + "[optim]\nname = 'lion'\n"),
-            "r:4: optim.name: must be one of 'adamw', 'sgd', got 'lion'");
+            "r:4: optim.name: must be one of 'adamw', 'sgd', 'onebit_adam', 'zero_one_adam', "
+            "'onebit_lamb', got 'lion'");
   EXPECT_EQ(problems(kText + "[run]\ndir = ''\n"), "r:4: run.dir: must not be empty");
 }
 

@@ -1,0 +1,112 @@
+#include "launch/learner.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "comm/reducers/compressed_reducer.h"
+#include "optim/adamw.h"
+#include "optim/onebit_adam.h"
+#include "optim/onebit_lamb.h"
+#include "optim/sgd.h"
+#include "optim/zero_one_adam.h"
+
+namespace gradwire {
+namespace {
+
+AdamWConfig adam_config(const OptimRecipe& o) {
+  AdamWConfig config;
+  config.beta1 = o.beta1;
+  config.beta2 = o.beta2;
+  config.eps = o.eps;
+  config.weight_decay = o.weight_decay;
+  config.no_decay = o.no_decay;
+  return config;
+}
+
+SgdConfig sgd_config(const OptimRecipe& o) {
+  SgdConfig config;
+  config.momentum = o.momentum;
+  config.nesterov = o.nesterov;
+  config.weight_decay = o.weight_decay;
+  config.no_decay = o.no_decay;
+  return config;
+}
+
+OnebitAdamConfig onebit_config(const Recipe& recipe) {
+  OnebitAdamConfig config;
+  config.adam = adam_config(recipe.optim);
+  config.freeze.freeze_step = recipe.optim.freeze_step;
+  config.freeze.lr_warmup_steps = recipe.schedule.warmup_steps;
+  config.freeze.thaw_ratio = recipe.optim.thaw_ratio;
+  config.dense = recipe.optim.uncompressed;
+  return config;
+}
+
+ZeroOneAdamConfig zero_one_config(const Recipe& recipe) {
+  const OptimRecipe& o = recipe.optim;
+  const auto window = static_cast<std::int64_t>(std::ceil(2.0 / (1.0 - o.beta2)));
+  constexpr std::int64_t kDoublings = 6;
+  ZeroOneAdamConfig config;
+  config.adam = adam_config(o);
+  config.var_freeze_step =
+      o.freeze_step > 0 ? o.freeze_step : std::max(window, recipe.schedule.warmup_steps);
+  config.local_step_start = config.var_freeze_step;
+  config.local_step_scaler =
+      o.local_step_scaler > 0
+          ? o.local_step_scaler
+          : std::max<std::int64_t>(1, (recipe.train.steps - config.local_step_start) / kDoublings);
+  config.local_step_clipper = o.local_steps;
+  return config;
+}
+
+OnebitLambConfig lamb_config(const Recipe& recipe) {
+  const OnebitAdamConfig onebit = onebit_config(recipe);
+  OnebitLambConfig config;
+  config.adam = onebit.adam;
+  config.freeze = onebit.freeze;
+  return config;
+}
+
+std::unique_ptr<Optimizer> make_optimizer(Context& cx, const Recipe& recipe, Module& model,
+                                          const GradBuckets& buckets) {
+  const OptimRecipe& o = recipe.optim;
+  if (o.name == "onebit_adam") return make_onebit_adam(cx, buckets.all(), onebit_config(recipe));
+  if (o.name == "onebit_lamb") return make_onebit_lamb(cx, buckets.all(), lamb_config(recipe));
+  if (o.name == "zero_one_adam") {
+    return make_zero_one_adam(cx, buckets.all(), zero_one_config(recipe));
+  }
+  const std::vector<Parameter*> params = trainable_parameters_of(model);
+  if (o.name == "sgd") return make_sgd(cx, params, sgd_config(o));
+  return make_adamw(cx, params, adam_config(o));
+}
+
+std::unique_ptr<Reducer> make_compressed(Context& cx, Communicator& comm, const Recipe& recipe,
+                                         const GradBuckets& buckets) {
+  const CompressRecipe& c = recipe.compress;
+  CompressionConfig config;
+  config.method = feedback_named(c.resolved_method(recipe.optim.is_onebit()));
+  config.codec = {c.codec, c.block, c.ratio, static_cast<int>(c.levels)};
+  if (c.eta > 0.0) config.eta = c.eta;
+  config.sgdm_beta = c.sgdm_beta;
+  config.seed = static_cast<std::uint64_t>(recipe.seed);
+  return make_compressed_reducer(cx, comm, buckets.all(), config);
+}
+
+}  // namespace
+
+Learner::Learner(Context& cx, Communicator& comm, const Recipe& recipe, Module& model)
+    : ranks_(cx, comm, make_dense_reducer(comm), trainable_parameters_of(model),
+             {recipe.parallel.bucket_bytes, recipe.optim.uncompressed}),
+      optimizer_(make_optimizer(cx, recipe, model, ranks_.buckets())) {
+  if (recipe.compresses()) {
+    ranks_.compress_with(make_compressed(cx, comm, recipe, ranks_.buckets()));
+  }
+}
+
+UpdateOptions update_options(const Recipe& recipe) {
+  // The 1-bit rules want the mean of the gradients itself where they want gradients.
+  const std::int64_t dense_steps = recipe.optim.is_onebit() ? -1 : recipe.compress.dense_steps;
+  return {.clip_norm = recipe.optim.clip_norm, .dense_steps = dense_steps};
+}
+
+}  // namespace gradwire

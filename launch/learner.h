@@ -1,0 +1,31 @@
+// The part of a run that learns, as the recipe has it: the data-parallel group with its reducers,
+// and the optimizer over the group's buckets.
+#pragma once
+
+#include <memory>
+
+#include "comm/communicator.h"
+#include "launch/recipe.h"
+#include "models/module.h"
+#include "optim/optimizer.h"
+#include "parallel/data_parallel.h"
+#include "train/update.h"
+
+namespace gradwire {
+
+class Learner {
+ public:
+  // `comm` and `model` must outlive it. Errors: kConfig for what validate() cannot know.
+  Learner(Context& cx, Communicator& comm, const Recipe& recipe, Module& model);
+
+  DataParallel& ranks() { return ranks_; }
+  Optimizer& optimizer() { return *optimizer_; }
+
+ private:
+  DataParallel ranks_;
+  std::unique_ptr<Optimizer> optimizer_;
+};
+
+UpdateOptions update_options(const Recipe& recipe);
+
+}  // namespace gradwire
