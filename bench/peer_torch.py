@@ -3,7 +3,9 @@
 
 A LLaMA-style decoder (RMSNorm, rotary positions, SwiGLU, tied head) with AdamW on random tokens.
 Prints one JSON object; bench/peer.sh pairs it with Gradwire's. With --ranks above 1 the script
-starts itself once per rank and averages gradients with DistributedDataParallel over gloo.
+starts itself once per rank and averages gradients with DistributedDataParallel over gloo; with
+PEER_RANK, MASTER_ADDR and MASTER_PORT set, it is one rank of several hosts. --hook compresses what
+travels: bf16, or PowerSGD with the rank that its authors use for language models.
 """
 
 import argparse
@@ -32,6 +34,8 @@ def parse_arguments():
     p.add_argument("--heads", type=int, default=6)
     p.add_argument("--ffn", type=int, default=1024)
     p.add_argument("--vocabulary", type=int, default=4096)
+    p.add_argument("--hook", choices=["none", "bf16", "powersgd"], default="none")
+    p.add_argument("--rank-of-powersgd", type=int, default=4)
     arguments = p.parse_args()
     if arguments.batch % arguments.ranks != 0:
         p.error(f"{arguments.batch} rows do not divide into {arguments.ranks} ranks")
@@ -119,6 +123,31 @@ def make_optimizer(torch, parameters):
         return torch.optim.AdamW(parameters, **options), False
 
 
+def distributed(torch, model, a):
+    from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
+
+    parallel = torch.nn.parallel.DistributedDataParallel
+    if a.hook == "none":
+        return parallel(model)
+    if a.hook == "bf16":
+        model = parallel(model)
+        try:
+            model.register_comm_hook(None, default_hooks.bf16_compress_hook)
+        except TypeError:  # old versions want NCCL for it; as many bytes travel in the other type
+            model.register_comm_hook(None, default_hooks.fp16_compress_hook)
+        return model
+    # Over gloo the second all-reduce of one bucket may overtake the first of the next on one rank
+    # only, which ends the job: everything in one bucket. The hook starts as early as it may; its
+    # first steps exchange gradients as they are.
+    torch.distributed._DEFAULT_FIRST_BUCKET_BYTES = 1 << 40
+    model = parallel(model, bucket_cap_mb=1 << 20)
+    state = powerSGD_hook.PowerSGDState(
+        None, matrix_approximation_rank=a.rank_of_powersgd, start_powerSGD_iter=2
+    )
+    model.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
+    return model
+
+
 def blas_in_use():
     """The files of the linear algebra libraries mapped into this process."""
     with open("/proc/self/maps") as maps:
@@ -133,7 +162,7 @@ def time_steps(torch, a, rank):
     model = make_model(torch, a)
     parameters = sum(p.numel() for p in model.parameters())
     if a.ranks > 1:
-        model = torch.nn.parallel.DistributedDataParallel(model)
+        model = distributed(torch, model, a)
     optimizer, fused = make_optimizer(torch, model.parameters())
     torch.manual_seed(100 + rank)
     rows = a.batch // a.ranks
@@ -179,6 +208,7 @@ def run_rank(a, rank):
                 "precision": a.precision,
                 "threads": a.threads,
                 "ranks": a.ranks,
+                "hook": a.hook,
                 "batch": a.batch,
                 "sequence": a.sequence,
                 "parameters": parameters,

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Training steps over slow links, for real: four hosts (network namespaces, bench/slownet.sh), one rank
+# on each, joined at 100 Mbit/s and 1 Gbit/s. Times the same decoder of 25 M parameters in Gradwire
+# (gradients as they are in f32 and in bf16, 1-bit Adam in its compressed stage, EControl with the
+# top 1 %) and in PyTorch DDP over gloo (as it is, with the bf16 hook, with the PowerSGD hook), and
+# prints tokens a second, bytes a step and the ratio to Gradwire's f32 exchange. Needs root.
+# Usage: bench/slow_network.sh GRADWIRE [RATE...]     (default: 100mbit 1gbit)
+#   PEER_PYTHON  the interpreter whose torch is the peer (default: /usr/bin/python3, Debian's)
+#   BACKENDS     of Gradwire (default: "mpi tcp")
+set -euo pipefail
+[ $# -ge 1 ] || { sed -n '2,9s/^# //p' "$0" >&2; exit 2; }
+gradwire=$(realpath "$1")
+shift
+cd "$(dirname "$0")/.."
+python=${PEER_PYTHON:-/usr/bin/python3}
+hosts=4
+results=$(mktemp)
+trap 'bench/slownet.sh down; rm -f "$results"' EXIT
+
+# Steps that fit into about half a minute where the exchange is large, more where it is small.
+steps_of() { case $2 in f32 | none) [ "$1" = 100mbit ] && echo 3 || echo 8 ;; *) echo 8 ;; esac; }
+
+gradwire_run() {  # RATE NAME BACKEND SETTINGS...
+  local rate=$1 name=$2 backend=$3
+  shift 3
+  local set=()
+  for s in "$@"; do set+=(--set "$s"); done
+  [ "$backend" = mpi ] || set+=(--set "comm.backend=$backend" --set comm.address=10.77.0.1:29400)
+  bench/slownet.sh mpirun "$gradwire" bench step bench/slow_network.toml --warmup 3 \
+    --steps "$(steps_of "$rate" "$name")" "${set[@]}" 2>/dev/null |
+    sed "s/^/$rate gradwire-$backend $name /" | tee -a "$results" >&2
+}
+
+torch_run() {  # RATE HOOK
+  # shellcheck disable=SC2016  # $HOST_INDEX is each host's
+  MASTER_ADDR=10.77.0.1 MASTER_PORT=29500 GLOO_SOCKET_IFNAME=eth0 OMP_NUM_THREADS=1 \
+    bench/slownet.sh each sh -c 'PEER_RANK=$HOST_INDEX exec "$@"' sh "$python" bench/peer_torch.py \
+    --ranks $hosts --hook "$2" --warmup 3 --steps "$(steps_of "$1" "$2")" --batch 4 --sequence 128 \
+    --layers 7 --width 512 --heads 8 --ffn 1408 --vocabulary 4096 2>/dev/null |
+    sed "s/^/$1 torch $2 /" | tee -a "$results" >&2
+}
+
+bench/slownet.sh up $hosts none
+for rate in "${@:-100mbit 1gbit}"; do
+  for r in $rate; do
+    bench/slownet.sh rate "$r"
+    for backend in ${BACKENDS:-mpi tcp}; do
+      gradwire_run "$r" f32 "$backend"
+      gradwire_run "$r" bf16 "$backend" compress.method=plain compress.codec=bf16
+      gradwire_run "$r" onebit "$backend" optim.name=onebit_adam optim.freeze_step=1
+      gradwire_run "$r" econtrol-top1 "$backend" compress.method=econtrol compress.codec=topk \
+        compress.ratio=0.01
+    done
+    for hook in none bf16 powersgd; do torch_run "$r" "$hook"; done
+  done
+done
+
+"$python" - "$results" <<'PYTHON'
+import json, sys
+
+rows = []
+for line in open(sys.argv[1]):
+    rate, program, name, text = line.split(" ", 3)
+    rows.append((rate, program, name, json.loads(text)))
+base = {r[0]: r[3]["tokens_per_s"]["median"] for r in rows if r[1:3] == ("gradwire-mpi", "f32")}
+print("rate     program       exchange       tokens/s  (min .. max)       of f32  MB sent per step")
+for rate, program, name, r in rows:
+    speed = r["tokens_per_s"]
+    sent = f"{r['wire_bytes_per_step'] / 1e6:8.2f}" if "wire_bytes_per_step" in r else "       -"
+    of = speed["median"] / base[rate] if rate in base else float("nan")
+    print(f"{rate:8} {program:13} {name:13} {speed['median']:9.1f}  "
+          f"({speed['min']:7.1f} .. {speed['max']:7.1f})  {of:6.2f}  {sent}")
+PYTHON
