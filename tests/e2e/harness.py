@@ -155,4 +155,4 @@ def children_of(pid):
 
 
 __all__ = ["GRADWIRE", "MPIRUN", "ProgramTest", "children_of", "corpus", "json", "os", "signal",
-           "subprocess", "time", "unittest"]
+           "shutil", "subprocess", "time", "unittest"]

@@ -1,0 +1,83 @@
+"""Whole runs with compressed exchange: they learn, send little, stay replicas, and survive restarts."""
+
+from harness import *
+
+CHECKED = ["train.replica_check_every=1", "checkpoint.keep=9"]
+CASES = {
+    "1-bit Adam": ['optim.name="onebit_adam"', "optim.freeze_step=12"],
+    "1-bit Adam, embedding left out": ['optim.name="onebit_adam"', "optim.freeze_step=12",
+                                       'optim.uncompressed=["*embed*"]'],
+    "0/1 Adam": ['optim.name="zero_one_adam"', "optim.freeze_step=12", "optim.local_step_scaler=6",
+                 "optim.local_steps=4"],
+    "1-bit LAMB": ['optim.name="onebit_lamb"', "optim.freeze_step=12"],
+    "AdamW, EControl": ['compress.method="econtrol"', 'compress.codec="topk"', "compress.ratio=0.1",
+                        "compress.dense_steps=12"],
+    "AdamW, error feedback, embedding left out": [
+        'compress.method="ef"', 'compress.codec="sign"', "compress.dense_steps=12",
+        'optim.uncompressed=["*embed*"]'],
+    "SGD, EF21": ['optim.name="sgd"', "optim.lr=0.3", 'compress.method="ef21"', 'compress.codec="int8"',
+                  "compress.dense_steps=12"],
+    "SGD, EF21-SGDM": ['optim.name="sgd"', "optim.lr=0.3", 'compress.method="ef21_sgdm"',
+                       'compress.codec="topk"', "compress.ratio=0.2", "compress.dense_steps=12"],
+}
+
+
+class Compression(ProgramTest):
+    def test_every_rule_learns_with_few_bytes_and_goes_on_bit_for_bit(self):
+        for name, sets in CASES.items():
+            with self.subTest(name):
+                run = "".join(c for c in name if c.isalnum())
+                self.train(*CHECKED, *sets, ranks=2, run=run)
+                steps = self.metrics(run)
+                self.assertLess(steps[-1]["loss"], steps[0]["loss"])
+                sent = [r for r in steps if r["step"] > 14]
+                share = sum(r["wire_bytes"] for r in sent) / sum(r["wire_dense_bytes"] for r in sent)
+                # The sketch for the norm (16 KB) weighs as much as this small model's gradient.
+                self.assertLess(share, 0.8)
+
+                last = self.tensor_hashes(self.checkpoints(run)[-1])
+                for later in self.checkpoints(run)[2:]:  # steps 30 and 40
+                    shutil.rmtree(later)
+                out = self.train(*CHECKED, *sets, ranks=2, run=run)
+                self.assertIn("at step 20", out)
+                self.assertEqual(self.tensor_hashes(self.checkpoints(run)[-1]), last)
+
+    def test_warm_up_is_adamw_bit_for_bit(self):
+        self.train(ranks=2, run="adamw")
+        self.train('optim.name="onebit_adam"', "optim.freeze_step=20", ranks=2, run="onebit")
+        adamw = [r["loss"] for r in self.metrics("adamw")]
+        onebit = [r["loss"] for r in self.metrics("onebit")]
+        self.assertEqual(adamw[:21], onebit[:21])
+        self.assertNotEqual(adamw, onebit)
+        notes = [r["text"] for r in self.metrics("onebit", "note")]
+        self.assertEqual(notes, ["step 20: second moment frozen after 20 updates: as configured"])
+
+    def test_residuals_go_to_another_number_of_ranks(self):
+        sets = CASES["1-bit Adam"]
+        self.train(*CHECKED, *sets, ranks=2, run="a")
+        straight = self.metrics("a")[-1]["loss"]
+        for later in self.checkpoints("a")[2:]:
+            shutil.rmtree(later)
+        out = self.train(*CHECKED, *sets, run="a")
+        self.assertIn("it was saved by 2 ranks, this run has 1", out)
+        self.assertEqual(self.metrics("a")[-1]["step"], 40)
+        self.assertLess(abs(self.metrics("a")[-1]["loss"] - straight), 0.2)
+
+    def test_identity_is_no_compression(self):
+        self.train(ranks=2, run="dense")
+        self.train('compress.method="ef"', 'compress.codec="identity"', "optim.clip_norm=0.0",
+                   ranks=2, run="identity")
+        self.train("optim.clip_norm=0.0", ranks=2, run="unclipped")
+        self.assertEqual([r["loss"] for r in self.metrics("unclipped")],
+                         [r["loss"] for r in self.metrics("identity")])
+
+    def test_ranks_with_their_own_text(self):
+        self.train('data.ranks_read="stretch"', 'optim.name="sgd"', "optim.lr=0.3",
+                   'compress.method="econtrol"', 'compress.codec="topk"', "compress.ratio=0.1",
+                   *CHECKED, ranks=2)
+        steps = self.metrics()
+        self.assertLess(steps[-1]["loss"], steps[0]["loss"])
+
+
+if __name__ == "__main__":
+    unittest.main()
