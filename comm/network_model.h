@@ -1,0 +1,37 @@
+// What an exchange takes on a network that is only described: hosts with several ranks each, a link
+// per host that its ranks share, and something faster inside. Full duplex; every link carries its
+// bytes at its bandwidth, and a round of messages costs one latency. Pure arithmetic.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace gradwire {
+
+struct NetworkModel {
+  int hosts = 1;
+  int ranks_per_host = 1;
+  double bandwidth = 0.0;        // of a host's link, each way, bytes per second
+  double latency_s = 0.0;        // of a message between hosts
+  double local_bandwidth = 0.0;  // of a rank inside its host; 0: no limit
+  double local_latency_s = 0.0;
+
+  int ranks() const { return hosts * ranks_per_host; }
+};
+
+// Every rank sends `bytes` in equal parts to all ranks (its own part stays): the round that
+// all-to-all, all-gather of `bytes` altogether, and each half of our all-reduce consist of.
+double round_seconds(const NetworkModel& net, double bytes);
+// Our all-reduce of `bytes`: a scatter of parts and a gather of results, two rounds.
+double all_reduce_seconds(const NetworkModel& net, double bytes);
+// A compressed exchange (comm/reducers/two_phase.h) of a payload of `bytes`: two rounds as well.
+double two_phase_seconds(const NetworkModel& net, double bytes);
+// The ring all-reduce of other libraries, whose ring crosses each host's link once.
+double ring_seconds(const NetworkModel& net, double bytes);
+
+// Bytes per second of "4.1gbit", "100mbit", "3GB/s", "500MB/s". Error(kUsage) for anything else.
+double parse_bandwidth(std::string_view text);
+std::string bandwidth_text(double bytes_per_s);  // "100 Mbit/s", "4.1 Gbit/s"
+
+}  // namespace gradwire

@@ -1,0 +1,83 @@
+#include "comm/network_probe.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <vector>
+
+#include "core/parallel_for.h"
+
+namespace gradwire {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr double kEnough_s = 0.15;  // of a round: long against its latency
+constexpr std::int64_t kFirstBytes = std::int64_t{1} << 14;
+constexpr std::int64_t kMostBytes = std::int64_t{1} << 25;
+
+template <class F>
+double seconds_of(const F& f) {
+  const Clock::time_point begin = Clock::now();
+  f();
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+// The slowest rank's, on all.
+double agreed(Context& cx, Communicator& comm, double seconds) {
+  Context scratch = cx.in(Segment::kComm);
+  Tensor t = Tensor::from(scratch, {1}, std::vector<double>{seconds});
+  comm.all_reduce(t, ReduceOp::kMax, cx.stream)->wait(cx.stream);
+  return t.to_host<double>(cx)[0];
+}
+
+// Every rank sends `bytes` to each of the others.
+double seconds_of_round(Context& cx, Communicator& comm, std::int64_t bytes) {
+  Context scratch = cx.in(Segment::kComm);
+  const Tensor in = Tensor::zeros(scratch, {bytes * comm.size()}, DType::kU8);
+  const Tensor out = Tensor::zeros(scratch, {bytes * comm.size()}, DType::kU8);
+  comm.barrier();
+  return agreed(cx, comm,
+                seconds_of([&] { comm.all_to_all(in, out, cx.stream)->wait(cx.stream); }));
+}
+
+}  // namespace
+
+NetworkSpeed probe_network(Context& cx, Communicator& comm) {
+  if (comm.size() == 1) return {0.0, std::numeric_limits<double>::infinity()};
+  constexpr int kRounds = 9;
+  std::vector<double> small;
+  for (int i = 0; i < kRounds; ++i)
+    small.push_back(seconds_of_round(cx, comm, 64));
+  std::ranges::sort(small);
+  NetworkSpeed speed;
+  speed.latency_s = small[kRounds / 2];
+  // The same on all ranks, so that all of them stop at the same size.
+  for (std::int64_t bytes = kFirstBytes;; bytes *= 2) {
+    const double first = seconds_of_round(cx, comm, bytes);
+    const double seconds = std::min(first, seconds_of_round(cx, comm, bytes));
+    const double sent = static_cast<double>(bytes * (comm.size() - 1));
+    speed.bandwidth = sent / std::max(seconds - speed.latency_s, 0.1 * seconds);
+    if (seconds > kEnough_s || bytes * comm.size() >= kMostBytes) return speed;
+  }
+}
+
+CodecSpeed probe_codec(Context& cx, Communicator& comm, const Codec& codec) {
+  constexpr std::int64_t kElements = std::int64_t{1} << 20;
+  constexpr int kRepeats = 5;
+  std::vector<float> x(kElements), residual(kElements), decoded(kElements);
+  for (std::size_t i = 0; i < x.size(); ++i)
+    x[i] = static_cast<float>(i % 1013) - 506.0F;
+  std::vector<std::byte> payload(codec.max_bytes(kElements));
+  CodecSpeed best{1.0, 1.0};
+  for (int i = 0; i < kRepeats; ++i) {
+    const CodecInput in{.x = x, .residual = residual, .known_finite = true};
+    const double encode = seconds_of([&] { codec.encode(in, {.step = 1}, payload); });
+    const double decode = seconds_of([&] { codec.decode(payload, decoded); });
+    best.encode_s = std::min(best.encode_s, encode / kElements);
+    best.decode_s = std::min(best.decode_s, decode / kElements);
+  }
+  return {agreed(cx, comm, best.encode_s), agreed(cx, comm, best.decode_s)};
+}
+
+}  // namespace gradwire

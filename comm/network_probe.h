@@ -1,0 +1,25 @@
+// Measures what a cost model needs to know of the ranks at hand: the network as their own
+// communicator sees it, and the speed of a codec on this processor. About a second; on a slow
+// network only few bytes are sent. All ranks end with the same numbers.
+#pragma once
+
+#include "comm/codec/codec.h"
+#include "comm/communicator.h"
+
+namespace gradwire {
+
+struct NetworkSpeed {
+  double latency_s = 0.0;  // of one round: every rank to every other
+  double bandwidth = 0.0;  // bytes per second that a rank sends while all do
+};
+// One rank has no network: zero latency, infinite bandwidth. Collective.
+NetworkSpeed probe_network(Context& cx, Communicator& comm);
+
+struct CodecSpeed {
+  double encode_s = 0.0;  // per element, with error feedback
+  double decode_s = 0.0;  // per element
+};
+// The slowest of the ranks. Collective.
+CodecSpeed probe_codec(Context& cx, Communicator& comm, const Codec& codec);
+
+}  // namespace gradwire
