@@ -14,7 +14,7 @@ struct Exchange {
   Tensor momentum{};
   float beta = 0.0F;
   // u8 [ceil(n/8)], the same on all ranks, or empty: coordinates whose bit (little-endian) is clear
-  // take no part and are left as they are.
+  // take no part; a momentum there must be zero, and stays so.
   Tensor live{};
 };
 

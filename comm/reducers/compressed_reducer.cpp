@@ -45,7 +45,9 @@ class CompressedReducer final : public Reducer {
     try {
       if (dense) {
         buckets_[bucket].begin_dense(e);
-        dense_->submit(cx, bucket, e);
+        Exchange all = e;
+        all.live = {};
+        dense_->submit(cx, bucket, all);
       } else {
         buckets_[bucket].send(cx, steps_, bucket, e);
       }

@@ -191,11 +191,22 @@ void FeedbackBucket::begin_dense(const Exchange& e) {
   if (!shared_.estimates()) return;
   feedback_kernels().contribution(at(e.value, 0), at(e.momentum, 0), e.weight, e.beta,
                                   layout_.numel(), at(estimate_, 0));
+  zero_dead(e, at(estimate_, 0));
   if (velocity_) std::copy_n(at(estimate_, 0), layout_.numel(), at(velocity_, 0));
+}
+
+// What the exchange leaves out is nobody's contribution, and nobody's answer.
+void FeedbackBucket::zero_dead(const Exchange& e, float* x) const {
+  if (!e.live) return;
+  const auto* bits = static_cast<const std::uint8_t*>(e.live.raw());
+  for (std::int64_t i = 0; i < layout_.numel(); ++i) {
+    if ((bits[i / 8] >> (i % 8) & 1) == 0) x[i] = 0.0F;
+  }
 }
 
 void FeedbackBucket::end_dense(const Exchange& e) {
   const Tensor& answer = e.momentum ? e.momentum : e.value;
+  zero_dead(e, at(answer, 0));
   if (mask_) mask_->learn(answer);
   if (shared_.estimates()) std::copy_n(at(answer, 0), layout_.numel(), at(sum_, 0));
 }

@@ -48,6 +48,7 @@ class FeedbackBucket {
   void decode_own(float* to);
   void decode_chunk(int owner, std::span<const std::byte> payload, float* to);
   void keep_news();
+  void zero_dead(const Exchange& e, float* x) const;
   void visit_server(StateVisitor& visitor, std::string_view prefix);
   Tensor& answer_in() { return exchange_.momentum ? exchange_.momentum : exchange_.value; }
 

@@ -255,15 +255,22 @@ TEST(DeadCoordinates, StayUntouchedUntilTheyWakeUp) {
   }
 }
 
-// Coordinates that the caller says are dead are left as they are.
-TEST(DeadCoordinates, AreThoseTheExchangeNames) {
-  run_ranks(2, [](Communicator& comm) {
+// The momentum of coordinates that the caller says are dead stays zero, by every method: those that
+// begin with a dense exchange have to see to it there as well.
+class NamedDead : public testing::TestWithParam<Feedback> {};
+INSTANTIATE_TEST_SUITE_P(Methods, NamedDead,
+                         testing::Values(Feedback::kPlain, Feedback::kEf, Feedback::kEf21,
+                                         Feedback::kEf21Sgdm, Feedback::kEcontrol),
+                         [](const auto& p) { return std::string(name_of(p.param)); });
+TEST_P(NamedDead, StayZero) {
+  const Feedback method = GetParam();
+  run_ranks(2, [method](Communicator& comm) {
     Runtime runtime;
     Context& cx = runtime.context();
     Buckets mine(cx, 64);
     for (const char* codec : {"sign", "topk", "int8"}) {
       const auto reducer =
-          make_compressed_reducer(cx, comm, mine.layout, config_of(Feedback::kEf, codec));
+          make_compressed_reducer(cx, comm, mine.layout, config_of(method, codec));
       const std::int64_t n = mine.layout[0].numel();
       const Tensor momentum = Tensor::zeros(cx, {n}, DType::kF32);
       const Tensor live = Tensor::zeros(cx, {(n + 7) / 8}, DType::kU8);
