@@ -1,4 +1,4 @@
-#include "data/hash.h"
+#include "core/hash.h"
 
 #include <cerrno>
 #include <cstdio>

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "data/hash.h"
+#include "core/hash.h"
 #include "data/publish.h"
 #include "data/token_file.h"
 

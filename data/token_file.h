@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "data/hash.h"
+#include "core/hash.h"
 #include "data/hdf5.h"
 #include "data/publish.h"
 

@@ -4,7 +4,7 @@
 #include <sentencepiece_processor.h>
 
 #include "core/error.h"
-#include "data/hash.h"
+#include "core/hash.h"
 #include "data/publish.h"
 
 namespace gradwire {

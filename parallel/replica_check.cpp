@@ -12,7 +12,7 @@
 #include "core/dispatch.h"
 #include "core/error.h"
 #include "core/parallel_for.h"
-#include "data/hash.h"
+#include "core/hash.h"
 
 namespace gradwire {
 namespace {

@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <memory>
 #include <utility>
 
 #include <fcntl.h>
@@ -14,9 +13,7 @@
 #include <unistd.h>
 
 #include "core/error.h"
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "core/hash.h"
 
 namespace gradwire {
 namespace {
@@ -135,21 +132,15 @@ void CheckpointFiles::discard(const std::string& path) const {
 
 FileDigest digest_file(const std::string& path) {
   const OpenFile file(path, O_RDONLY);
-  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(),
-                                                                       XXH3_freeState);
-  XXH3_64bits_reset(state.get());
+  Hasher hasher;
   std::vector<char> buffer(kReadBytes);
   FileDigest digest;
   while (const std::size_t got = read_some(file, path, buffer.data(), buffer.size())) {
-    XXH3_64bits_update(state.get(), buffer.data(), got);
+    hasher.add(std::as_bytes(std::span(buffer.data(), got)));
     digest.bytes += got;
   }
-  digest.xxh3 = XXH3_64bits_digest(state.get());
+  digest.xxh3 = hasher.digest();
   return digest;
-}
-
-std::uint64_t xxh3_of(const void* data, std::size_t bytes) {
-  return XXH3_64bits(data, bytes);
 }
 
 std::string read_text(const std::string& path, std::uint64_t limit) {

@@ -44,7 +44,6 @@ struct FileDigest {
   std::uint64_t xxh3 = 0;
 };
 FileDigest digest_file(const std::string& path);  // Errors: kIo
-std::uint64_t xxh3_of(const void* data, std::size_t bytes);
 // Error(kIo) beyond `limit` bytes or where it cannot be read.
 std::string read_text(const std::string& path, std::uint64_t limit);
 std::vector<std::string> names_in(

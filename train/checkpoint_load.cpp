@@ -11,6 +11,7 @@
 #include "core/cuda/device_cuda.h"
 #include "core/dispatch.h"
 #include "core/error.h"
+#include "core/hash.h"
 #include "data/hdf5.h"
 #include "train/checkpoint.h"
 #include "train/checkpoint_state.h"
@@ -185,7 +186,7 @@ class Restorer final : public StateVisitor {
   }
   void read(const ManifestEntry& e, void* out, std::size_t bytes) {
     file(e.rank).read(e.name, e.dtype, e.shape, out);
-    if (xxh3_of(out, bytes) != e.xxh3) {
+    if (hash_of(std::span(static_cast<const std::byte*>(out), bytes)) != e.xxh3) {
       throw Error(ErrorKind::kCheckpoint,
                   fmt::format("{}: '{}' is not what was saved", shard_name(e.rank), e.name));
     }

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "train/checkpoint_files.h"
 
 namespace gradwire {
@@ -149,7 +150,7 @@ json checked_document(const std::string& text) {
   const std::string checksum = j.at("xxh3").get<std::string>();
   j.erase("xxh3");
   const std::string body = j.dump();
-  if (hex(xxh3_of(body.data(), body.size())) != checksum) {
+  if (hex(hash_of(body)) != checksum) {
     refuse("damaged: its checksum does not fit");
   }
   return j;
@@ -181,7 +182,7 @@ std::string to_text(const Manifest& m) {
   for (const ManifestEntry& e : m.entries)
     j["state"].push_back(to_json(e));
   const std::string body = j.dump();
-  j["xxh3"] = hex(xxh3_of(body.data(), body.size()));
+  j["xxh3"] = hex(hash_of(body));
   return j.dump(1) + "\n";
 }
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "data/hdf5.h"
 #include "train/checkpoint.h"
 #include "train/checkpoint_manifest.h"
@@ -75,7 +76,7 @@ class Save {
 
   bool written_here(const StatePiece& piece) const {
     if (piece.share != Share::kReplicated) return true;
-    const std::uint64_t spread = xxh3_of(piece.name.data(), piece.name.size());
+    const std::uint64_t spread = hash_of(piece.name);
     return spread % static_cast<std::uint64_t>(ranks_.size()) ==
            static_cast<std::uint64_t>(ranks_.rank());
   }
@@ -110,7 +111,7 @@ class Save {
       files_.announce("write " + piece.name, path);
       file.write(piece.name, piece.dtype, piece.shape, bytes.data());
       part.entries.push_back({piece.name, piece.kind, piece.dtype, piece.shape, piece.share,
-                              ranks_.rank(), xxh3_of(bytes.data(), bytes.size()), piece.begin,
+                              ranks_.rank(), hash_of(bytes.span()), piece.begin,
                               piece.full});
     }
     files_.announce("close", path);

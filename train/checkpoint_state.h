@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,7 +35,9 @@ class HostBytes {
  public:
   HostBytes(Context& cx, const StatePiece& piece);
   const void* data() const { return data_; }
-  std::size_t size() const { return size_; }
+  std::span<const std::byte> span() const {
+    return {static_cast<const std::byte*>(data_), size_};
+  }
 
  private:
   std::vector<std::byte> staged_;

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "data/hdf5.h"
 #include "train/checkpoint.h"
 
@@ -63,7 +64,7 @@ void check_elements(const std::string& dir, const Manifest& manifest,
         elements.resize(bytes);
         try {
           file.read(e.name, e.dtype, e.shape, elements.data());
-          if (xxh3_of(elements.data(), bytes) != e.xxh3) {
+          if (hash_of(elements) != e.xxh3) {
             problems.push_back(fmt::format("{}: its elements are not those saved", e.name));
           }
         } catch (const Error& error) {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "data/hash.h"
+#include "core/hash.h"
 #include "tests/data/temp_folder.h"
 #include "tests/data/text.h"
 

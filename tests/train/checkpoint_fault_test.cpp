@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "tests/data/temp_folder.h"
 #include "tests/train/checkpoint_run.h"
 
@@ -150,7 +151,7 @@ std::string sealed(nlohmann::json j) {
   const std::string body = j.dump();
   char sum[17];
   std::snprintf(sum, sizeof sum, "%016llx",
-                static_cast<unsigned long long>(xxh3_of(body.data(), body.size())));
+                static_cast<unsigned long long>(hash_of(body)));
   j["xxh3"] = sum;
   return j.dump();
 }

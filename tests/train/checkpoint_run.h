@@ -51,8 +51,7 @@ class SmallRun final : public Stateful {
     for (const StatePiece& piece : pieces_of(state())) {
       const HostBytes host(cx, piece);
       std::vector<std::byte>& kept = all[piece.name];
-      kept.resize(host.size());
-      if (host.size() > 0) std::memcpy(kept.data(), host.data(), host.size());
+      kept.assign(host.span().begin(), host.span().end());
     }
     return all;
   }
