@@ -12,26 +12,6 @@
 namespace gradwire {
 namespace {
 
-class MpiWork final : public Work {
- public:
-  MpiWork(std::shared_ptr<MpiEngine> engine, MpiOperationPtr op)
-      : engine_(std::move(engine)), op_(std::move(op)) {}
-  ~MpiWork() override {
-    try {
-      engine_->drop(*op_);
-    } catch (const std::exception&) {
-      // The engine has failed already: nothing is left to give up.
-    }
-  }
-  MpiWork(const MpiWork&) = delete;
-  MpiWork& operator=(const MpiWork&) = delete;
-  void wait(Stream) override { engine_->wait(*op_); }
-
- private:
-  std::shared_ptr<MpiEngine> engine_;
-  MpiOperationPtr op_;
-};
-
 class MpiComm final : public HostCommunicator {
  public:
   MpiComm(std::shared_ptr<MpiEngine> engine, std::shared_ptr<MpiLane> lane)
@@ -65,7 +45,8 @@ class MpiComm final : public HostCommunicator {
   void check_alive() override { engine_->check_alive(); }
 
   WorkPtr start(Call call, const CallOptions& options) override {
-    return std::make_unique<MpiWork>(engine_, engine_->submit(*lane_, std::move(call), options));
+    return std::make_unique<OperationWork<MpiEngine>>(
+        engine_, engine_->submit(*lane_, std::move(call), options));
   }
 
   std::unique_ptr<Communicator> make_part(const std::vector<int>& members, std::uint64_t) override {

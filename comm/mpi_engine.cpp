@@ -31,13 +31,6 @@ constexpr int kLongestNap = 10;  // times kNap
 // With nothing to do MPI still gets a turn now and then, for what it has buffered.
 constexpr auto kIdleNap = 2000us;
 
-// Lets go of the tensors first: once the caller knows, their allocator may be gone.
-void end(MpiOperation& op) {
-  op.call.keep.clear();
-  op.call.group.clear();
-  op.done = true;
-}
-
 std::string library_name() {
   char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
   int length = 0;
@@ -159,14 +152,12 @@ bool MpiEngine::progress() {
   for (const auto& lane : lanes_)
     moved |= lane->progress(finished_);
   if (finished_.empty()) return moved;
-  for (const MpiOperationPtr& op : finished_) {
-    ledger_.add(op->traffic, op->sent_bytes,
-                op->dense_bytes < 0 ? op->sent_bytes : op->dense_bytes);
-  }
+  for (const OperationPtr& op : finished_)
+    op->count(ledger_);
   {
     const std::lock_guard lock(mutex_);
-    for (const MpiOperationPtr& op : finished_)
-      end(*op);
+    for (const OperationPtr& op : finished_)
+      op->end();
   }
   to_callers_.notify_all();
   finished_.clear();
@@ -204,7 +195,7 @@ void MpiEngine::fail(const std::string& why, bool tell) {
   for (const auto& lane : lanes_)
     lane->cancel();
   if (tell) tell_others(why);
-  std::vector<MpiOperationPtr> unfinished;
+  std::vector<OperationPtr> unfinished;
   for (const auto& lane : lanes_)
     lane->abandon(unfinished);
   const std::lock_guard lock(mutex_);
@@ -213,9 +204,9 @@ void MpiEngine::fail(const std::string& why, bool tell) {
   for (const Submission& s : submissions_)
     unfinished.push_back(s.op);
   submissions_.clear();
-  for (const MpiOperationPtr& op : unfinished) {
+  for (const OperationPtr& op : unfinished) {
     op->error = why;
-    end(*op);
+    op->end();
   }
   to_callers_.notify_all();
 }
@@ -284,11 +275,8 @@ void MpiEngine::run(std::function<void()> task) {
   if (!state->done) throw Error(ErrorKind::kComm, why_);
 }
 
-MpiOperationPtr MpiEngine::submit(MpiLane& lane, Call call, const CallOptions& options) {
-  auto op = std::make_shared<MpiOperation>();
-  op->call = std::move(call);
-  op->traffic = options.traffic;
-  op->dense_bytes = options.dense_bytes;
+OperationPtr MpiEngine::submit(MpiLane& lane, Call call, const CallOptions& options) {
+  OperationPtr op = make_operation(std::move(call), options);
   {
     const std::lock_guard lock(mutex_);
     if (failed_) throw Error(ErrorKind::kComm, why_);
@@ -298,13 +286,13 @@ MpiOperationPtr MpiEngine::submit(MpiLane& lane, Call call, const CallOptions& o
   return op;
 }
 
-void MpiEngine::wait(MpiOperation& op) {
+void MpiEngine::wait(Operation& op) {
   std::unique_lock lock(mutex_);
   wait_for_thread(lock, [&] { return op.done; });
   if (!op.error.empty()) throw Error(ErrorKind::kComm, op.error);
 }
 
-void MpiEngine::drop(MpiOperation& op) {
+void MpiEngine::drop(Operation& op) {
   {
     const std::lock_guard lock(mutex_);
     if (op.done) return;

@@ -38,11 +38,11 @@ class MpiEngine {
   std::shared_ptr<MpiLane> split(const MpiLane& parent, const std::vector<int>& members);
   void release(const std::shared_ptr<MpiLane>& lane);
 
-  MpiOperationPtr submit(MpiLane& lane, Call call, const CallOptions& options);
+  OperationPtr submit(MpiLane& lane, Call call, const CallOptions& options);
   // Blocks until `op` is done; throws what it failed with.
-  void wait(MpiOperation& op);
+  void wait(Operation& op);
   // For a handle that is given up: ends the world unless `op` is done.
-  void drop(MpiOperation& op);
+  void drop(Operation& op);
 
   void check_alive();
   // Ends the world with `why` on this and all other ranks.
@@ -51,7 +51,7 @@ class MpiEngine {
  private:
   struct Submission {
     MpiLane* lane;
-    MpiOperationPtr op;
+    OperationPtr op;
   };
   void thread_main();
   void start_mpi();
@@ -78,7 +78,7 @@ class MpiEngine {
   MPI_Comm notes_ = MPI_COMM_NULL;  // carries the reason of an abort
   MPI_Request note_request_ = MPI_REQUEST_NULL;
   std::vector<char> note_;
-  std::vector<MpiOperationPtr> finished_;
+  std::vector<OperationPtr> finished_;
 
   // Between callers and the thread.
   std::mutex mutex_;

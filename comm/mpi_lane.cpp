@@ -37,19 +37,6 @@ MPI_Comm duplicate(MPI_Comm comm) {
   return copy;
 }
 
-// Messages of one exchange, in pieces that fit MPI's counts.
-void add_in_pieces(std::vector<Transfer>& list, const P2p& p, std::int64_t piece_bytes) {
-  const auto limit = static_cast<std::size_t>(piece_bytes);
-  auto* data = static_cast<std::byte*>(p.buffer.raw());
-  std::size_t left = p.buffer.bytes();
-  do {
-    const std::size_t bytes = std::min(left, limit);
-    list.push_back({p.peer, data, bytes});
-    data += bytes;
-    left -= bytes;
-  } while (left > 0);
-}
-
 }  // namespace
 
 void check_mpi(int rc, const char* function) {
@@ -76,7 +63,7 @@ int MpiLane::tag_of(const Active& a) const {
   return (number << kSignatureBits) | signature_of(a.op->call, a.round);
 }
 
-void MpiLane::submit(const MpiOperationPtr& op) {
+void MpiLane::submit(const OperationPtr& op) {
   if (op->call.kind == CallKind::kExchange) return new_exchanges_.push_back(op);
   const std::vector<Piece> pieces = cut_into_pieces(op->call, size_, options_.piece_bytes);
   op->pieces_left = pieces.size();
@@ -85,15 +72,11 @@ void MpiLane::submit(const MpiOperationPtr& op) {
     waiting_.push_back({op, piece, pieces_++});
 }
 
-void MpiLane::start_exchange(MpiOperationPtr op) {
+void MpiLane::start_exchange(OperationPtr op) {
   Active& a = active_.emplace_back();
   a.op = std::move(op);
   a.op->pieces_left = 1;
-  Round& round = a.rounds.emplace_back();
-  for (const P2p& p : a.op->call.group) {
-    const bool sends = p.dir == P2p::Dir::kSend;
-    add_in_pieces(sends ? round.sends : round.receives, p, options_.piece_bytes);
-  }
+  a.rounds.push_back(plan_exchange(a.op->call, options_.piece_bytes));
   post_round(a);
 }
 
@@ -179,12 +162,12 @@ bool MpiLane::progress_one(Active& a) {
   return a.pending < before;
 }
 
-bool MpiLane::progress(std::vector<MpiOperationPtr>& finished) {
+bool MpiLane::progress(std::vector<OperationPtr>& finished) {
   bool moved = !nothing_to_send_.empty() || !new_exchanges_.empty();
   finished.insert(finished.end(), nothing_to_send_.begin(), nothing_to_send_.end());
   nothing_to_send_.clear();
   while (!new_exchanges_.empty()) {
-    MpiOperationPtr op = std::move(new_exchanges_.front());
+    OperationPtr op = std::move(new_exchanges_.front());
     new_exchanges_.pop_front();
     start_exchange(std::move(op));
   }
@@ -272,17 +255,17 @@ void MpiLane::cancel() {
   }
 }
 
-void MpiLane::abandon(std::vector<MpiOperationPtr>& unfinished) {
-  const auto add = [&](const MpiOperationPtr& op) {
+void MpiLane::abandon(std::vector<OperationPtr>& unfinished) {
+  const auto add = [&](const OperationPtr& op) {
     if (unfinished.empty() || unfinished.back() != op) unfinished.push_back(op);
   };
   for (const Active& a : active_)
     add(a.op);
   for (const Waiting& w : waiting_)
     add(w.op);
-  for (const MpiOperationPtr& op : new_exchanges_)
+  for (const OperationPtr& op : new_exchanges_)
     add(op);
-  for (const MpiOperationPtr& op : nothing_to_send_)
+  for (const OperationPtr& op : nothing_to_send_)
     add(op);
   active_.clear();
   waiting_.clear();

@@ -14,24 +14,13 @@
 #include <mpi.h>
 
 #include "comm/mpi_comm.h"
+#include "comm/operation.h"
 #include "comm/plan.h"
 
 namespace gradwire {
 
 // Throws Error(kComm) with MPI's own text unless rc is MPI_SUCCESS.
 void check_mpi(int rc, const char* function);
-
-// A call on its way. The transport thread owns it until `done`, which is guarded by the engine.
-struct MpiOperation {
-  Call call;
-  Traffic traffic = Traffic::kControl;
-  std::int64_t dense_bytes = CallOptions::kAsSent;
-  std::int64_t sent_bytes = 0;
-  std::size_t pieces_left = 0;
-  bool done = false;
-  std::string error;
-};
-using MpiOperationPtr = std::shared_ptr<MpiOperation>;
 
 class MpiLane {
  public:
@@ -47,26 +36,26 @@ class MpiLane {
   MPI_Comm comm() const { return collectives_; }
   bool idle() const { return active_.empty() && waiting_.empty() && new_exchanges_.empty(); }
 
-  void submit(const MpiOperationPtr& op);
+  void submit(const OperationPtr& op);
   // Moves what can be moved; adds finished operations to `finished`. True: something moved.
-  bool progress(std::vector<MpiOperationPtr>& finished);
+  bool progress(std::vector<OperationPtr>& finished);
   // Throws Error(kComm) for what has not moved for too long, or cannot because ranks disagree.
   void check_stalled(Clock::time_point now);
   // Takes back receives that no message has come for.
   void cancel();
   // Gives all operations that are not finished to `unfinished`.
-  void abandon(std::vector<MpiOperationPtr>& unfinished);
+  void abandon(std::vector<OperationPtr>& unfinished);
   void free();
 
  private:
   struct Waiting {
-    MpiOperationPtr op;
+    OperationPtr op;
     Piece piece;
     std::uint64_t number;  // among the pieces of this lane
   };
   // One piece, or one exchange, whose current round's messages are posted.
   struct Active {
-    MpiOperationPtr op;
+    OperationPtr op;
     std::uint64_t number = 0;
     std::vector<Round> rounds;
     std::size_t round = 0;
@@ -78,7 +67,7 @@ class MpiLane {
   };
 
   void activate(Waiting next);
-  void start_exchange(MpiOperationPtr op);
+  void start_exchange(OperationPtr op);
   void post_round(Active& a);
   bool progress_one(Active& a);
   void finish_round(Active& a);
@@ -95,8 +84,8 @@ class MpiLane {
   std::uint64_t sequence_period_ = 1;  // piece numbers in tags wrap around at it
   std::uint64_t pieces_ = 0;
   std::deque<Waiting> waiting_;
-  std::deque<MpiOperationPtr> new_exchanges_;
-  std::vector<MpiOperationPtr> nothing_to_send_;
+  std::deque<OperationPtr> new_exchanges_;
+  std::vector<OperationPtr> nothing_to_send_;
   std::list<Active> active_;
   std::size_t active_collectives_ = 0;
   std::vector<std::vector<std::byte>> spare_scratch_;

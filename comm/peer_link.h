@@ -5,7 +5,6 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/streambuf.hpp>
@@ -33,11 +32,5 @@ class PeerLink : public std::enable_shared_from_this<PeerLink> {
   OnLine on_line_;
   OnClosed on_closed_;
 };
-
-// Connects to the first of `addresses` that answers within some seconds. False: none does.
-bool connect_to_any(boost::asio::ip::tcp::socket& socket, const std::vector<std::string>& addresses,
-                    unsigned short port);
-// "10.0.0.5" of every network interface that is up, loopback left out.
-std::vector<std::string> own_addresses();
 
 }  // namespace gradwire

@@ -18,9 +18,9 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <unistd.h>
 
 #include "comm/peer_link.h"
+#include "comm/sockets.h"
 #include "core/error.h"
 
 namespace gradwire {
@@ -31,12 +31,6 @@ using Tcp = asio::ip::tcp;
 
 constexpr std::size_t kHostBytes = 64;
 constexpr std::size_t kContactBytes = 1024;
-
-std::string host_name() {
-  char name[kHostBytes] = "";
-  gethostname(name, sizeof name - 1);
-  return name;
-}
 
 Tensor text_tensor(Context& cx, const std::string& text, std::size_t bytes) {
   std::vector<std::int32_t> words(bytes / 4, 0);

@@ -168,4 +168,21 @@ std::vector<Round> plan_rounds(const Call& call, int rank, int ranks, Piece piec
   return {};
 }
 
+Round plan_exchange(const Call& call, std::int64_t piece_bytes) {
+  const auto limit = static_cast<std::size_t>(piece_bytes);
+  Round round;
+  for (const P2p& p : call.group) {
+    std::vector<Transfer>& list = p.dir == P2p::Dir::kSend ? round.sends : round.receives;
+    auto* data = static_cast<std::byte*>(p.buffer.raw());
+    std::size_t left = p.buffer.bytes();
+    do {
+      const std::size_t bytes = std::min(left, limit);
+      list.push_back({p.peer, data, bytes});
+      data += bytes;
+      left -= bytes;
+    } while (left > 0);
+  }
+  return round;
+}
+
 }  // namespace gradwire

@@ -36,5 +36,7 @@ std::vector<Piece> cut_into_pieces(const Call& call, int ranks, std::int64_t pie
 // `scratch` grows as needed and must live as long as the rounds, and so must `call`.
 std::vector<Round> plan_rounds(const Call& call, int rank, int ranks, Piece piece,
                                std::vector<std::byte>& scratch);
+// The messages of an exchange, each in pieces of at most so many bytes.
+Round plan_exchange(const Call& call, std::int64_t piece_bytes);
 
 }  // namespace gradwire

@@ -1,0 +1,71 @@
+#include "comm/sockets.h"
+
+#include <array>
+#include <memory>
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace gradwire {
+namespace {
+
+using Tcp = boost::asio::ip::tcp;
+
+void set_option(Tcp::socket& socket, int level, int option, int value) {
+  setsockopt(socket.native_handle(), level, option, &value, sizeof value);
+}
+
+}  // namespace
+
+void make_watchful(Tcp::socket& socket) {
+  set_option(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, 4);
+  set_option(socket, IPPROTO_TCP, TCP_KEEPINTVL, 2);
+  set_option(socket, IPPROTO_TCP, TCP_KEEPCNT, 3);
+  set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, 10'000);
+  set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1);
+}
+
+bool connect_to_any(Tcp::socket& socket, const std::vector<std::string>& addresses,
+                    unsigned short port) {
+  for (const std::string& address : addresses) {
+    boost::system::error_code error;
+    socket.close(error);
+    socket.open(Tcp::v4(), error);
+    set_option(socket, IPPROTO_TCP, TCP_SYNCNT, 1);  // three seconds for an address without answer
+    socket.connect({boost::asio::ip::make_address(address), port}, error);
+    if (!error) return true;
+  }
+  return false;
+}
+
+std::vector<std::string> own_addresses() {
+  ifaddrs* all = nullptr;
+  if (getifaddrs(&all) != 0) return {};
+  const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owner(all, freeifaddrs);
+  std::vector<std::string> addresses;
+  for (const ifaddrs* i = all; i != nullptr; i = i->ifa_next) {
+    const bool usable = i->ifa_addr != nullptr && i->ifa_addr->sa_family == AF_INET &&
+                        (i->ifa_flags & IFF_UP) != 0 && (i->ifa_flags & IFF_LOOPBACK) == 0;
+    if (!usable) continue;
+    char text[INET_ADDRSTRLEN] = "";
+    const auto* address = reinterpret_cast<const sockaddr_in*>(i->ifa_addr);
+    if (inet_ntop(AF_INET, &address->sin_addr, text, sizeof text) != nullptr) {
+      addresses.emplace_back(text);
+    }
+  }
+  return addresses;
+}
+
+std::string host_name() {
+  std::array<char, 64> name{};
+  gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
+
+}  // namespace gradwire

@@ -1,0 +1,21 @@
+// What all our TCP connections have in common.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <boost/asio/ip/tcp.hpp>
+
+namespace gradwire {
+
+// Small messages leave at once, and a peer whose host has gone silent is given up after about ten
+// seconds.
+void make_watchful(boost::asio::ip::tcp::socket& socket);
+// Connects to the first of `addresses` that answers within some seconds. False: none does.
+bool connect_to_any(boost::asio::ip::tcp::socket& socket, const std::vector<std::string>& addresses,
+                    unsigned short port);
+// "10.0.0.5" of every network interface that is up, loopback left out.
+std::vector<std::string> own_addresses();
+std::string host_name();
+
+}  // namespace gradwire
