@@ -86,13 +86,13 @@ class PeerWatch::Impl {
   // Writes `line` to all peers. From then on nothing that they do is news.
   void say_last(const std::string& line) {
     if (!thread_.joinable()) return;
-    std::promise<void> written;
-    asio::post(io_, [&] {
+    std::packaged_task<void()> say([&] {
       reported_ = true;
       write_to_all(line, -1);
-      written.set_value();
     });
-    written.get_future().wait();
+    std::future<void> said = say.get_future();
+    asio::post(io_, std::move(say));
+    said.get();
   }
   std::string lost_line(int rank, std::string why) const {
     std::replace(why.begin(), why.end(), '\n', ' ');

@@ -4,12 +4,15 @@
 #include <memory>
 
 #include <arpa/inet.h>
+#include <boost/asio/io_context.hpp>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "core/error.h"
 
 namespace gradwire {
 namespace {
@@ -60,6 +63,17 @@ std::vector<std::string> own_addresses() {
     }
   }
   return addresses;
+}
+
+Listener listen_on_loopback() {
+  try {
+    boost::asio::io_context io;
+    Tcp::acceptor acceptor(io, {boost::asio::ip::address_v4::loopback(), 0});
+    const std::uint16_t port = acceptor.local_endpoint().port();
+    return {acceptor.release(), port};
+  } catch (const boost::system::system_error& e) {
+    throw Error(ErrorKind::kIo, std::string("cannot listen on loopback: ") + e.what());
+  }
 }
 
 std::string host_name() {

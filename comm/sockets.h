@@ -1,6 +1,7 @@
 // What all our TCP connections have in common.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -17,5 +18,12 @@ bool connect_to_any(boost::asio::ip::tcp::socket& socket, const std::vector<std:
 // "10.0.0.5" of every network interface that is up, loopback left out.
 std::vector<std::string> own_addresses();
 std::string host_name();
+
+// A socket that listens on loopback, at a port that was free; the caller closes it. Errors: kIo.
+struct Listener {
+  int socket = -1;
+  std::uint16_t port = 0;
+};
+Listener listen_on_loopback();
 
 }  // namespace gradwire
