@@ -35,6 +35,7 @@ def variants(steps):
         "1-bit Adam, 30 % warm-up": one_bit(0.30),
         "1-bit Adam, 15 %, no feedback": {**one_bit(0.15), "compress.method": "plain"},
         "1-bit Adam, top-10 %": {**one_bit(0.15), "compress.codec": "topk", "compress.ratio": 0.1},
+        "1-bit Adam, EControl sign": {**one_bit(0.15), "compress.method": "econtrol"},
         "0/1 Adam": {"optim.name": "zero_one_adam"},
         "AdamW, EF top-10 % of the gradient": gradient("ef", "topk", ratio=0.1),
         "AdamW, EF top-1 % of the gradient": gradient("ef", "topk", ratio=0.01),

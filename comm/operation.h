@@ -1,5 +1,5 @@
-// A call on its way, for transports with a thread of their own: callers hand it in and hold a handle;
-// the thread moves its bytes, piece by piece, and says when it is done.
+// A call on its way, for transports with a thread of their own: callers hand it in and hold a
+// handle; the thread moves its bytes, piece by piece, and says when it is done.
 #pragma once
 
 #include <cstdint>

@@ -11,8 +11,8 @@
 #include "core/cuda/device_cuda.h"
 #include "core/dispatch.h"
 #include "core/error.h"
-#include "core/parallel_for.h"
 #include "core/hash.h"
+#include "core/parallel_for.h"
 
 namespace gradwire {
 namespace {

@@ -111,8 +111,7 @@ class Save {
       files_.announce("write " + piece.name, path);
       file.write(piece.name, piece.dtype, piece.shape, bytes.data());
       part.entries.push_back({piece.name, piece.kind, piece.dtype, piece.shape, piece.share,
-                              ranks_.rank(), hash_of(bytes.span()), piece.begin,
-                              piece.full});
+                              ranks_.rank(), hash_of(bytes.span()), piece.begin, piece.full});
     }
     files_.announce("close", path);
     file.close();

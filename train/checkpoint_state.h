@@ -35,9 +35,7 @@ class HostBytes {
  public:
   HostBytes(Context& cx, const StatePiece& piece);
   const void* data() const { return data_; }
-  std::span<const std::byte> span() const {
-    return {static_cast<const std::byte*>(data_), size_};
-  }
+  std::span<const std::byte> span() const { return {static_cast<const std::byte*>(data_), size_}; }
 
  private:
   std::vector<std::byte> staged_;

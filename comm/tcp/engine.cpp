@@ -116,9 +116,9 @@ std::byte* TcpEngine::place_data(int peer, const FrameHeader& header) {
                                         options_.piece_bytes, sizeof(double)));
   const bool known = header.type == FrameType::kRound || header.type == FrameType::kMessage;
   if (!fits || !known) {
-    throw Error(ErrorKind::kComm,
-                fmt::format("tcp: rank {} sent a message that cannot be: {} bytes", peer,
-                            header.bytes));
+    throw Error(
+        ErrorKind::kComm,
+        fmt::format("tcp: rank {} sent a message that cannot be: {} bytes", peer, header.bytes));
   }
   TcpPeer& from = peers_[static_cast<std::size_t>(peer)];
   std::byte* const to = from.inbox.begin(header);
@@ -165,9 +165,10 @@ void TcpEngine::broken(int peer, const std::string& why) {
 void TcpEngine::lost(int peer, const std::string& why) {
   const TcpPeer& from = peers_[static_cast<std::size_t>(peer)];
   if (from.left) return;
-  fail(fmt::format("rank {} on host {} was lost at {:%H:%M:%S}: its connection closed without a "
-                   "goodbye ({})",
-                   peer, from.host, fmt::localtime(std::time(nullptr)), why));
+  fail(
+      fmt::format("rank {} on host {} was lost at {:%H:%M:%S}: its connection closed without a "
+                  "goodbye ({})",
+                  peer, from.host, fmt::localtime(std::time(nullptr)), why));
 }
 
 void TcpEngine::tick() {
@@ -201,8 +202,8 @@ void TcpEngine::done(const OperationPtr& op) {
   to_callers_.notify_all();
 }
 
-// Operations end only when nothing can write into their memory any more. Everybody passes the reason
-// on, so that it arrives before the end of a connection can be taken for a loss.
+// Operations end only when nothing can write into their memory any more. Everybody passes the
+// reason on, so that it arrives before the end of a connection can be taken for a loss.
 void TcpEngine::fail(const std::string& why) {
   if (failed_) return;
   for (TcpPeer& peer : peers_) {

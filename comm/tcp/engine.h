@@ -1,6 +1,6 @@
-// The one thread that moves the bytes of a TCP world. Callers hand it operations and sleep until they
-// are done; it sleeps in the kernel until there is something to move. A failure ends the engine for
-// good: every pending and later call gets its text, and the other ranks are told.
+// The one thread that moves the bytes of a TCP world. Callers hand it operations and sleep until
+// they are done; it sleeps in the kernel until there is something to move. A failure ends the
+// engine for good: every pending and later call gets its text, and the other ranks are told.
 #pragma once
 
 #include <condition_variable>

@@ -1,5 +1,5 @@
-// What travels between two ranks: a header, then so many bytes. Hosts of one job are of one kind, so
-// the header travels as it lies in memory; its magic number tells when they are not.
+// What travels between two ranks: a header, then so many bytes. Hosts of one job are of one kind,
+// so the header travels as it lies in memory; its magic number tells when they are not.
 #pragma once
 
 #include <cstdint>

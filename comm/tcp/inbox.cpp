@@ -18,10 +18,10 @@ void check_message(const FrameHeader& sent, const Inbox::Receive& receive) {
                             describe(*receive.call)));
   }
   if (sent.bytes == wanted.bytes) return;
-  throw Error(ErrorKind::kComm,
-              fmt::format("ranks disagree: {}: rank {} sends {} bytes to rank {}, which expects {}",
-                          describe(*receive.call), receive.peer, sent.bytes, receive.rank,
-                          wanted.bytes));
+  throw Error(
+      ErrorKind::kComm,
+      fmt::format("ranks disagree: {}: rank {} sends {} bytes to rank {}, which expects {}",
+                  describe(*receive.call), receive.peer, sent.bytes, receive.rank, wanted.bytes));
 }
 
 void Inbox::clear() {

@@ -1,5 +1,5 @@
-// Messages from one peer meet the receives that wait for them, whichever comes first. A message that
-// finds its receive goes straight to where it belongs; one that comes early is kept.
+// Messages from one peer meet the receives that wait for them, whichever comes first. A message
+// that finds its receive goes straight to where it belongs; one that comes early is kept.
 #pragma once
 
 #include <cstddef>

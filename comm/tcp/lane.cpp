@@ -169,8 +169,9 @@ void TcpLane::check_early(const FrameHeader& sent, int world_peer) const {
     if (a.op->call.kind == CallKind::kExchange || a.number != sent.number) continue;
     FrameHeader wanted = header_of(a, sent.bytes);
     const auto at = std::find(world_ranks_.begin(), world_ranks_.end(), world_peer);
-    check_message(sent, {wanted, nullptr, {}, &a.op->call, rank_,
-                         static_cast<int>(at - world_ranks_.begin())});
+    check_message(
+        sent,
+        {wanted, nullptr, {}, &a.op->call, rank_, static_cast<int>(at - world_ranks_.begin())});
   }
 }
 

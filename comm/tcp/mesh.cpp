@@ -112,8 +112,8 @@ class Meeting {
       listen(address_to_listen_at(), options_.port, error);
     }
     if (!error) return;
-    throw Error(ErrorKind::kComm, fmt::format("tcp: rank 0 cannot listen at {}: {}", where(),
-                                              error.message()));
+    throw Error(ErrorKind::kComm,
+                fmt::format("tcp: rank 0 cannot listen at {}: {}", where(), error.message()));
   }
   // A name may mean another interface here than it does to the others.
   asio::ip::address address_to_listen_at() const {
@@ -209,9 +209,9 @@ class Meeting {
       error_code error;
       co_await socket.async_connect(endpoint, asio::redirect_error(use_awaitable, error));
       if (error) {
-        throw Error(ErrorKind::kComm, fmt::format("tcp: {} cannot be reached at {}:{}: {}", name,
-                                                  to_string(contact.address), contact.port,
-                                                  error.message()));
+        throw Error(ErrorKind::kComm,
+                    fmt::format("tcp: {} cannot be reached at {}:{}: {}", name,
+                                to_string(contact.address), contact.port, error.message()));
       }
       co_await introduce(socket, channel, name);
       count_one();
@@ -246,8 +246,7 @@ class Meeting {
     Welcome answer;
     error_code error;
     last_trouble_ = "it has not heard from all ranks";
-    co_await asio::async_read(socket, bytes_of(answer),
-                              asio::redirect_error(use_awaitable, error));
+    co_await asio::async_read(socket, bytes_of(answer), asio::redirect_error(use_awaitable, error));
     if (error) {
       throw Error(ErrorKind::kComm,
                   fmt::format("tcp: {} turned away without a word: {}", to, error.message()));
@@ -259,8 +258,7 @@ class Meeting {
   }
 
   static Tcp::socket& place_of(TcpLink& link, int channel) {
-    return channel == Hello::kControl ? link.control
-                                      : link.data[static_cast<std::size_t>(channel)];
+    return channel == Hello::kControl ? link.control : link.data[static_cast<std::size_t>(channel)];
   }
 
   void count_one() {
@@ -282,11 +280,10 @@ class Meeting {
       for (int r = 1; r < options_.size; ++r) {
         if (!links_[static_cast<std::size_t>(r)].control.is_open()) absent.push_back(r);
       }
-      why = absent.empty() ? fmt::format("not all of {} ranks could connect to each other",
-                                         options_.size)
-                           : fmt::format("{} of {} ranks came to {}; missing: rank {}",
-                                         arrived_ + 1, options_.size, where(),
-                                         fmt::join(absent, ", "));
+      why = absent.empty()
+                ? fmt::format("not all of {} ranks could connect to each other", options_.size)
+                : fmt::format("{} of {} ranks came to {}; missing: rank {}", arrived_ + 1,
+                              options_.size, where(), fmt::join(absent, ", "));
       const Welcome no{0, to_text<508>(why)};
       for (TcpLink& link : links_) {
         error_code ignored;

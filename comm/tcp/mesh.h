@@ -20,8 +20,8 @@ struct TcpLink {
   std::vector<boost::asio::ip::tcp::socket> data;
 };
 
-// By rank; this rank's own holds nothing. The sockets are of `io`. Errors: kComm, within the timeout,
-// naming the ranks that did not come or the reason of rank 0.
+// By rank; this rank's own holds nothing. The sockets are of `io`. Errors: kComm, within the
+// timeout, naming the ranks that did not come or the reason of rank 0.
 std::vector<TcpLink> meet(boost::asio::io_context& io, const TcpOptions& options);
 
 }  // namespace gradwire

@@ -17,10 +17,10 @@ namespace gradwire {
 struct TcpPeer {
   std::string host;
   Inbox inbox;
-  std::shared_ptr<TcpConnection> control;             // null for this rank itself
+  std::shared_ptr<TcpConnection> control;  // null for this rank itself
   std::vector<std::shared_ptr<TcpConnection>> data;
-  bool left = false;                                  // said goodbye
-  std::string note;                                   // the payload of a frame on `control`
+  bool left = false;  // said goodbye
+  std::string note;   // the payload of a frame on `control`
   std::optional<std::chrono::steady_clock::time_point> broken_since;
   std::string broken_why;
 

@@ -63,8 +63,7 @@ TEST_P(TcpFailure, MismatchIsReported) {
   test::run_tcp_ranks(GetParam(), test::contract_mismatch_is_reported, {.timeout = 60s});
 }
 TEST_P(TcpFailure, DroppedHandleFailsTheOthers) {
-  test::run_tcp_ranks(GetParam(), test::contract_dropped_handle_fails_the_others,
-                      {.timeout = 60s});
+  test::run_tcp_ranks(GetParam(), test::contract_dropped_handle_fails_the_others, {.timeout = 60s});
 }
 
 TEST(TcpComm, MessageOfAnotherSizeIsReported) {

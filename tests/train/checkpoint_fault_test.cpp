@@ -150,8 +150,7 @@ std::string sealed(nlohmann::json j) {
   j.erase("xxh3");
   const std::string body = j.dump();
   char sum[17];
-  std::snprintf(sum, sizeof sum, "%016llx",
-                static_cast<unsigned long long>(hash_of(body)));
+  std::snprintf(sum, sizeof sum, "%016llx", static_cast<unsigned long long>(hash_of(body)));
   j["xxh3"] = sum;
   return j.dump();
 }

@@ -269,8 +269,7 @@ TEST_P(NamedDead, StayZero) {
     Context& cx = runtime.context();
     Buckets mine(cx, 64);
     for (const char* codec : {"sign", "topk", "int8"}) {
-      const auto reducer =
-          make_compressed_reducer(cx, comm, mine.layout, config_of(method, codec));
+      const auto reducer = make_compressed_reducer(cx, comm, mine.layout, config_of(method, codec));
       const std::int64_t n = mine.layout[0].numel();
       const Tensor momentum = Tensor::zeros(cx, {n}, DType::kF32);
       const Tensor live = Tensor::zeros(cx, {(n + 7) / 8}, DType::kU8);
