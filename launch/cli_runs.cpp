@@ -15,6 +15,18 @@ void add_train(CLI::App& app, Action& chosen) {
   train->add_flag("--dry-run", args.dry_run, "say what would be done, and end");
 }
 
+void add_launch(CLI::App& app, Action& chosen) {
+  CLI::App* launch =
+      app.add_subcommand("launch", "run a command as several ranks of this host, without mpirun");
+  LaunchArgs& args = on_parsed(*launch, chosen, run_launch);
+  launch->add_option("-n,--ranks", args.ranks, "ranks to start")
+      ->required()
+      ->check(CLI::Range(1, 1024));
+  launch->add_option("COMMAND", args.command, "after `--`: train, eval, ... with its arguments")
+      ->required();
+  launch->footer("For example: gradwire launch -n 2 -- train examples/lm_kjv.toml");
+}
+
 void add_generate(CLI::App& app, Action& chosen) {
   CLI::App* generate = app.add_subcommand("generate", "continue texts");
   GenerateArgs& args = on_parsed(*generate, chosen, run_generate);
@@ -45,6 +57,7 @@ void add_run_commands(CLI::App& app, Action& chosen) {
   CLI::App* prepare = app.add_subcommand("prepare", "train the tokenizer and write token files");
   add_recipe(*prepare, on_parsed(*prepare, chosen, run_prepare).recipe);
   add_train(app, chosen);
+  add_launch(app, chosen);
   CLI::App* eval = app.add_subcommand("eval", "loss and perplexity of a checkpoint");
   EvalArgs& eval_args = on_parsed(*eval, chosen, run_eval);
   add_recipe(*eval, eval_args.recipe);

@@ -107,6 +107,8 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
   });
   make_run_folder(session);
   const Recipe& recipe = session.recipe();
+  say(session, fmt::format("ranks           {}; {} CPU threads each", session.comm().describe(),
+                           session.threads()));
   say(session, to_text(make_plan(recipe, prepared.vocabulary, session.env().size), recipe,
                        session.env().size));
 

@@ -24,6 +24,12 @@ struct TrainArgs {
 };
 ExitCode run_train(const TrainArgs& args);
 
+struct LaunchArgs {
+  int ranks = 0;
+  std::vector<std::string> command;  // of this program, with its arguments
+};
+ExitCode run_launch(const LaunchArgs& args);
+
 struct EvalArgs {
   RecipeArgs recipe;
   std::string ckpt;  // empty: the newest good one of the run

@@ -22,16 +22,20 @@ struct Launcher {
   const char* size;
   const char* local_rank;
   const char* local_size;
+  bool speaks_mpi;
 };
 
 // srun's variables are last: below mpirun they describe the daemon that mpirun placed on the host.
 constexpr std::array kLaunchers = {
-    Launcher{"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"},
+    Launcher{"gradwire launch", "GRADWIRE_RANK", "GRADWIRE_SIZE", "GRADWIRE_LOCAL_RANK",
+             "GRADWIRE_LOCAL_SIZE", false},
+    Launcher{"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", false},
     Launcher{"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
-             "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"},
-    Launcher{"MPICH or Intel MPI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},
-    Launcher{"PMIx", "PMIX_RANK", nullptr, nullptr, nullptr},
-    Launcher{"Slurm", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", nullptr},
+             "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE", true},
+    Launcher{"MPICH or Intel MPI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS",
+             true},
+    Launcher{"PMIx", "PMIX_RANK", nullptr, nullptr, nullptr, true},
+    Launcher{"Slurm", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", nullptr, false},
 };
 
 struct Claim {
@@ -140,11 +144,22 @@ RankEnvironment read_rank_environment(const EnvironmentLookup& lookup) {
   env.local_rank = first_known(claims, &Claim::local_rank, 0);
   env.local_size = std::max(first_known(claims, &Claim::local_size, 1), env.local_rank + 1);
   env.source = claims.front().by->name;
+  env.speaks_mpi = claims.front().by->speaks_mpi;
   return env;
 }
 
 RankEnvironment read_rank_environment() {
   return read_rank_environment([](const char* name) { return std::getenv(name); });
+}
+
+std::vector<const char*> rank_variables() {
+  std::vector<const char*> names;
+  for (const Launcher& l : kLaunchers) {
+    for (const char* name : {l.rank, l.size, l.local_rank, l.local_size}) {
+      if (name != nullptr) names.push_back(name);
+    }
+  }
+  return names;
 }
 
 void check_world(const RankEnvironment& env, int mpi_rank, int mpi_size) {

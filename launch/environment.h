@@ -1,10 +1,11 @@
-// Which rank this process is, as told by what started it: torchrun, Open MPI's mpirun, MPICH or
-// Intel MPI, PMIx, Slurm's srun. Known before MPI starts and without it; used for messages and for
-// sharing out cores. Sources that disagree are an error, never a guess.
+// Which rank this process is, as told by what started it: `gradwire launch`, torchrun, Open MPI's
+// mpirun, MPICH or Intel MPI, PMIx, Slurm's srun. Known before MPI starts and without it; used for
+// messages and for sharing out cores. Sources that disagree are an error, never a guess.
 #pragma once
 
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace gradwire {
 
@@ -13,7 +14,8 @@ struct RankEnvironment {
   int size = 1;
   int local_rank = 0;  // among the ranks of this host
   int local_size = 1;
-  std::string source;  // "Open MPI", ...; empty: started by hand, the only rank
+  std::string source;       // "Open MPI", ...; empty: started by hand, the only rank
+  bool speaks_mpi = false;  // what started it can also join the ranks by MPI
 
   bool launched() const { return !source.empty(); }
 };
@@ -25,6 +27,10 @@ using EnvironmentLookup = std::function<const char*(const char* name)>;
 // world, and sources that disagree.
 RankEnvironment read_rank_environment(const EnvironmentLookup& lookup);
 RankEnvironment read_rank_environment();
+
+// The variables of all launchers that say so: what must be unset for a process that another one
+// starts.
+std::vector<const char*> rank_variables();
 
 // Throws Error(kUsage) where MPI itself counts other ranks than the launcher announced: each
 // process then is alone with itself, because mpirun belongs to another MPI than the program.

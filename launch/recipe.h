@@ -249,12 +249,18 @@ struct CompressRecipe {
 };
 
 struct CommRecipe {
-  std::string backend = "mpi";
+  std::string backend = "auto";
+  std::string address;
+  std::int64_t connections = 1;
   std::int64_t timeout_s = 300;
 
   template <class V>
   void fields(V& v) {
-    v("backend", backend, "how ranks talk", one_of({"mpi"}));
+    v("backend", backend, "how ranks talk; auto: mpi where mpirun or PMIx started them, else tcp",
+      one_of({"auto", "mpi", "tcp"}));
+    v("address", address,
+      "tcp: HOST:PORT where rank 0 is met; empty: as the launcher says (docs/launch.md)");
+    v("connections", connections, "tcp: connections to each peer for data", at_least(1).up_to(16));
     v("timeout_s", timeout_s, "longest wait for a peer before it counts as lost (exit 6)",
       at_least(1));
   }

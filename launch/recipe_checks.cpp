@@ -8,6 +8,7 @@
 
 #include "launch/recipe_io.h"
 #include "launch/recipe_walk.h"
+#include "launch/rendezvous.h"
 
 namespace gradwire {
 namespace {
@@ -41,6 +42,7 @@ class Rules {
     batch(ranks);
     steps();
     compression();
+    communication();
     text();
     return std::move(problems_);
   }
@@ -131,6 +133,18 @@ class Rules {
       blame({"optim.freeze_step", "train.steps"},
             fmt::format("{} dense steps in a run of {}: nothing would be compressed",
                         r_.optim.freeze_step, r_.train.steps));
+    }
+  }
+
+  void communication() {
+    if (r_.comm.address.empty()) return;
+    if (r_.comm.backend == "mpi") {
+      blame({"comm.address", "comm.backend"}, "MPI knows by itself where ranks are");
+    }
+    try {
+      parse_address(r_.comm.address);
+    } catch (const Error& e) {
+      blame({"comm.address"}, e.what());
     }
   }
 

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include "comm/local_comm.h"
 #include "core/error.h"
 #include "launch/exit_code.h"
+#include "launch/rendezvous.h"
 
 namespace gradwire {
 
@@ -27,6 +29,11 @@ namespace {
 World::World(Context& cx, const RankEnvironment& env, const CommRecipe& recipe) {
   if (env.size == 1) {
     alone_ = make_local_world(1);
+    return;
+  }
+  if (transport_of(env, recipe) == Transport::kTcp) {
+    const auto lookup = [](const char* name) { return std::getenv(name); };
+    tcp_ = std::make_unique<TcpWorld>(find_rendezvous(env, recipe, lookup));
     return;
   }
   MpiOptions options;

@@ -1,5 +1,6 @@
-// The ranks of this run: MPI where a launcher started several, else this process alone. When a peer
-// dies, this process says which one and ends with exit code 6: whatever it waits for will not come.
+// The ranks of this run: over MPI or TCP where a launcher started several, else this process alone.
+// When a peer dies, this process says which one and ends with exit code 6: whatever it waits for
+// will not come.
 #pragma once
 
 #include <memory>
@@ -8,6 +9,7 @@
 #include "comm/communicator.h"
 #include "comm/mpi_comm.h"
 #include "comm/peer_watch.h"
+#include "comm/tcp_comm.h"
 #include "launch/environment.h"
 #include "launch/recipe.h"
 
@@ -15,13 +17,15 @@ namespace gradwire {
 
 class World {
  public:
-  // Collective. Errors: kComm; kUsage where MPI counts other ranks than the launcher.
+  // Collective. Errors: kComm; kUsage where MPI counts other ranks than the launcher, or nothing
+  // says where ranks are to meet.
   World(Context& cx, const RankEnvironment& env, const CommRecipe& recipe);
-  Communicator& comm() { return mpi_ ? mpi_->comm() : *alone_.front(); }
+  Communicator& comm() { return mpi_ ? mpi_->comm() : tcp_ ? tcp_->comm() : *alone_.front(); }
 
  private:
   std::unique_ptr<MpiWorld> mpi_;
-  std::unique_ptr<PeerWatch> watch_;
+  std::unique_ptr<PeerWatch> watch_;  // TCP needs none: it sees for itself who is gone
+  std::unique_ptr<TcpWorld> tcp_;
   std::vector<std::unique_ptr<Communicator>> alone_;
 };
 

@@ -57,6 +57,11 @@ TEST(RankEnvironment, AloneWhereNothingIsSet) {
 TEST(RankEnvironment, EachLauncher) {
   expect_ranks(read(kOpenMpi), 5, 8, 1, 4);
   EXPECT_EQ(read(kOpenMpi).source, "Open MPI");
+  expect_ranks(read({{"GRADWIRE_RANK", "1"},
+                     {"GRADWIRE_SIZE", "3"},
+                     {"GRADWIRE_LOCAL_RANK", "1"},
+                     {"GRADWIRE_LOCAL_SIZE", "3"}}),
+               1, 3, 1, 3);
   expect_ranks(
       read({{"RANK", "3"}, {"WORLD_SIZE", "4"}, {"LOCAL_RANK", "1"}, {"LOCAL_WORLD_SIZE", "2"}}), 3,
       4, 1, 2);

@@ -26,6 +26,15 @@ TEST_F(RecipeChecks, DefaultsFitOneTwoAndFourRanks) {
     EXPECT_EQ(violations("", ranks), "") << ranks;
 }
 
+TEST_F(RecipeChecks, AddressesAreForTcpAndCanBeRead) {
+  EXPECT_EQ(violations("[comm]\naddress = 'a:29400'\n"), "");
+  EXPECT_EQ(violations("[comm]\nbackend = 'mpi'\naddress = 'a:29400'\n"),
+            "r:5: comm.address: MPI knows by itself where ranks are");
+  EXPECT_EQ(violations("[comm]\naddress = 'a:b:c'\n"),
+            "r:4: comm.address: 'a:b:c' is no address: write it like host:29400 or "
+            "[2001:db8::1]:29400");
+}
+
 TEST_F(RecipeChecks, HeadsDivideTheWidth) {
   EXPECT_EQ(violations("[model]\nwidth = 100\nheads = 8\n"),
             "r:5: model.heads: 8 heads do not divide width 100");

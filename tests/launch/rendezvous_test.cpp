@@ -1,0 +1,154 @@
+#include "launch/rendezvous.h"
+
+#include <map>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/support/expect_error.h"
+
+namespace gradwire {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using Variables = std::map<std::string, std::string>;
+
+EnvironmentLookup lookup_in(const Variables& variables) {
+  return [&variables](const char* name) {
+    const auto found = variables.find(name);
+    return found == variables.end() ? nullptr : found->second.c_str();
+  };
+}
+
+TcpOptions find(const Variables& variables, const CommRecipe& recipe = {}) {
+  const EnvironmentLookup lookup = lookup_in(variables);
+  return find_rendezvous(read_rank_environment(lookup), recipe, lookup);
+}
+
+const Variables kTwoHosts = {{"SLURM_STEP_ID", "0"},
+                             {"SLURM_JOB_ID", "77"},
+                             {"SLURM_PROCID", "1"},
+                             {"SLURM_NTASKS", "2"},
+                             {"SLURM_LOCALID", "0"},
+                             {"SLURM_NODEID", "1"},
+                             {"SLURM_STEP_TASKS_PER_NODE", "1(x2)"},
+                             {"SLURM_STEP_NODELIST", "node[04-05]"}};
+
+TEST(Transport, AutoIsMpiOnlyBelowWhatSpeaksIt) {
+  const auto of = [](const Variables& v, const char* backend) {
+    CommRecipe recipe;
+    recipe.backend = backend;
+    return transport_of(read_rank_environment(lookup_in(v)), recipe);
+  };
+  const Variables open_mpi = {{"OMPI_COMM_WORLD_RANK", "0"}, {"OMPI_COMM_WORLD_SIZE", "2"}};
+  const Variables launched = {{"GRADWIRE_RANK", "0"}, {"GRADWIRE_SIZE", "2"}};
+  EXPECT_EQ(of(open_mpi, "auto"), Transport::kMpi);
+  EXPECT_EQ(of({{"PMIX_RANK", "0"}}, "auto"), Transport::kMpi);
+  EXPECT_EQ(of(kTwoHosts, "auto"), Transport::kTcp);
+  EXPECT_EQ(of(launched, "auto"), Transport::kTcp);
+  EXPECT_EQ(of({{"RANK", "0"}, {"WORLD_SIZE", "2"}}, "auto"), Transport::kTcp);
+  EXPECT_EQ(of(open_mpi, "tcp"), Transport::kTcp);
+  EXPECT_EQ(of(launched, "mpi"), Transport::kMpi);
+}
+
+TEST(Address, HostAndPort) {
+  const auto text = [](const char* s) {
+    const Address a = parse_address(s);
+    return a.host + " " + std::to_string(a.port);
+  };
+  EXPECT_EQ(text("node1"), "node1 29400");
+  EXPECT_EQ(text("10.0.0.1:80"), "10.0.0.1 80");
+  EXPECT_EQ(text("[2001:db8::1]:81"), "2001:db8::1 81");
+  EXPECT_EQ(text("[::1]"), "::1 29400");
+  for (const char* bad :
+       {"", ":80", "a:", "a:0", "a:70000", "a:8x", "::1", "[::1", "[]:80", "[::1]80"})
+    test::expect_error(ErrorKind::kUsage, "", [&] { parse_address(bad); });
+}
+
+TEST(HostList, IsExpandedAsSlurmWritesIt) {
+  EXPECT_THAT(expand_host_list("a"), ElementsAre("a"));
+  EXPECT_THAT(expand_host_list("n[08-10,3],login"),
+              ElementsAre("n08", "n09", "n10", "n3", "login"));
+  EXPECT_THAT(expand_host_list("r[1-2]n[5,7].x"),
+              ElementsAre("r1n5.x", "r1n7.x", "r2n5.x", "r2n7.x"));
+  EXPECT_EQ(expand_host_list("n[0-65535]").size(), 65536U);
+  for (const char* bad : {",", "a,,b", "n[1-", "n[]", "n[2-1]", "n[a]", "n[1-2-3]", "n[0-65536]",
+                          "n[0-999]m[0-999]", "n[99999999999]"})
+    test::expect_error(ErrorKind::kUsage, "is no list of hosts", [&] { expand_host_list(bad); });
+}
+
+TEST(Rendezvous, TheRecipeComesFirst) {
+  CommRecipe recipe;
+  recipe.address = "far:1234";
+  recipe.connections = 3;
+  recipe.timeout_s = 7;
+  Variables v = kTwoHosts;
+  v["GRADWIRE_TOKEN"] = "secret";
+  const TcpOptions o = find(v, recipe);
+  EXPECT_THAT(o.addresses, ElementsAre("far"));
+  EXPECT_EQ(o.port, 1234);
+  EXPECT_EQ(o.rank, 1);
+  EXPECT_EQ(o.size, 2);
+  EXPECT_EQ(o.connections, 3);
+  EXPECT_EQ(o.timeout, std::chrono::seconds(7));
+  EXPECT_EQ(o.token, "secret");
+}
+
+TEST(Rendezvous, LaunchHandsOverASocket) {
+  Variables v = {{"GRADWIRE_RANK", "0"},
+                 {"GRADWIRE_SIZE", "2"},
+                 {"GRADWIRE_ADDRESS", "127.0.0.1:5"},
+                 {"GRADWIRE_LISTENER", "9"}};
+  EXPECT_EQ(find(v).listener, 9);
+  EXPECT_EQ(find(v).port, 5);
+  v["GRADWIRE_RANK"] = "1";
+  EXPECT_EQ(find(v).listener, -1);
+}
+
+TEST(Rendezvous, SlurmsFirstHostAtAPortOfTheJob) {
+  Variables v = kTwoHosts;
+  const TcpOptions o = find(v);
+  EXPECT_THAT(o.addresses, ElementsAre("node04"));
+  EXPECT_GE(o.port, 20000);
+  EXPECT_LT(o.port, 29000);
+  EXPECT_THAT(o.token, HasSubstr("77"));
+  v["SLURM_PROCID"] = "0";
+  EXPECT_EQ(find(v).port, o.port);
+  v["SLURM_JOB_ID"] = "78";
+  EXPECT_NE(find(v).port, o.port);
+}
+
+TEST(Rendezvous, MasterOfTorchrunWhoseStoreHasTheMastersPort) {
+  Variables v = {{"RANK", "1"},           {"WORLD_SIZE", "4"},
+                 {"LOCAL_RANK", "1"},     {"LOCAL_WORLD_SIZE", "2"},
+                 {"MASTER_ADDR", "head"}, {"MASTER_PORT", "29500"}};
+  EXPECT_THAT(find(v).addresses, ElementsAre("head"));
+  EXPECT_EQ(find(v).port, 29500);
+  v["TORCHELASTIC_RUN_ID"] = "none";
+  EXPECT_NE(find(v).port, 29500);
+}
+
+TEST(Rendezvous, RanksOfOneHostMeetOnLoopback) {
+  const TcpOptions o = find({{"OMPI_COMM_WORLD_RANK", "1"},
+                             {"OMPI_COMM_WORLD_SIZE", "2"},
+                             {"OMPI_COMM_WORLD_LOCAL_RANK", "1"},
+                             {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"},
+                             {"PMIX_NAMESPACE", "12345"}});
+  EXPECT_THAT(o.addresses, ElementsAre("127.0.0.1"));
+  EXPECT_EQ(o.token, "12345");
+}
+
+TEST(Rendezvous, NeverGuesses) {
+  const Variables two_hosts = {{"OMPI_COMM_WORLD_RANK", "1"},
+                               {"OMPI_COMM_WORLD_SIZE", "2"},
+                               {"OMPI_COMM_WORLD_LOCAL_RANK", "0"},
+                               {"OMPI_COMM_WORLD_LOCAL_SIZE", "1"}};
+  test::expect_error(ErrorKind::kUsage,
+                     "Open MPI does not say where rank 0 can be reached: set comm.address to its "
+                     "HOST:PORT",
+                     [&] { find(two_hosts); });
+}
+
+}  // namespace
+}  // namespace gradwire
