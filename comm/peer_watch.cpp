@@ -27,10 +27,12 @@ namespace gradwire {
 namespace {
 
 namespace asio = boost::asio;
+using namespace std::chrono_literals;
 using Tcp = asio::ip::tcp;
 
 constexpr std::size_t kHostBytes = 64;
 constexpr std::size_t kContactBytes = 1024;
+constexpr std::chrono::seconds kVerdictGrace(5);
 
 Tensor text_tensor(Context& cx, const std::string& text, std::size_t bytes) {
   std::vector<std::int32_t> words(bytes / 4, 0);
@@ -57,6 +59,7 @@ std::vector<std::string> gather_hosts(Context& cx, Communicator& comm) {
 //   hello TOKEN RANK     to rank 0, first
 //   welcome              from rank 0, once all ranks are there
 //   bye                  either way: the end that follows is no loss
+//   absent SENTENCE      instead, where not all have come in time
 //   lost RANK SENTENCE   that rank is lost or gives up; rank 0 passes it on
 class PeerWatch::Impl {
  public:
@@ -75,9 +78,7 @@ class PeerWatch::Impl {
       connect(text_at(contact, 0));
     }
     thread_ = std::thread([this] { io_.run(); });
-    if (ready_.get_future().wait_for(timeout) == std::future_status::ready) return;
-    stop();
-    throw Error(ErrorKind::kComm, describe_missing());
+    await_all(timeout);
   }
   ~Impl() { stop(); }
   Impl(const Impl&) = delete;
@@ -86,13 +87,10 @@ class PeerWatch::Impl {
   // Writes `line` to all peers. From then on nothing that they do is news.
   void say_last(const std::string& line) {
     if (!thread_.joinable()) return;
-    std::packaged_task<void()> say([&] {
+    on_thread([&] {
       reported_ = true;
       write_to_all(line, -1);
     });
-    std::future<void> said = say.get_future();
-    asio::post(io_, std::move(say));
-    said.get();
   }
   std::string lost_line(int rank, std::string why) const {
     std::replace(why.begin(), why.end(), '\n', ' ');
@@ -104,6 +102,37 @@ class PeerWatch::Impl {
   void stop() {
     io_.stop();
     if (thread_.joinable()) thread_.join();
+  }
+  // Runs `task` between two events of the thread, and waits for it.
+  template <class F>
+  void on_thread(F&& task) {
+    std::packaged_task<void()> packaged(std::forward<F>(task));
+    std::future<void> done = packaged.get_future();
+    asio::post(io_, std::move(packaged));
+    done.get();
+  }
+
+  // Rank 0 alone decides that somebody has stayed away, and tells the others; they give up by
+  // themselves only where it does not.
+  void await_all(std::chrono::milliseconds timeout) {
+    std::future<std::string> start = start_.get_future();
+    const std::chrono::milliseconds grace = rank_ == 0 ? 0s : kVerdictGrace;
+    if (start.wait_for(timeout + grace) != std::future_status::ready) {
+      on_thread([this] { fail_to_start(describe_missing()); });
+    }
+    const std::string problem = start.get();
+    if (problem.empty()) return;
+    stop();
+    throw Error(ErrorKind::kComm, problem);
+  }
+  // Ends the wait for all ranks, once: well, or with what is wrong.
+  void settle(const std::string& problem) {
+    if (!std::exchange(settled_, true)) start_.set_value(problem);
+  }
+  void fail_to_start(const std::string& problem) {
+    if (settled_) return;
+    if (rank_ == 0) write_to_all("absent " + problem, -1);
+    settle(problem);
   }
 
   void write_to_all(const std::string& line, int except) {
@@ -167,7 +196,11 @@ class PeerWatch::Impl {
     if (link.peer < 0) {
       welcome(link, verb, in);
     } else if (verb == "welcome") {
-      ready_.set_value();
+      settle("");
+    } else if (verb == "absent") {
+      std::string problem;
+      std::getline(in >> std::ws, problem);
+      settle(problem);
     } else if (verb == "bye") {
       links_[static_cast<std::size_t>(link.peer)].reset();
       link.close();
@@ -191,18 +224,19 @@ class PeerWatch::Impl {
     adopt(peer, link.shared_from_this());
     if (++arrived_ < size_ - 1) return;
     write_to_all("welcome", -1);
-    ready_.set_value();
+    settle("");
   }
 
   void closed(const PeerLink& link) {
     if (link.peer < 0) return;
     const auto peer = static_cast<std::size_t>(link.peer);
     links_[peer].reset();
-    report(link.peer,
-           fmt::format("rank {} on host {} was lost at {:%H:%M:%S}: its connection closed without "
-                       "a goodbye",
-                       peer, hosts_[peer], fmt::localtime(std::time(nullptr))),
-           link.peer);
+    const std::string why = fmt::format(
+        "rank {} on host {} was lost at {:%H:%M:%S}: its connection closed without "
+        "a goodbye",
+        peer, hosts_[peer], fmt::localtime(std::time(nullptr)));
+    if (!settled_) return fail_to_start("peer watch: " + why);
+    report(link.peer, why, link.peer);
   }
 
   void report(int rank, const std::string& why, int heard_from) {
@@ -229,10 +263,11 @@ class PeerWatch::Impl {
   asio::io_context io_;
   asio::executor_work_guard<asio::io_context::executor_type> keep_running_{io_.get_executor()};
   std::optional<Tcp::acceptor> acceptor_;
-  std::promise<void> ready_;
+  std::promise<std::string> start_;  // the wait for all ranks is over: well, or what is wrong
   // Of the thread, once it runs.
   std::vector<std::shared_ptr<PeerLink>> links_;  // by rank; rank 0's only, above rank 0
   int arrived_ = 0;
+  bool settled_ = false;
   bool reported_ = false;
   std::thread thread_;
 };

@@ -125,9 +125,8 @@ TEST(PeerWatchJob, LeavingTogetherIsNoLoss) {
 
 TEST(PeerWatchJob, MissingRankIsNamed) {
   Job job("one_stays_away", 3);
-  EXPECT_THAT(job.read("rank", 0),
-              testing::MatchesRegex("peer watch: 2 of 3 ranks connected; missing: 1 \\(\\)"));
-  EXPECT_THAT(job.read("rank", 2), testing::HasSubstr("no welcome from rank 0 on host"));
+  for (const int r : {0, 2})
+    EXPECT_EQ(job.read("rank", r), "peer watch: 2 of 3 ranks connected; missing: 1 ()");
   job.wait();
 }
 
