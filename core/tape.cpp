@@ -98,6 +98,13 @@ void Tape::release(Var v) {
   if (node(v).param == nullptr) node(v).value = {};
 }
 
+void Tape::keep_only(Var root) {
+  const Tensor kept = value(root);
+  for (Node& n : nodes_)
+    n.value = {};
+  node(root).value = kept;
+}
+
 void Tape::accumulate(Context& cx, Var v, Tensor dv) {
   Node& n = node(v);
   if (!n.needs) return;
@@ -115,8 +122,7 @@ void Tape::accumulate(Context& cx, Var v, Tensor dv) {
   add_scaled(cx, n.grad, dv);
 }
 
-void Tape::accumulate_in_place(Context& cx, Var v,
-                               const std::function<void(const Tensor&, float)>& write) {
+void Tape::accumulate_in_place(Context& cx, Var v, const WriteGrad& write) {
   Node& n = node(v);
   if (!n.needs) return;
   check(n.param != nullptr, ErrorKind::kInternal, "accumulate_in_place: not a parameter");
@@ -130,17 +136,59 @@ void Tape::accumulate_in_place(Context& cx, Var v,
   p.grad_empty = false;
 }
 
-void Tape::leave(Node& n) {
-  for (const std::int32_t id : n.param_inputs) {
-    Node& leaf = nodes_[static_cast<std::size_t>(id)];
-    if (--leaf.uses == 0 && hook_) hook_(*leaf.param);
+void Tape::accumulate_later(Context& cx, Var v, WriteGradLater write) {
+  if (!node(v).needs) return;
+  const auto run = [this, v, write = std::move(write)](Context& c) {
+    accumulate_in_place(c, v, [&](const Tensor& grad, float beta) { write(c, grad, beta); });
+  };
+  if (!splits_) return run(cx);
+  ++node(v).uses;
+  deferred_.push_back({run, {v.id}});
+}
+
+void Tape::adopt_weights(std::shared_ptr<Tape> inner, std::span<const Var> params) {
+  Deferred& d = deferred_.emplace_back();
+  d.run = [inner = std::move(inner)](Context& c) { inner->backward_weights(c); };
+  for (const Var v : params) {
+    if (!node(v).needs) continue;
+    ++node(v).uses;
+    d.params.push_back(v.id);
   }
+}
+
+void Tape::release_use(std::int32_t param) {
+  Node& leaf = nodes_[static_cast<std::size_t>(param)];
+  if (--leaf.uses == 0 && hook_) hook_(*leaf.param);
+}
+
+void Tape::leave(Node& n) {
+  for (const std::int32_t id : n.param_inputs)
+    release_use(id);
   n.backward = nullptr;
   n.value = {};
   if (!n.is_input) n.grad = {};
 }
 
 void Tape::backward(Context& cx, Var root, const Tensor& seed) {
+  walk(cx, root, seed);
+}
+
+void Tape::backward_inputs(Context& cx, Var root, const Tensor& seed) {
+  splits_ = true;
+  walk(cx, root, seed);
+}
+
+void Tape::backward_weights(Context& cx) {
+  check(splits_, ErrorKind::kUsage, "backward_weights: backward_inputs comes first");
+  for (Deferred& d : deferred_) {
+    std::exchange(d.run, nullptr)(cx);
+    for (const std::int32_t id : d.params)
+      release_use(id);
+  }
+  deferred_.clear();
+}
+
+void Tape::walk(Context& cx, Var root, const Tensor& seed) {
   check(recording_, ErrorKind::kUsage, "backward: this tape does not record");
   check(!spent_, ErrorKind::kUsage, "backward: this tape has been walked already");
   spent_ = true;

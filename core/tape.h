@@ -79,18 +79,34 @@ class Tape {
   // Lets go of a value that no later op will read; closures that saved the tensor still hold it.
   void release(Var v);
 
+  // Lets go of all values but that of root: the forward pass is over, and backward keeps what it
+  // needs by itself.
+  void keep_only(Var root);
+
   // For closures: adds dv to the gradient of v. The first contribution is taken over as it is, so
   // dv must not be written afterwards. A v that needs no gradient is ignored.
   void accumulate(Context& cx, Var v, Tensor dv);
   // For closures that can add in place (matrix products): calls write(grad, beta) on the
   // parameter's own gradient buffer, beta 0 where it is still empty and 1 where it must be added
   // to.
-  void accumulate_in_place(Context& cx, Var v,
-                           const std::function<void(const Tensor& grad, float beta)>& write);
+  using WriteGrad = std::function<void(const Tensor& grad, float beta)>;
+  void accumulate_in_place(Context& cx, Var v, const WriteGrad& write);
+  // The same, but a split backward leaves it for backward_weights(): `write` owns what it uses.
+  using WriteGradLater = std::function<void(Context&, const Tensor& grad, float beta)>;
+  void accumulate_later(Context& cx, Var v, WriteGradLater write);
 
   // Walks from the end. `seed` is the gradient of root. The tape is spent afterwards; a second call
   // throws Error(kUsage).
   void backward(Context& cx, Var root, const Tensor& seed);
+  // The same in two parts, so that a pipeline can pass the input's gradient on before it computes
+  // those of the weights (Qi et al., "Zero bubble pipeline parallelism", ICLR 2024). In between,
+  // what the matrix products of weights need is kept.
+  void backward_inputs(Context& cx, Var root, const Tensor& seed);
+  void backward_weights(Context& cx);
+  // For closures that differentiate a tape of their own in the same way as this one: its
+  // backward_weights() becomes part of this one's, and the parameters are not ready before.
+  bool splits() const { return splits_; }
+  void adopt_weights(std::shared_ptr<Tape> inner, std::span<const Var> params);
   const Tensor& grad(Var input) const;  // of an input(), after backward; empty if none flowed
 
   // Called once per trainable parameter on this tape, as soon as the last op that used it has been
@@ -106,14 +122,23 @@ class Tape {
     std::int32_t uses = 0;                   // of a parameter node: ops not yet differentiated
     bool needs = false, is_input = false;
   };
+  // What a split backward leaves for later, and the parameters that wait for it.
+  struct Deferred {
+    std::function<void(Context&)> run;
+    std::vector<std::int32_t> params;
+  };
   Node& node(Var v);
   const Node& node(Var v) const;
+  void walk(Context& cx, Var root, const Tensor& seed);
   void leave(Node& n);
+  void release_use(std::int32_t param);
 
   std::vector<Node> nodes_;
   std::unordered_map<const Parameter*, std::int32_t> params_;
   ParamHook hook_;
+  std::vector<Deferred> deferred_;
   bool recording_;
+  bool splits_ = false;
   bool spent_ = false;
 };
 

@@ -81,13 +81,14 @@ void bias_gradient(Context& cx, const Tensor& dy, const Tensor& db, float beta) 
       });
 }
 
-// Hands the gradient of v to `write`: the parameter's own buffer, or a new tensor of this type.
+// Hands the gradient of v to `write`: the parameter's own buffer, now or later, or a new tensor of
+// this type.
 void give_gradient(Context& cx, Tape& tape, Var v, const Shape& shape, DType dtype,
-                   const std::function<void(const Tensor&, float)>& write) {
+                   Tape::WriteGradLater write) {
   if (!tape.needs_grad(v)) return;
-  if (tape.parameter(v) != nullptr) return tape.accumulate_in_place(cx, v, write);
+  if (tape.parameter(v) != nullptr) return tape.accumulate_later(cx, v, std::move(write));
   const Tensor grad = Tensor::empty(cx, shape, dtype);
-  write(grad, 0.0F);
+  write(cx, grad, 0.0F);
   tape.accumulate(cx, v, grad);
 }
 
@@ -110,15 +111,17 @@ void backward(Context& cx, Tape& tape, const Saved& s, const Tensor& dy) {
     gemm(cx, product(operand(dy_rows, false), read.operand, dx.view({dy_rows.dim(0), k}), n));
     tape.accumulate(cx, s.x, dx);
   }
-  give_gradient(cx, tape, s.w, s.w_shape, s.w_dtype, [&](const Tensor& dw, float beta) {
-    const Tensor x_rows = s.x_value.view({dy_rows.dim(0), k});
+  const auto weight = [x = s.x_value, dy_rows, k](Context& c, const Tensor& dw, float beta) {
+    const Tensor x_rows = x.view({dy_rows.dim(0), k});
     Gemm g = product(operand(dy_rows, true), operand(x_rows, false), dw, dy_rows.dim(0));
     g.accumulate = beta != 0.0F;
-    gemm(cx, g);
-  });
+    gemm(c, g);
+  };
+  give_gradient(cx, tape, s.w, s.w_shape, s.w_dtype, weight);
   const DType db_type = dy.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
-  give_gradient(cx, tape, s.b, {n}, db_type,
-                [&](const Tensor& db, float beta) { bias_gradient(cx, dy_rows, db, beta); });
+  give_gradient(cx, tape, s.b, {n}, db_type, [dy_rows](Context& c, const Tensor& db, float beta) {
+    bias_gradient(c, dy_rows, db, beta);
+  });
 }
 
 }  // namespace
