@@ -11,6 +11,7 @@
 #include "core/ops/linear/linear.h"
 #include "core/ops/norm/norm.h"
 #include "core/ops/shape/shape.h"
+#include "core/recompute.h"
 
 namespace gradwire {
 namespace {
@@ -86,18 +87,39 @@ void DecoderBlock::visit_params(const Visitor& f) {
   mlp_.visit_params(f);
 }
 
-DecoderLm::DecoderLm(Context& cx, const DecoderConfig& config) : config_(config) {
+int unit_count(const DecoderConfig& c) {
+  return static_cast<int>(c.layers) + 2;
+}
+
+DecoderLm::DecoderLm(Context& cx, const DecoderConfig& config)
+    : DecoderLm(cx, config, std::vector<UnitRange>{{0, unit_count(config)}}) {}
+
+DecoderLm::DecoderLm(Context& cx, const DecoderConfig& config, std::span<const UnitRange> here)
+    : config_(config), here_(static_cast<std::size_t>(unit_count(config)), false) {
   check_config(config);
-  init_normal(cx, embedding_, "model.embed_tokens.weight", {config.vocab, config.width},
-              kInitStddev);
-  for (std::int64_t i = 0; i < config.layers; ++i) {
-    blocks_.push_back(
-        std::make_unique<DecoderBlock>(cx, fmt::format("model.layers.{}", i), config));
+  for (const UnitRange& range : here) {
+    for (int u = range.begin; u < range.end; ++u)
+      here_.at(static_cast<std::size_t>(u)) = true;
   }
+  if (has_embedding()) {
+    init_normal(cx, embedding_, "model.embed_tokens.weight", {config.vocab, config.width},
+                kInitStddev);
+  }
+  for (std::int64_t i = 0; i < config.layers; ++i) {
+    const bool is_here = here_[static_cast<std::size_t>(i) + 1];
+    blocks_.push_back(
+        is_here ? std::make_unique<DecoderBlock>(cx, fmt::format("model.layers.{}", i), config)
+                : nullptr);
+  }
+  if (!here_.back()) return;
   init_constant(cx, norm_, "model.norm.weight", {config.width}, 1.0);
   if (!config.tie_embeddings) {
     init_normal(cx, head_, "lm_head.weight", {config.vocab, config.width}, kInitStddev);
   }
+}
+
+bool DecoderLm::has_embedding() const {
+  return here_.front() || (config_.tie_embeddings && here_.back());
 }
 
 Var DecoderLm::head(Context& cx, Tape& tape, Var x) {
@@ -105,36 +127,66 @@ Var DecoderLm::head(Context& cx, Tape& tape, Var x) {
   return linear(cx, tape, h, tape.param(config_.tie_embeddings ? embedding_ : head_));
 }
 
+Var DecoderLm::block(Context& cx, Tape& tape, DecoderBlock& b, Var x, KvCache* cache) {
+  if (!config_.recompute || cache != nullptr) return b.forward(cx, tape, x, cache);
+  return recompute(cx, tape, x, parameters_of(b),
+                   [&b](Context& c, Tape& t, Var in) { return b.forward(c, t, in); });
+}
+
+Var DecoderLm::unit(Context& cx, Tape& tape, int index, const Tensor& ids, Var x, KvCache* cache) {
+  if (index == 0) return embedding(cx, tape, tape.param(embedding_), ids, config_.compute);
+  if (index <= config_.layers) {
+    return block(cx, tape, *blocks_[static_cast<std::size_t>(index) - 1], x, cache);
+  }
+  if (cache == nullptr) return head(cx, tape, x);
+  const std::int64_t tokens = ids.dim(1);
+  return head(cx, tape, slice(cx, tape, x, 1, tokens - 1, tokens));
+}
+
+Var DecoderLm::forward(Context& cx, Tape& tape, UnitRange units, const Tensor& ids, Var x,
+                       std::vector<KvCache>* caches) {
+  check(caches == nullptr || caches->size() == blocks_.size(), ErrorKind::kShape,
+        "decoder: one cache per layer");
+  KvCache none;
+  for (int u = units.begin; u < units.end; ++u) {
+    check(here_.at(static_cast<std::size_t>(u)), ErrorKind::kUsage, "decoder: a unit not here");
+    Context own = cx;
+    own.rng = Rng{derive_seed(cx.rng.seed, static_cast<std::uint64_t>(u)), 0};
+    const bool is_block = u > 0 && u <= config_.layers;
+    KvCache* cache = caches == nullptr ? nullptr
+                     : is_block        ? &(*caches)[static_cast<std::size_t>(u) - 1]
+                                       : &none;
+    x = unit(own, tape, u, ids, x, cache);
+  }
+  return x;
+}
+
 Var DecoderLm::logits(Context& cx, Tape& tape, const Tensor& ids) {
-  Var x = embedding(cx, tape, tape.param(embedding_), ids, config_.compute);
-  for (const auto& block : blocks_)
-    x = block->forward(cx, tape, x);
-  return head(cx, tape, x);
+  Context own = cx;
+  own.rng.seed = derive_seed(cx.rng.seed, cx.rng.take(1));
+  return forward(own, tape, {0, unit_count(config_)}, ids, {});
 }
 
 Var DecoderLm::next_logits(Context& cx, Tape& tape, const Tensor& ids,
                            std::vector<KvCache>& caches) {
-  check(caches.size() == blocks_.size(), ErrorKind::kShape, "next_logits: one cache per layer");
-  Var x = embedding(cx, tape, tape.param(embedding_), ids, config_.compute);
-  for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    x = blocks_[i]->forward(cx, tape, x, &caches[i]);
-  }
-  const std::int64_t tokens = ids.dim(1);
-  return head(cx, tape, slice(cx, tape, x, 1, tokens - 1, tokens));
+  return forward(cx, tape, {0, unit_count(config_)}, ids, {}, &caches);
 }
 
 std::vector<KvCache> DecoderLm::make_caches(Context& cx, std::int64_t capacity) const {
   std::vector<KvCache> caches;
   for (const auto& block : blocks_) {
-    caches.push_back(block->attention().make_cache(cx, capacity, config_.compute));
+    caches.push_back(block ? block->attention().make_cache(cx, capacity, config_.compute)
+                           : KvCache{});
   }
   return caches;
 }
 
 void DecoderLm::visit_params(const Visitor& f) {
-  f(embedding_);
-  for (const auto& block : blocks_)
-    block->visit_params(f);
+  if (has_embedding()) f(embedding_);
+  for (const auto& block : blocks_) {
+    if (block) block->visit_params(f);
+  }
+  if (!here_.back()) return;
   f(norm_);
   if (!config_.tie_embeddings) f(head_);
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "models/attention_layer.h"
@@ -24,11 +25,21 @@ struct DecoderConfig {
   bool tie_embeddings = true;
   double dropout = 0.0;         // after attention and feed-forward, before the residual sum
   DType compute = DType::kF32;  // of activations and matrix products: f32 or bf16
+  bool recompute = false;  // backward runs each block again instead of keeping what it computed
 };
 // Throws Error(kConfig) naming the fields that do not fit.
 void check_config(const DecoderConfig& c);
 // Parameters of such a model, without making it.
 std::int64_t parameter_count(const DecoderConfig& c);
+
+// The units that stages of a pipeline are made of: 0 is the embedding, then come the blocks, and
+// last the norm and the head.
+struct UnitRange {
+  int begin = 0, end = 0;  // [begin, end)
+  bool contains(int unit) const { return begin <= unit && unit < end; }
+  friend bool operator==(const UnitRange&, const UnitRange&) = default;
+};
+int unit_count(const DecoderConfig& c);
 
 class DecoderBlock final : public Module {
  public:
@@ -53,21 +64,35 @@ class DecoderLm final : public Module {
   // Weights are normal with deviation 0.02, the two projections into the residual stream with
   // 0.02 / sqrt(2 * layers) (Radford et al., "GPT-2", 2019); seeded by cx.rng.seed and the names.
   DecoderLm(Context& cx, const DecoderConfig& config);
+  // Of the whole model only these units, with the weights that they have in the whole. A tied
+  // embedding is made for either of its ends.
+  DecoderLm(Context& cx, const DecoderConfig& config, std::span<const UnitRange> here);
 
   const DecoderConfig& config() const { return config_; }
   // ids i32 [B, T] -> logits [B, T, V] of the compute type.
   Var logits(Context& cx, Tape& tape, const Tensor& ids);
   // Generation: ids [1, T] follow what the caches hold; logits [1, 1, V] of the last token only.
   Var next_logits(Context& cx, Tape& tape, const Tensor& ids, std::vector<KvCache>& caches);
+  // One per block; empty for those that are not here.
   std::vector<KvCache> make_caches(Context& cx, std::int64_t capacity) const;
+
+  // The same by parts: what the units give for ids and x, the result of the units before (none
+  // before the first). Dropout draws from a stream of each unit, derived from cx.rng.seed. Errors:
+  // kUsage for units that are not here.
+  Var forward(Context& cx, Tape& tape, UnitRange units, const Tensor& ids, Var x,
+              std::vector<KvCache>* caches = nullptr);
   void visit_params(const Visitor& f) override;
 
  private:
+  bool has_embedding() const;
+  Var unit(Context& cx, Tape& tape, int index, const Tensor& ids, Var x, KvCache* cache);
+  Var block(Context& cx, Tape& tape, DecoderBlock& b, Var x, KvCache* cache);
   Var head(Context& cx, Tape& tape, Var x);
 
   DecoderConfig config_;
+  std::vector<bool> here_;  // by unit
   Parameter embedding_, norm_, head_;
-  std::vector<std::unique_ptr<DecoderBlock>> blocks_;
+  std::vector<std::unique_ptr<DecoderBlock>> blocks_;  // null where not here
 };
 
 }  // namespace gradwire
