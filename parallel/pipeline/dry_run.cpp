@@ -42,11 +42,7 @@ DryRun dry_run(const Schedule& s, SendModel model, const Costs& costs) {
   out.peak_split = programs.peak_split;
   std::stable_sort(out.timeline.begin(), out.timeline.end(),
                    [](const auto& a, const auto& b) { return a.rank < b.rank; });
-  double busy_s = 0.0;
-  for (const double rank_s : out.busy_s)
-    busy_s += rank_s;
-  const double all_s = out.makespan_s * static_cast<double>(s.ranks.size());
-  out.bubble_share = all_s > 0 ? 1 - busy_s / all_s : 0.0;
+  out.bubble_share = bubble_share(out.timeline);
   return out;
 }
 
