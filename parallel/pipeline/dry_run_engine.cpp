@@ -49,8 +49,8 @@ struct RankState {
 // What a compute action uses of another rank's, if its neighbour stage is there.
 Action needed(const Action& a) {
   const bool forward = a.act == Act::kForward;
-  const auto from = static_cast<std::int16_t>(a.stage + (forward ? -1 : 1));
-  return {forward ? Act::kReceiveResult : Act::kReceiveGradient, from, a.micro};
+  return make_action(forward ? Act::kReceiveResult : Act::kReceiveGradient,
+                     a.stage + (forward ? -1 : 1), a.micro);
 }
 
 // Ranks run for as long as they can, one after another: who goes first changes no time, since every
@@ -74,13 +74,12 @@ class Engine {
 
  private:
   RankState& state(int rank) { return ranks_[static_cast<std::size_t>(rank)]; }
-  const Program& program(int rank) const { return all_.ranks[static_cast<std::size_t>(rank)]; }
 
   bool advance(int rank) {
     RankState& r = state(rank);
     if (!r.parts.empty()) return end_exchange(rank);
-    if (r.next == program(rank).size()) return false;
-    const Action& a = program(rank)[r.next];
+    if (r.next == all_.program(rank).size()) return false;
+    const Action& a = all_.program(rank)[r.next];
     if (is_message(a.act) || a.act == Act::kTie) return begin_exchange(rank);
     return compute(rank, a);
   }
@@ -124,7 +123,7 @@ class Engine {
 
   bool begin_exchange(int rank) {
     RankState& r = state(rank);
-    const Program& p = program(rank);
+    const Program& p = all_.program(rank);
     std::size_t end = r.next + 1;
     if (model_ == SendModel::kGrouped && is_message(p[r.next].act)) {
       while (end < p.size() && is_message(p[end].act))
@@ -146,7 +145,7 @@ class Engine {
   }
 
   Part post(int rank, std::size_t at) {
-    const Action& a = program(rank)[at];
+    const Action& a = all_.program(rank)[at];
     const bool tie = a.act == Act::kTie;
     const int peer = peer_of(a);
     const bool sends = is_send(a.act) || (tie && a.stage == 0);
@@ -185,7 +184,7 @@ class Engine {
       return false;
     const double begin_s = r.clock_s;
     for (const Part& p : r.parts)
-      finish(rank, program(rank)[p.at], begin_s, *end_of(p));
+      finish(rank, all_.program(rank)[p.at], begin_s, *end_of(p));
     r.next += r.parts.size();
     r.parts.clear();
     return true;

@@ -127,8 +127,8 @@ class Messages {
     flush();
     for (const auto& [stage, at] : last) {
       if (!is_tied(stage)) continue;
-      out.push_back({Act::kTie, static_cast<std::int16_t>(stage), 0});
-      out.push_back({Act::kReduce, static_cast<std::int16_t>(stage), 0});
+      out.push_back(make_action(Act::kTie, stage, 0));
+      out.push_back(make_action(Act::kReduce, stage, 0));
     }
     return out;
   }

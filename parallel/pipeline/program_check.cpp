@@ -15,7 +15,7 @@ class Walk {
   Walk(const Schedule& s, int rank) : all_(s), rank_(rank) {}
 
   std::string run() {
-    for (const Action& a : all_.ranks[static_cast<std::size_t>(rank_)]) {
+    for (const Action& a : all_.program(rank_)) {
       std::string problem = done_.contains(a) ? "comes twice" : problem_of(a);
       if (!problem.empty()) return fmt::format("rank {}: {} {}", rank_, to_text(a), problem);
       done_.insert(a);
@@ -30,8 +30,7 @@ class Walk {
 
  private:
   bool have(Act act, int stage, int micro) const {
-    return done_.contains(
-        {act, static_cast<std::int16_t>(stage), static_cast<std::int16_t>(micro)});
+    return done_.contains(make_action(act, stage, micro));
   }
   bool mine(int stage) const {
     return stage >= 0 && stage < all_.stages() && all_.rank_of(stage) == rank_;
@@ -118,9 +117,7 @@ class Walk {
   std::string first_missing() const {
     for (int stage = rank_; stage < all_.stages(); stage += static_cast<int>(all_.ranks.size())) {
       for (int m = 0; m < all_.micros; ++m) {
-        const auto text = [&](Act act) {
-          return to_text({act, static_cast<std::int16_t>(stage), static_cast<std::int16_t>(m)});
-        };
+        const auto text = [&](Act act) { return to_text(make_action(act, stage, m)); };
         if (!have(Act::kForward, stage, m)) return text(Act::kForward);
         if (!backward_done(stage, m)) return text(Act::kBackward);
         const bool split = have(Act::kBackwardInput, stage, m);

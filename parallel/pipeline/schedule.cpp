@@ -12,6 +12,19 @@ namespace {
 
 constexpr int kMost = std::numeric_limits<std::int16_t>::max();
 
+// The order in which a rank meets (chunk, micro-batch) pairs: in groups of as many micro-batches as
+// there are ranks, each group through all chunks before the next group begins.
+std::vector<std::pair<int, int>> interleaved_order(int ranks, int chunks, int groups) {
+  std::vector<std::pair<int, int>> order;
+  for (int g = 0; g < groups; ++g)
+    for (int chunk = 0; chunk < chunks; ++chunk)
+      for (int m = g * ranks; m < (g + 1) * ranks; ++m)
+        order.emplace_back(chunk, m);
+  return order;
+}
+
+}  // namespace
+
 Schedule empty_schedule(int ranks, int chunks, int micros) {
   const bool fits = ranks >= 1 && chunks >= 1 && micros >= 1 && micros <= kMost && ranks <= kMost &&
                     chunks <= kMost / ranks;
@@ -27,22 +40,9 @@ Schedule empty_schedule(int ranks, int chunks, int micros) {
   return s;
 }
 
-Action action(Act act, int stage, int micro) {
+Action make_action(Act act, int stage, int micro) {
   return {act, static_cast<std::int16_t>(stage), static_cast<std::int16_t>(micro)};
 }
-
-// The order in which a rank meets (chunk, micro-batch) pairs: in groups of as many micro-batches as
-// there are ranks, each group through all chunks before the next group begins.
-std::vector<std::pair<int, int>> interleaved_order(int ranks, int chunks, int groups) {
-  std::vector<std::pair<int, int>> order;
-  for (int g = 0; g < groups; ++g)
-    for (int chunk = 0; chunk < chunks; ++chunk)
-      for (int m = g * ranks; m < (g + 1) * ranks; ++m)
-        order.emplace_back(chunk, m);
-  return order;
-}
-
-}  // namespace
 
 bool is_compute(Act act) {
   return act <= Act::kBackwardWeight;
@@ -59,11 +59,11 @@ bool is_send(Act act) {
 Schedule gpipe(int ranks, int micros) {
   Schedule s = empty_schedule(ranks, 1, micros);
   for (int r = 0; r < ranks; ++r) {
-    Program& p = s.ranks[static_cast<std::size_t>(r)];
+    Program& p = s.program(r);
     for (int m = 0; m < micros; ++m)
-      p.push_back(action(Act::kForward, r, m));
+      p.push_back(make_action(Act::kForward, r, m));
     for (int m = 0; m < micros; ++m)
-      p.push_back(action(Act::kBackward, r, m));
+      p.push_back(make_action(Act::kBackward, r, m));
   }
   return s;
 }
@@ -77,15 +77,15 @@ Schedule interleaved(int ranks, int chunks, int micros) {
   const auto order = interleaved_order(ranks, chunks, (micros + ranks - 1) / ranks);
   const int total = static_cast<int>(order.size());
   for (int r = 0; r < ranks; ++r) {
-    Program& p = s.ranks[static_cast<std::size_t>(r)];
+    Program& p = s.program(r);
     // Groups are whole, as the order needs; micro-batches past the last one are left out.
     const auto forward = [&](int k) {
       const auto [chunk, m] = order[static_cast<std::size_t>(k)];
-      if (m < micros) p.push_back(action(Act::kForward, chunk * ranks + r, m));
+      if (m < micros) p.push_back(make_action(Act::kForward, chunk * ranks + r, m));
     };
     const auto backward = [&](int k) {
       const auto [chunk, m] = order[static_cast<std::size_t>(k)];
-      if (m < micros) p.push_back(action(Act::kBackward, (chunks - 1 - chunk) * ranks + r, m));
+      if (m < micros) p.push_back(make_action(Act::kBackward, (chunks - 1 - chunk) * ranks + r, m));
     };
     // With chunks, a result comes round again only after all ranks have had it.
     const int away = ranks - r - 1;

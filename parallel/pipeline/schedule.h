@@ -31,6 +31,7 @@ struct Action {
   std::int16_t micro = 0;
   auto operator<=>(const Action&) const = default;
 };
+Action make_action(Act act, int stage, int micro);
 bool is_compute(Act act);
 bool is_message(Act act);
 bool is_send(Act act);
@@ -45,11 +46,16 @@ struct Schedule {
 
   int stages() const { return chunks * static_cast<int>(ranks.size()); }
   int rank_of(int stage) const { return stage % static_cast<int>(ranks.size()); }
+  Program& program(int rank) { return ranks[static_cast<std::size_t>(rank)]; }
+  const Program& program(int rank) const { return ranks[static_cast<std::size_t>(rank)]; }
   bool operator==(const Schedule&) const = default;
 };
 
-// Computing only. Errors: kConfig for fewer than one rank, chunk or micro-batch, or more than 32767
-// stages or micro-batches.
+// Ranks that do nothing yet. Errors, here and of the builders below: kConfig for fewer than one
+// rank, chunk or micro-batch, or more than 32767 stages or micro-batches.
+Schedule empty_schedule(int ranks, int chunks, int micros);
+
+// The builders give computing only.
 //
 // All forwards, then all backwards (Huang et al., "GPipe", NeurIPS 2019). Holds the activations of
 // all micro-batches.

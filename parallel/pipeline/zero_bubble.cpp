@@ -16,11 +16,10 @@ struct Rank {
 // one each.
 class Simulation {
  public:
-  Simulation(int ranks, int micros) : micros_(micros), schedule_(gpipe(ranks, micros)) {
-    for (Program& p : schedule_.ranks)
-      p.clear();
-    ranks_.resize(schedule_.ranks.size());
-  }
+  Simulation(int ranks, int micros)
+      : micros_(micros),
+        schedule_(empty_schedule(ranks, 1, micros)),
+        ranks_(schedule_.ranks.size()) {}
 
   Schedule run() {
     for (bool busy = true; busy;) {
@@ -55,9 +54,7 @@ class Simulation {
   }
 
   bool add(std::size_t r, Act act, int& done) {
-    schedule_.ranks[r].push_back(
-        {act, static_cast<std::int16_t>(r), static_cast<std::int16_t>(done)});
-    ++done;
+    schedule_.ranks[r].push_back(make_action(act, static_cast<int>(r), done++));
     return true;
   }
 

@@ -70,8 +70,8 @@ TEST(ScheduleProperty, OneForwardOneBackwardHoldsAsManyAsStagesFollow) {
 }
 
 // Bubble (ranks - 1) (forward + input - weight) where there are as many micro-batches as ranks (Qi
-// et al., table 1), and at most the first rank's memory of 1F1B. With fewer micro-batches the last
-// input gradient has 2 ranks + 2 micros - 2 steps behind it at the first rank, less one.
+// et al., table 1), and at most the first rank's memory of 1F1B. Fewer micro-batches go to the last
+// rank and back, 2 (ranks + micros - 1) steps, and a weight gradient ends it.
 TEST(ScheduleProperty, ZeroBubbleHasAThirdOfTheBubble) {
   for_shapes([](int ranks, int micros) {
     SCOPED_TRACE(label("zero bubble", ranks, 1, micros));
@@ -125,6 +125,47 @@ TEST(ScheduleProperty, AnyCostsRunUnderEveryModel) {
         EXPECT_LE(grouped.makespan_s, rendezvous.makespan_s + 1e-9);
       }
     }
+  }
+}
+
+// Any order in which computing can be: ranks take turns at random, each with any action that it has
+// all for.
+Schedule random_schedule(int ranks, int chunks, int micros, bool split, std::mt19937& random) {
+  Schedule s = empty_schedule(ranks, chunks, micros);
+  std::vector<Action> left;
+  for (int stage = 0; stage < s.stages(); ++stage) {
+    for (int m = 0; m < micros; ++m) {
+      left.push_back(make_action(Act::kForward, stage, m));
+      left.push_back(make_action(split ? Act::kBackwardInput : Act::kBackward, stage, m));
+      if (split) left.push_back(make_action(Act::kBackwardWeight, stage, m));
+    }
+  }
+  const auto open = [&](Act act, int stage, int m) {
+    return std::find(left.begin(), left.end(), make_action(act, stage, m)) != left.end();
+  };
+  const auto blocked = [&](const Action& a) {
+    const Act back = split ? Act::kBackwardInput : Act::kBackward;
+    if (a.act == Act::kForward) return open(Act::kForward, a.stage - 1, a.micro);
+    if (a.act == Act::kBackwardWeight) return open(back, a.stage, a.micro);
+    return open(Act::kForward, a.stage, a.micro) || open(back, a.stage + 1, a.micro);
+  };
+  while (!left.empty()) {
+    const std::size_t i = random() % left.size();
+    if (blocked(left[i])) continue;
+    s.program(s.rank_of(left[i].stage)).push_back(left[i]);
+    left.erase(left.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  return s;
+}
+
+TEST(ScheduleProperty, MessagesLetNoOrderOfComputingDeadlock) {
+  std::mt19937 random(5);
+  for (int round = 0; round < 300; ++round) {
+    const int ranks = 1 + round % 5, chunks = 1 + round % 3, micros = 1 + round % 7;
+    const Schedule s =
+        with_messages(random_schedule(ranks, chunks, micros, round % 2, random), round % 4 < 2);
+    for (const SendModel model : kModels)
+      EXPECT_EQ(dry_run(s, model).problem, "") << to_text(s);
   }
 }
 
