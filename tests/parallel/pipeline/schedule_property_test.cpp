@@ -50,6 +50,7 @@ void for_shapes(const F& f) {
 TEST(ScheduleProperty, GpipeHoldsEveryMicroBatch) {
   for_shapes([](int ranks, int micros) {
     SCOPED_TRACE(label("gpipe", ranks, 1, micros));
+    expect_valid(gpipe(ranks, micros), even_costs());
     const DryRun d = expect_valid(gpipe(ranks, micros), {});
     EXPECT_DOUBLE_EQ(d.makespan_s, 3.0 * (micros + ranks - 1));
     EXPECT_EQ(d.peak_live, std::vector<int>(static_cast<std::size_t>(ranks), micros));
@@ -59,6 +60,7 @@ TEST(ScheduleProperty, GpipeHoldsEveryMicroBatch) {
 TEST(ScheduleProperty, OneForwardOneBackwardHoldsAsManyAsStagesFollow) {
   for_shapes([](int ranks, int micros) {
     SCOPED_TRACE(label("1F1B", ranks, 1, micros));
+    expect_valid(one_f_one_b(ranks, micros), even_costs());
     const DryRun d = expect_valid(one_f_one_b(ranks, micros), {});
     EXPECT_DOUBLE_EQ(d.makespan_s, 3.0 * (micros + ranks - 1));
     EXPECT_NEAR(d.bubble_share, (ranks - 1.0) / (micros + ranks - 1.0), 1e-12);
