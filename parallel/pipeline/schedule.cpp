@@ -68,6 +68,13 @@ Schedule gpipe(int ranks, int micros) {
   return s;
 }
 
+Schedule forward_only(int ranks, int chunks, int micros) {
+  Schedule s = interleaved(ranks, chunks, micros);
+  for (Program& p : s.ranks)
+    std::erase_if(p, [](const Action& a) { return a.act != Act::kForward; });
+  return s;
+}
+
 Schedule one_f_one_b(int ranks, int micros) {
   return interleaved(ranks, 1, micros);
 }

@@ -73,6 +73,8 @@ Schedule interleaved(int ranks, int chunks, int micros);
 // where a forward and both gradients cost the same (Qi et al., "Zero bubble pipeline parallelism",
 // ICLR 2024: ZB-H1). To do so, every rank holds as many micro-batches as the first rank of 1F1B.
 Schedule zero_bubble(int ranks, int micros);
+// Only the forwards, for evaluation.
+Schedule forward_only(int ranks, int chunks, int micros);
 
 // Adds the messages. A result is sent at once, and received as soon as it has been sent and the
 // receiver is between two actions, if all actions take equally long: the executor need only begin

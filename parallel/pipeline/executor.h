@@ -1,0 +1,109 @@
+// Carries out a schedule on one rank of a pipeline: one small loop for all schedules. Receives are
+// begun one computation ahead and sends are not waited for, so that bytes move while the rank
+// computes. Knows nothing of models or losses beyond StageModel, nor of replicas: what is done with
+// complete gradients is the caller's (ExecutorHooks).
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "core/tape.h"
+#include "parallel/pipeline/boundary.h"
+#include "parallel/pipeline/schedule.h"
+#include "parallel/pipeline/timeline.h"
+
+namespace gradwire {
+
+// What a rank can compute: its stages of micro-batches that the model draws for itself.
+class StageModel {
+ public:
+  virtual ~StageModel() = default;
+  // What stage `stage` makes of `in`, the result of the stage before (no Var in the first). The
+  // last stage gives the mean loss of the micro-batch, a scalar f32.
+  virtual Var forward(Context& cx, Tape& tape, int stage, int micro, Var in) = 0;
+  // Of what travels between two stages.
+  virtual Shape boundary_shape() const = 0;
+  virtual DType boundary_type() const = 0;
+};
+
+struct ExecutorHooks {
+  std::function<void(Tape& tape)> recorded{};   // a forward pass that will be differentiated
+  std::function<void(int stage)> reduce{};      // kReduce
+  std::function<void(int stage)> tie{};         // kTie
+  std::function<void(const Action&)> begins{};  // any action: for whoever watches
+};
+
+class Executor {
+ public:
+  // `stages` has one rank per rank of the schedule and must outlive this, as must `boundary`, which
+  // says how results travel. The schedule has its messages (with_messages). Errors: kUsage where
+  // their numbers differ.
+  Executor(Communicator& stages, const Schedule& schedule, Boundary& boundary);
+
+  // Forward and backward of every micro-batch. The seed of each loss is `share`. Gives the losses,
+  // by micro-batch, on the rank that has the last stage, and nothing elsewhere.
+  std::vector<double> train(Context& cx, StageModel& model, double share,
+                            const ExecutorHooks& hooks);
+  // A schedule without backward: only the losses.
+  std::vector<double> evaluate(Context& cx, StageModel& model);
+
+  // The actions of the last run, as begun and ended, in seconds on the steady clock.
+  const std::vector<TimelineEvent>& timeline() const { return timeline_; }
+  // Seconds of it spent waiting for other stages.
+  double waited_s() const { return waited_s_; }
+
+ private:
+  // What a stage waits for: here, or on its way.
+  struct Arrival {
+    Tensor here;
+    BoundaryReceive coming;
+  };
+  // A micro-batch in a stage.
+  struct Flight {
+    std::unique_ptr<Tape> tape;
+    Var in, out;
+    Arrival input, gradient;        // of the stage's input, of its result
+    Tensor result, input_gradient;  // to be sent
+  };
+  struct Run {
+    Context& cx;
+    StageModel& model;
+    double share = 0.0;
+    const ExecutorHooks& hooks;
+    bool training = true;
+    std::vector<double> losses{};
+  };
+
+  std::vector<double> run(Run run);
+  void carry_out(Run& run, const Action& a);
+  void begin_receives(Run& run, const Program& program, std::size_t at);
+  void begin_receive(Run& run, const Action& a);
+  void forward(Run& run, const Action& a);
+  void backward(Run& run, const Action& a);
+  void backward_weights(Run& run, const Action& a);
+  void send(Run& run, const Action& a);
+  void finish_oldest_send(Context& cx);
+  void pass_on(int to_stage, const Action& a, Tensor t, bool gradient);
+  Tensor take(Context& cx, const BoundaryLink& link, Arrival& a);
+  static Tensor input_gradient(Run& run, const Flight& f);
+  Flight& flight(int stage, int micro) { return flights_[{stage, micro}]; }
+  bool is_last(int stage) const { return stage + 1 == schedule_.stages(); }
+  bool is_here(int stage) const { return schedule_.rank_of(stage) == comm_.rank(); }
+
+  Communicator& comm_;
+  Schedule schedule_;
+  Boundary& boundary_;
+  std::map<std::pair<int, int>, Flight> flights_;
+  std::deque<WorkPtr> sends_;
+  std::size_t received_to_ = 0;  // of the program: receives before it have begun
+  std::vector<TimelineEvent> timeline_;
+  double waited_s_ = 0.0;
+};
+
+}  // namespace gradwire
