@@ -27,6 +27,10 @@ StepWord agree(Context& cx, Communicator& comm, const StepWord& mine) {
   return {all[0] > 0.0, all[1] > 0.0, all[2], all[3]};
 }
 
+double sum_over_ranks(Context& cx, Communicator& comm, double value) {
+  return reduce(cx, comm, std::array<double, 1>{value}, ReduceOp::kSum)[0];
+}
+
 double mean_over_ranks(Context& cx, Communicator& comm, double value, double weight) {
   const auto sums =
       reduce(cx, comm, std::array<double, 2>{weight == 0.0 ? 0.0 : value * weight, weight},

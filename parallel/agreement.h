@@ -18,6 +18,7 @@ struct StepWord {
 // Flags: raised where any rank raised them. Sums: over all ranks.
 StepWord agree(Context& cx, Communicator& comm, const StepWord& mine);
 
+double sum_over_ranks(Context& cx, Communicator& comm, double value);
 // sum(value * weight) / sum(weight) over the ranks; NaN where all weights are zero.
 double mean_over_ranks(Context& cx, Communicator& comm, double value, double weight = 1.0);
 

@@ -1,16 +1,55 @@
 #include "parallel/data_parallel.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <map>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
 #include "core/ops/reduce/reduce.h"
+#include "parallel/agreement.h"
+#include "parallel/replica_check.h"
 
 namespace gradwire {
 namespace {
+
+// Both groups' reducers count the same steps under the same name: visited once, and whatever the
+// visitor made of it given to both.
+class CountsOnce final : public StateVisitor {
+ public:
+  explicit CountsOnce(StateVisitor& v) : v_(v) {}
+  void tensor(std::string_view name, Tensor& t, Share share) override { v_.tensor(name, t, share); }
+  void slice(std::string_view name, Tensor& t, std::int64_t begin, std::int64_t full) override {
+    v_.slice(name, t, begin, full);
+  }
+  void number(std::string_view name, std::int64_t& v, Share share) override {
+    once(integers_, name, v, share);
+  }
+  void number(std::string_view name, double& v, Share share) override {
+    once(reals_, name, v, share);
+  }
+  void text(std::string_view name, std::string& v, Share share) override {
+    v_.text(name, v, share);
+  }
+
+ private:
+  template <class T>
+  void once(std::map<std::string, T>& seen, std::string_view name, T& v, Share share) {
+    const auto [at, fresh] = seen.try_emplace(std::string(name), T{});
+    if (fresh) {
+      v_.number(name, v, share);
+      at->second = v;
+    }
+    v = at->second;
+  }
+
+  StateVisitor& v_;
+  std::map<std::string, std::int64_t> integers_;
+  std::map<std::string, double> reals_;
+};
 
 using Clock = std::chrono::steady_clock;
 
@@ -22,64 +61,113 @@ double seconds_since(Clock::time_point begin) {
 
 DataParallel::DataParallel(Context& cx, Communicator& comm, std::unique_ptr<Reducer> dense,
                            std::span<Parameter* const> params, DataParallelOptions options)
-    : comm_(comm),
-      dense_(std::move(dense)),
-      buckets_(cx, params, options.bucket_bytes, options.apart),
+    : stages_(options.stages),
+      buckets_(cx, params, options.bucket_bytes, options.apart,
+               options.tied ? options.tied->name : ""),
+      places_(buckets_.size()),
       sketch_(cx),
-      waiting_(buckets_.size()) {}
+      waiting_(buckets_.size()),
+      submitted_(buckets_.size(), false) {
+  groups_.push_back({&comm, std::move(dense), nullptr});
+  if (options.tied) {
+    // The mean over both stages' ranks of twice a gradient is the mean over replicas of their sum.
+    groups_.push_back({options.tied->comm, make_dense_reducer(*options.tied->comm), nullptr, 2.0F,
+                       options.tied->counts});
+  }
+  for (std::size_t b = 0; b < buckets_.size(); ++b) {
+    const bool tied = options.tied && buckets_[b].params.front()->name == options.tied->name;
+    Group& g = groups_[tied ? 1 : 0];
+    places_[b] = {tied ? 1U : 0U, g.buckets.size()};
+    g.buckets.push_back(b);
+    g.layout.push_back(buckets_[b]);
+  }
+}
 
 void DataParallel::broadcast(Context& cx, std::span<Parameter* const> params) {
   std::vector<WorkPtr> works;
   for (Parameter* p : params) {
-    works.push_back(comm_.broadcast(p->value, 0, {cx.stream, Traffic::kParameter}));
+    works.push_back(comm().broadcast(p->value, 0, {cx.stream, Traffic::kParameter}));
     ++p->version;
   }
   for (const WorkPtr& w : works)
     w->wait(cx.stream);
 }
 
-void DataParallel::overlap(Context& cx, Tape& tape) {
-  if (submitted_ != 0) {
+void DataParallel::overlap(Context& cx, Tape& tape, int passes) {
+  if (std::ranges::count(submitted_, true) > 0) {
     throw Error(ErrorKind::kUsage, "data parallel: the step before was not finished");
   }
-  for (std::size_t b = 0; b < buckets_.size(); ++b)
-    waiting_[b] = buckets_[b].params.size();
+  if (!std::exchange(overlaps_, true)) {
+    for (std::size_t b = 0; b < buckets_.size(); ++b)
+      waiting_[b] = buckets_[b].params.size() * static_cast<std::size_t>(passes);
+  }
   tape.on_param_ready([this, &cx](Parameter& p) { mark_ready(cx, p); });
 }
 
 void DataParallel::mark_ready(Context& cx, const Parameter& p) {
   --waiting_[buckets_.bucket_of(p)];
-  while (submitted_ < buckets_.size() && waiting_[submitted_] == 0)
-    submit_next(cx);
+  submit_in_order(cx);
 }
 
-void DataParallel::submit_next(Context& cx) {
-  buckets_.fill_empty(cx, submitted_);
-  if (is_averaged(submitted_)) dense_->submit(cx, submitted_, {buckets_[submitted_].flat});
-  ++submitted_;
+// Those of the first group that are complete, up to the first that is not. All ranks of the group
+// have the same buckets, and meet them in this order.
+void DataParallel::submit_in_order(Context& cx) {
+  for (const std::size_t b : groups_.front().buckets) {
+    if (waiting_[b] > 0) return;
+    submit(cx, b);
+  }
+}
+
+void DataParallel::submit(Context& cx, std::size_t bucket) {
+  if (submitted_[bucket]) return;
+  submitted_[bucket] = true;
+  buckets_.fill_empty(cx, bucket);
+  Group& g = group_of(bucket);
+  if (is_averaged(bucket)) {
+    g.dense->submit(cx, places_[bucket].bucket, {buckets_[bucket].flat, g.weight});
+  }
+}
+
+void DataParallel::submit_tied(Context& cx) {
+  if (groups_.size() > 1) submit(cx, groups_[1].buckets.front());
 }
 
 void DataParallel::finish_gradients(Context& cx) {
-  while (submitted_ < buckets_.size())
-    submit_next(cx);
-  submitted_ = 0;
+  for (std::size_t b = 0; b < buckets_.size(); ++b)
+    submit(cx, b);
+  overlaps_ = false;
+  submitted_.assign(buckets_.size(), false);
   const Clock::time_point begin = Clock::now();
-  dense_->finish(cx);
+  for (Group& g : groups_)
+    g.dense->finish(cx);
   wait_seconds_ += seconds_since(begin);
 }
 
-double DataParallel::mean_gradient_norm(Context& cx, std::uint64_t step) {
-  const Clock::time_point begin = Clock::now();
+// Of the mean gradient of a group's parameters; the same on all its ranks.
+double DataParallel::squared_norm(Context& cx, Group& g, std::uint64_t step) {
   double squares = 0.0;
   local_.clear();
-  for (std::size_t b = 0; b < buckets_.size(); ++b) {
+  for (const std::size_t b : g.buckets) {
     if (is_averaged(b)) {
       squares += sum_of_squares(cx, {&buckets_[b].flat, 1});
     } else {
       local_.push_back(buckets_[b].flat);
     }
   }
-  if (!local_.empty()) squares += std::pow(sketch_.mean_norm(cx, comm_, local_, step), 2);
+  if (!local_.empty()) {
+    squares += std::pow(g.weight * sketch_.mean_norm(cx, *g.comm, local_, step), 2);
+  }
+  return squares;
+}
+
+double DataParallel::mean_gradient_norm(Context& cx, std::uint64_t step) {
+  const Clock::time_point begin = Clock::now();
+  double squares = 0.0;
+  for (Group& g : groups_) {
+    const double own = squared_norm(cx, g, step);
+    if (g.counts) squares += own;
+  }
+  if (stages_ != nullptr) squares = sum_over_ranks(cx, *stages_, squares);
   wait_seconds_ += seconds_since(begin);
   return std::sqrt(squares);
 }
@@ -98,21 +186,43 @@ void DataParallel::compress_gradients(Context& cx, double weight) {
 }
 
 void DataParallel::agree(Context& cx, std::span<const Exchange> exchanges) {
-  if (!compressed_) throw Error(ErrorKind::kInternal, "data parallel: no reducer to agree with");
+  for (const Group& g : groups_)
+    check(g.compressed != nullptr, ErrorKind::kInternal, "data parallel: no reducer to agree with");
   const Clock::time_point begin = Clock::now();
-  for (std::size_t b = 0; b < exchanges.size(); ++b)
-    if (exchanges[b].value) compressed_->submit(cx, b, exchanges[b]);
-  compressed_->finish(cx);
+  for (std::size_t b = 0; b < exchanges.size(); ++b) {
+    if (!exchanges[b].value) continue;
+    Group& g = group_of(b);
+    Exchange e = exchanges[b];
+    e.weight *= g.weight;
+    g.compressed->submit(cx, places_[b].bucket, e);
+  }
+  for (Group& g : groups_)
+    g.compressed->finish(cx);
   wait_seconds_ += seconds_since(begin);
 }
 
+void DataParallel::check_replicas(Context& cx, std::int64_t step) {
+  for (Group& g : groups_) {
+    std::vector<Parameter*> params;
+    for (const FlatBucket& b : g.layout)
+      params.insert(params.end(), b.params.rbegin(), b.params.rend());
+    gradwire::check_replicas(cx, *g.comm, step, params);
+  }
+}
+
 void DataParallel::visit_state(StateVisitor& v) {
-  dense_->visit_state(v);
-  if (compressed_) compressed_->visit_state(v);
+  CountsOnce once(v);
+  for (Group& g : groups_) {
+    g.dense->visit_state(once);
+    if (g.compressed) g.compressed->visit_state(once);
+  }
 }
 
 std::string DataParallel::take_news() {
-  return compressed_ ? compressed_->take_news() : std::string();
+  std::string news;
+  for (Group& g : groups_)
+    if (g.compressed && news.empty()) news = g.compressed->take_news();
+  return news;
 }
 
 double DataParallel::take_wait_seconds() {

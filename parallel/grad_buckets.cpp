@@ -18,7 +18,7 @@ std::int64_t aligned(std::int64_t elements) {
 }  // namespace
 
 GradBuckets::GradBuckets(Context& cx, std::span<Parameter* const> params, std::int64_t bucket_bytes,
-                         std::span<const std::string> apart) {
+                         std::span<const std::string> apart, const std::string& alone) {
   if (bucket_bytes < 1) {
     throw Error(ErrorKind::kUsage, fmt::format("gradient buckets of {} bytes", bucket_bytes));
   }
@@ -35,7 +35,9 @@ GradBuckets::GradBuckets(Context& cx, std::span<Parameter* const> params, std::i
     }
     const std::int64_t size = aligned(p.value.numel());
     const bool is_apart = matches_any(p.name, apart);
-    const bool fits = !buckets_.empty() && apart_.back() == is_apart &&
+    const bool shares =
+        !buckets_.empty() && p.name != alone && buckets_.back().params.front()->name != alone;
+    const bool fits = shares && apart_.back() == is_apart &&
                       (total + size - of_bucket.back().begin) * kElementBytes <= bucket_bytes;
     if (!fits) {
       buckets_.emplace_back();

@@ -31,9 +31,13 @@ Mesh make_mesh(Communicator& world, const MeshShape& shape) {
     throw Error(ErrorKind::kConfig, fmt::format("mesh: {} needs {} ranks, there are {}",
                                                 to_string(shape), shape.size(), world.size()));
   }
-  Mesh mesh{shape, coord_of(world.rank(), shape), nullptr, nullptr};
+  Mesh mesh{shape, coord_of(world.rank(), shape), nullptr, nullptr, nullptr};
   mesh.data = world.split(mesh.here.pipeline, mesh.here.data);
   mesh.pipeline = world.split(mesh.here.data, mesh.here.pipeline);
+  if (shape.pipeline > 1) {
+    const bool end = mesh.here.pipeline == 0 || mesh.here.pipeline == shape.pipeline - 1;
+    mesh.ends = world.split(end ? 0 : -1, world.rank());
+  }
   return mesh;
 }
 

@@ -33,6 +33,7 @@ struct Mesh {
   Coord here;
   std::unique_ptr<Communicator> data;      // the replicas of this stage
   std::unique_ptr<Communicator> pipeline;  // the stages of this replica
+  std::unique_ptr<Communicator> ends;      // first and last stages of all replicas; else null
 };
 // Collective over `world`, which must outlive the mesh. Errors: kConfig where the shape does not
 // have as many ranks as the world.
