@@ -19,9 +19,9 @@
 
 namespace gradwire {
 
-// Everything that must survive a restart. Parameters are saved as param/<name>; names must be
-// unique over all of it. State that is not per rank must be equal on all ranks: each piece is
-// written by one.
+// Everything of a rank that must survive a restart. Parameters are saved as param/<name>; names
+// must be unique over all of it. State that is not per rank must be equal on all ranks that have
+// it: each piece is written by one of them.
 struct CheckpointState {
   std::vector<Parameter*> params;
   std::vector<Stateful*> parts;
@@ -32,6 +32,9 @@ struct CheckpointState {
 struct RunIdentity {
   std::string model;
   std::string recipe;
+  // How state is spread over ranks beyond their number; empty where all have the same pieces. Of
+  // another layout, what each rank has of its own is averaged, as for another number of ranks.
+  std::string layout{};
 };
 
 struct SaveOptions {
@@ -62,6 +65,7 @@ using ResizeRule = std::function<std::optional<int>(std::string_view name, int s
 
 struct LoadOptions {
   std::string model;          // RunIdentity::model of this run
+  std::string layout{};       // RunIdentity::layout
   ResizeRule resize{};        // none: per-rank state needs as many ranks as saved it
   bool weights_only = false;  // leave what is saved beside the parameters alone
 };

@@ -83,4 +83,14 @@ std::vector<std::string> all_or_none(Coordinator& ranks, const std::function<std
   return texts;
 }
 
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> all;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    all.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return all;
+}
+
 }  // namespace gradwire

@@ -35,4 +35,7 @@ std::unique_ptr<Coordinator> make_coordinator(Context& cx, Communicator& comm);
 // all Error(kCheckpoint) with every rank's reason. What the transport throws passes through.
 std::vector<std::string> all_or_none(Coordinator& ranks, const std::function<std::string()>& work);
 
+// A text's lines.
+std::vector<std::string> lines_of(const std::string& text);
+
 }  // namespace gradwire

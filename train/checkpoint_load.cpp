@@ -47,14 +47,27 @@ class Match {
   const std::vector<const ManifestEntry*>& entries(std::string_view name) const {
     return by_name_.at(std::string(name));
   }
-  bool other_ranks() const { return manifest_.ranks != ranks_; }
+  bool other_ranks() const {
+    return manifest_.ranks != ranks_ || manifest_.layout != options_.layout;
+  }
+
+  // Saved, but not of these pieces. Where no rank wants it, the checkpoint is of another run.
+  std::vector<std::string> unwanted(const std::vector<StatePiece>& pieces) const {
+    std::unordered_set<std::string> wanted;
+    for (const StatePiece& piece : pieces)
+      wanted.insert(piece.name);
+    std::vector<std::string> extra;
+    for (const auto& [name, entries] : by_name_) {
+      const bool needed = !options_.weights_only || name.starts_with(kParamPrefix);
+      if (needed && !wanted.contains(name)) extra.push_back(name);
+    }
+    return extra;
+  }
 
   // Everything that keeps these pieces from being loaded, at once.
   std::vector<std::string> problems(const std::vector<StatePiece>& pieces) const {
-    std::vector<std::string> found, missing, extra, unsplit;
-    std::unordered_set<std::string> wanted;
+    std::vector<std::string> found, missing, unsplit;
     for (const StatePiece& piece : pieces) {
-      wanted.insert(piece.name);
       const auto saved = by_name_.find(piece.name);
       if (saved == by_name_.end()) {
         missing.push_back(piece.name);
@@ -64,12 +77,7 @@ class Match {
         unsplit.push_back(piece.name);
       }
     }
-    for (const auto& [name, entries] : by_name_) {
-      const bool needed = !options_.weights_only || name.starts_with(kParamPrefix);
-      if (needed && !wanted.contains(name)) extra.push_back(name);
-    }
     if (!missing.empty()) found.push_back(fmt::format("missing: {}", fmt::join(missing, ", ")));
-    if (!extra.empty()) found.push_back(fmt::format("not of this run: {}", fmt::join(extra, ", ")));
     if (!unsplit.empty()) {
       found.push_back(fmt::format("saved by {} ranks, loaded by {}, and no rule for {}",
                                   manifest_.ranks, ranks_, fmt::join(unsplit, ", ")));
@@ -232,20 +240,41 @@ void check_model(const Manifest& manifest, const std::string& model) {
   }
 }
 
+std::string not_of_this_run(const std::vector<std::string>& names) {
+  return fmt::format("not of this run: {}", fmt::join(names, ", "));
+}
+
+// What no rank has a use for. The same on all ranks.
+void refuse_unwanted(const std::vector<std::string>& by_rank) {
+  std::vector<std::string> extra = lines_of(by_rank.front());
+  for (const std::string& text : by_rank) {
+    const std::vector<std::string> list = lines_of(text);
+    const std::unordered_set<std::string> theirs(list.begin(), list.end());
+    std::erase_if(extra, [&](const std::string& name) { return !theirs.contains(name); });
+  }
+  if (!extra.empty()) refuse_if({not_of_this_run(extra)});
+}
+
 // Throws Error(kCheckpoint) on all ranks where it fails on one.
 LoadResult load_one(Context& cx, const std::string& path, const LoadOptions& options,
                     const CheckpointState& state, Coordinator& ranks) {
   Manifest manifest;
-  all_or_none(ranks, [&] {
+  const std::vector<std::string> unwanted = all_or_none(ranks, [&] {
     manifest = read_manifest(path);
     check_model(manifest, options.model);
     refuse_if(file_problems(path, manifest,
                             [&](int shard) { return shard % ranks.size() == ranks.rank(); }));
     check_sizes(manifest);
     refuse_if(slice_problems(manifest));
-    refuse_if(Match(manifest, options, ranks.rank(), ranks.size()).problems(pieces_of(state)));
-    return "";
+    const Match match(manifest, options, ranks.rank(), ranks.size());
+    const std::vector<StatePiece> pieces = pieces_of(state);
+    const std::vector<std::string> extra = match.unwanted(pieces);
+    std::vector<std::string> found = match.problems(pieces);
+    if (!found.empty() && !extra.empty()) found.push_back(not_of_this_run(extra));
+    refuse_if(found);
+    return fmt::format("{}", fmt::join(extra, "\n"));
   });
+  refuse_unwanted(unwanted);
   // Only now, with nothing to object on any rank, is the first value overwritten.
   all_or_none(ranks, [&] {
     const Match match(manifest, options, ranks.rank(), ranks.size());
@@ -258,16 +287,6 @@ LoadResult load_one(Context& cx, const std::string& path, const LoadOptions& opt
   return {manifest.step, path, manifest.ranks, manifest.recipe, {}};
 }
 
-std::vector<std::string> lines(const std::string& text) {
-  std::vector<std::string> all;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    all.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return all;
-}
-
 }  // namespace
 
 LoadResult load_checkpoint(Context& cx, const std::vector<std::string>& paths,
@@ -275,7 +294,7 @@ LoadResult load_checkpoint(Context& cx, const std::vector<std::string>& paths,
                            Coordinator& ranks) {
   const std::string list = ranks.all_gather(fmt::format("{}", fmt::join(paths, "\n"))).front();
   std::vector<std::string> refused;
-  for (const std::string& path : lines(list)) {
+  for (const std::string& path : lines_of(list)) {
     try {
       LoadResult result = load_one(cx, path, options, state, ranks);
       result.warnings = std::move(refused);

@@ -130,6 +130,7 @@ Manifest manifest_from(const json& j) {
   m.ranks = static_cast<int>(ranks);
   m.model = j.at("model").get<std::string>();
   m.recipe = j.at("recipe").get<std::string>();
+  m.layout = j.value("layout", "");
   for (const json& f : j.at("files")) {
     m.files.push_back({rank_from(f.at("rank"), m.ranks), f.at("bytes").get<std::uint64_t>(),
                        from_hex(f.at("xxh3").get<std::string>())});
@@ -174,6 +175,7 @@ std::string to_text(const Manifest& m) {
             {"ranks", m.ranks},
             {"model", m.model},
             {"recipe", m.recipe},
+            {"layout", m.layout},
             {"files", json::array()},
             {"state", json::array()}};
   for (const ManifestFile& f : m.files) {

@@ -46,6 +46,7 @@ struct Manifest {
   int ranks = 1;
   std::string model;  // of RunIdentity
   std::string recipe;
+  std::string layout{};
   std::vector<ManifestFile> files;
   std::vector<ManifestEntry> entries;
 };

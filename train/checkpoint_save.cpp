@@ -35,6 +35,7 @@ class Save {
   void run(Context& cx, const std::vector<StatePiece>& pieces, SaveResult& result) {
     const bool first = ranks_.rank() == 0;
     unfinished_ = all_or_none(ranks_, [&] { return first ? make_unfinished() : ""; }).front();
+    mine_ = written_here(pieces, ranks_);
     const std::vector<std::string> parts =
         all_or_none(ranks_, [&] { return to_text(write_shard(cx, pieces)); });
     const std::string total =
@@ -74,18 +75,11 @@ class Save {
     return path;
   }
 
-  bool written_here(const StatePiece& piece) const {
-    if (piece.share != Share::kReplicated) return true;
-    const std::uint64_t spread = hash_of(piece.name);
-    return spread % static_cast<std::uint64_t>(ranks_.size()) ==
-           static_cast<std::uint64_t>(ranks_.rank());
-  }
-
   void check_room(const std::vector<StatePiece>& pieces) const {
     std::uint64_t needed = 0;
-    for (const StatePiece& piece : pieces) {
-      if (!written_here(piece)) continue;
-      needed += static_cast<std::uint64_t>(piece.shape.numel()) * size_of(piece.dtype);
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      if (!mine_[i]) continue;
+      needed += static_cast<std::uint64_t>(pieces[i].shape.numel()) * size_of(pieces[i].dtype);
     }
     const std::uint64_t room = fs::space(unfinished_).available;
     if (needed > room) {
@@ -105,8 +99,9 @@ class Save {
     Hdf5File file = Hdf5File::create(path);
     file.set_attribute("step", step_);
     file.set_attribute("rank", static_cast<std::int64_t>(ranks_.rank()));
-    for (const StatePiece& piece : pieces) {
-      if (!written_here(piece)) continue;
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      if (!mine_[i]) continue;
+      const StatePiece& piece = pieces[i];
       const HostBytes bytes(cx, piece);
       files_.announce("write " + piece.name, path);
       file.write(piece.name, piece.dtype, piece.shape, bytes.data());
@@ -128,6 +123,7 @@ class Save {
     all.ranks = ranks_.size();
     all.model = options_.run.model;
     all.recipe = options_.run.recipe;
+    all.layout = options_.run.layout;
     for (const std::string& text : parts) {
       const Manifest part = parse_manifest(text);
       all.files.insert(all.files.end(), part.files.begin(), part.files.end());
@@ -149,6 +145,7 @@ class Save {
   Coordinator& ranks_;
   CheckpointFiles files_;
   std::string unfinished_;
+  std::vector<bool> mine_;  // by piece: whether this rank writes it
 };
 
 }  // namespace

@@ -1,7 +1,9 @@
 #include "train/checkpoint_state.h"
 
+#include <algorithm>
 #include <cstring>
 #include <span>
+#include <unordered_map>
 #include <unordered_set>
 
 #include <fmt/format.h>
@@ -9,6 +11,7 @@
 #include "core/cuda/device_cuda.h"
 #include "core/dispatch.h"
 #include "core/error.h"
+#include "core/hash.h"
 
 namespace gradwire {
 namespace {
@@ -77,6 +80,33 @@ std::vector<StatePiece> pieces_of(const CheckpointState& state) {
   Collector collector;
   visit_all(state, collector);
   return std::move(collector.pieces);
+}
+
+std::vector<bool> written_here(const std::vector<StatePiece>& pieces, Coordinator& ranks) {
+  std::string shared;
+  for (const StatePiece& piece : pieces)
+    if (piece.share == Share::kReplicated) shared += piece.name + "\n";
+  // Mostly all ranks have the same; their names are only sent where not.
+  const std::string digest = fmt::format("{:x}", hash_of(shared));
+  const std::vector<std::string> digests = ranks.all_gather(digest);
+  std::unordered_map<std::string, std::vector<int>> holders;
+  if (std::ranges::count(digests, digest) != std::ssize(digests)) {
+    const std::vector<std::string> lists = ranks.all_gather(shared);
+    for (int r = 0; r < ranks.size(); ++r)
+      for (const std::string& name : lines_of(lists[static_cast<std::size_t>(r)]))
+        holders[name].push_back(r);
+  }
+  std::vector<bool> here;
+  for (const StatePiece& piece : pieces) {
+    const std::uint64_t spread = hash_of(piece.name);
+    const auto found = holders.find(piece.name);
+    const bool all = found == holders.end();
+    const auto among = static_cast<std::uint64_t>(all ? ranks.size() : std::ssize(found->second));
+    const int turn = static_cast<int>(spread % among);
+    const int writer = all ? turn : found->second[static_cast<std::size_t>(turn)];
+    here.push_back(piece.share != Share::kReplicated || writer == ranks.rank());
+  }
+  return here;
 }
 
 HostBytes::HostBytes(Context& cx, const StatePiece& piece)

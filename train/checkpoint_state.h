@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "train/checkpoint.h"
+#include "train/checkpoint_coordinator.h"
 #include "train/checkpoint_manifest.h"
 
 namespace gradwire {
@@ -29,6 +30,10 @@ struct StatePiece {
 
 // Walks the state without changing it. Error(kInternal) where two pieces have one name.
 std::vector<StatePiece> pieces_of(const CheckpointState& state);
+
+// Which of these pieces this rank writes: its own, and of what several ranks hold its share, spread
+// evenly. Collective.
+std::vector<bool> written_here(const std::vector<StatePiece>& pieces, Coordinator& ranks);
 
 // The bytes of a piece in host memory, for as long as this object and the piece live.
 class HostBytes {

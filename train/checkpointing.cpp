@@ -34,6 +34,7 @@ std::optional<LoadResult> Checkpointing::resume(Context& cx, const std::string& 
   }
   LoadOptions options;
   options.model = policy_.run.model;
+  options.layout = policy_.run.layout;
   if (from != "auto") return load_checkpoint(cx, {from}, options, state_, ranks_);
 
   // Rank 0's view counts: all ranks must take the same way.

@@ -1,7 +1,10 @@
 #include "comm/reducers/feedback_bucket.h"
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -224,9 +227,20 @@ void FeedbackBucket::visit_state(StateVisitor& visitor, std::string_view prefix)
   visit("sum", sum_, Share::kReplicated);
   visit_server(visitor, prefix);
   if (mask_) mask_->visit_state(visitor, prefix, layout_);
-  // One number stands for the bucket; another cut of the buckets begins anew from the expectation.
-  visitor.number(fmt::format("{}/contraction/{}", prefix, layout_.params.front()->name),
-                 contraction_, Share::kMean);
+  visit_contraction(visitor, prefix);
+}
+
+// Under the name of each parameter, so that another cut into buckets finds it: the mean of its own.
+void FeedbackBucket::visit_contraction(StateVisitor& visitor, std::string_view prefix) {
+  std::vector<double> found;
+  for (const Parameter* p : layout_.params) {
+    found.push_back(contraction_);
+    visitor.number(fmt::format("{}/contraction/{}", prefix, p->name), found.back(), Share::kMean);
+  }
+  const bool alike = std::ranges::adjacent_find(found, std::not_equal_to{}) == found.end();
+  contraction_ =
+      alike ? found.front()
+            : std::accumulate(found.begin(), found.end(), 0.0) / static_cast<double>(found.size());
 }
 
 // The part of the owner's residual that lies in each parameter.

@@ -50,6 +50,7 @@ class FeedbackBucket {
   void keep_news();
   void zero_dead(const Exchange& e, float* x) const;
   void visit_server(StateVisitor& visitor, std::string_view prefix);
+  void visit_contraction(StateVisitor& visitor, std::string_view prefix);
   Tensor& answer_in() { return exchange_.momentum ? exchange_.momentum : exchange_.value; }
 
   const FlatBucket& layout_;
