@@ -7,7 +7,7 @@
 #include "launch/language_model.h"
 #include "launch/load_model.h"
 #include "launch/session.h"
-#include "parallel/agreement.h"
+#include "train/evaluation.h"
 
 namespace gradwire {
 
@@ -15,20 +15,19 @@ namespace gradwire {
 ExitCode run_eval(const EvalArgs& args) {
   Session session(args.recipe);
   const TokenData data(session.prepare({}));
-  LanguageModel lm(session.cx(), session.recipe(), data, session.env().rank, session.env().size);
+  const Stages stages = plan_stages(session.cx(), session.comm(), session.recipe(),
+                                    decoder_config(session.recipe(), data.tokenizer.vocabulary()));
+  LanguageModel lm(session.cx(), session.recipe(), data, session.mesh(), stages);
   const LoadResult loaded = load_weights(session, data, lm.model, args.ckpt);
-
-  const EvalSums mine = lm.task.evaluate(session.cx(), session.recipe().train.eval_batches);
-  const double mean = mine.tokens > 0.0 ? mine.loss / mine.tokens : 0.0;
-  const double loss = mean_over_ranks(session.cx(), session.comm(), mean, mine.tokens);
-  const double tokens =
-      mean_over_ranks(session.cx(), session.comm(), mine.tokens) * session.env().size;
+  Pipeline pipeline(*session.mesh().pipeline, stages.schedule);
+  const Evaluation found = evaluate(session.cx(), session.comm(), pipeline, lm.task,
+                                    session.recipe().train.eval_batches);
   if (session.is_first()) {
     const nlohmann::json result = {{"checkpoint", loaded.path},
                                    {"step", loaded.step},
-                                   {"loss", loss},
-                                   {"perplexity", std::exp(loss)},
-                                   {"tokens", static_cast<std::int64_t>(std::llround(tokens))}};
+                                   {"loss", found.loss},
+                                   {"perplexity", std::exp(found.loss)},
+                                   {"tokens", found.tokens}};
     fmt::print("{}\n", result.dump());
   }
   return ExitCode::kDone;

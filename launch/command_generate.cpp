@@ -28,16 +28,23 @@ GenerateRecipe settings(const GenerateArgs& args, const Recipe& recipe) {
 
 ExitCode run_generate(const GenerateArgs& args) {
   Session session(args.recipe);
-  if (session.env().size > 1) {
-    throw Error(ErrorKind::kUsage, "generate runs on one rank; start it without mpirun");
+  if (session.mesh().shape.data > 1) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("generate runs one replica: start it on {} rank{}",
+                            session.recipe().parallel.pipeline,
+                            session.recipe().parallel.pipeline == 1 ? ", without mpirun" : "s"));
   }
   const GenerateRecipe g = settings(args, session.recipe());
   const TokenData data(session.prepare({}));
-  LanguageModel lm(session.cx(), session.recipe(), data, 0, 1);
+  const Stages stages = plan_stages(session.cx(), session.comm(), session.recipe(),
+                                    decoder_config(session.recipe(), data.tokenizer.vocabulary()));
+  LanguageModel lm(session.cx(), session.recipe(), data, session.mesh(), stages);
   load_weights(session, data, lm.model, args.ckpt);
   const auto seed = static_cast<std::uint64_t>(args.seed.value_or(session.recipe().seed));
-  for (const std::string& text : sample_texts(session.cx(), lm.model, data.tokenizer, g, seed))
-    fmt::print("{}\n", text);
+  const std::vector<std::string> texts = sample_texts(session.cx(), *session.mesh().pipeline,
+                                                      stages, lm.model, data.tokenizer, g, seed);
+  for (const std::string& text : texts)
+    if (session.is_first()) fmt::print("{}\n", text);
   return ExitCode::kDone;
 }
 

@@ -27,7 +27,6 @@ TrainOptions train_options(const Session& session) {
   const Recipe& r = session.recipe();
   TrainOptions options;
   options.steps = r.train.steps;
-  options.accumulation = r.batch.accumulation(session.env().size);
   options.eval_every = r.train.eval_every;
   options.eval_batches = r.train.eval_batches;
   options.max_nonfinite = r.train.max_nonfinite;
@@ -83,45 +82,51 @@ void resume(Session& session, Checkpointing& checkpoints, Reporter& report,
 }
 
 // What the run came to: the model beside the weakest model there is, and a few texts.
-void show_result(Session& session, const TokenData& data, LanguageModel& lm, double loss) {
-  if (!session.is_first()) return;
-  if (data.valid) {
+void show_result(Session& session, const TokenData& data, const Stages& stages, LanguageModel& lm,
+                 double loss) {
+  if (session.mesh().here.data != 0) return;
+  if (session.is_first() && data.valid) {
     fmt::print("validation perplexity {:.2f} (unigram model: {:.2f})\n", std::exp(loss),
                unigram_perplexity(data.train, *data.valid));
   }
   const Recipe& r = session.recipe();
-  for (const std::string& text : sample_texts(session.cx(), lm.model, data.tokenizer, r.generate,
-                                              static_cast<std::uint64_t>(r.seed))) {
-    fmt::print("---\n{}\n", text);
-  }
+  const std::vector<std::string> texts =
+      sample_texts(session.cx(), *session.mesh().pipeline, stages, lm.model, data.tokenizer,
+                   r.generate, static_cast<std::uint64_t>(r.seed));
+  for (const std::string& text : texts)
+    if (session.is_first()) fmt::print("---\n{}\n", text);
 }
 
 ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) {
   const PreparedText prepared =
       session.prepare([&](const std::string& line) { say(session, line); });
-  std::optional<TokenData> data;
-  std::optional<LanguageModel> lm;
-  together(session.ranks(), [&] {
-    data.emplace(prepared);
-    lm.emplace(session.cx(), session.recipe(), *data, session.env().rank, session.env().size);
-  });
-  make_run_folder(session);
   const Recipe& recipe = session.recipe();
+  std::optional<TokenData> data;
+  together(session.ranks(), [&] { data.emplace(prepared); });
+  make_run_folder(session);
+  const Stages stages = plan_stages(session.cx(), session.comm(), recipe,
+                                    decoder_config(recipe, prepared.vocabulary));
+  std::optional<LanguageModel> lm;
+  together(session.ranks(),
+           [&] { lm.emplace(session.cx(), recipe, *data, session.mesh(), stages); });
   say(session, fmt::format("ranks           {}; {} CPU threads each", session.comm().describe(),
                            session.threads()));
-  say(session, to_text(make_plan(recipe, prepared.vocabulary, session.env().size), recipe,
-                       session.env().size));
+  say(session, to_text(make_plan(recipe, prepared.vocabulary, session.mesh().shape), recipe,
+                       session.mesh().shape));
+  say(session, placement_text(session.ranks(), session.mesh(), stages));
 
-  Learner learner(session.cx(), session.comm(), recipe, lm->model);
-  Checkpointing checkpoints(session.ranks(), {session.checkpoint_dir(),
-                                              recipe.checkpoint.every,
-                                              recipe.checkpoint.keep,
-                                              {model_identity(*data), to_toml(recipe)}});
+  Learner learner(session.cx(), session.mesh(), recipe, lm->model);
+  Pipeline pipeline(*session.mesh().pipeline, stages.schedule);
+  Checkpointing checkpoints(
+      session.ranks(), {session.checkpoint_dir(),
+                        recipe.checkpoint.every,
+                        recipe.checkpoint.keep,
+                        {model_identity(*data), to_toml(recipe), layout_text(recipe, stages)}});
   Reporter report;
   add_sinks(session, report);
   Trainer trainer(train_options(session),
-                  {lm->task, learner.optimizer(), learner.ranks(), checkpoints, report,
-                   schedule_config(recipe), [&] { return stop.requested(); }});
+                  {session.comm(), pipeline, lm->task, learner.optimizer(), learner.ranks(),
+                   checkpoints, report, schedule_config(recipe), [&] { return stop.requested(); }});
   checkpoints.track(
       {parameters_of(lm->model), {&learner.optimizer(), &learner.ranks(), &lm->task, &trainer}});
   resume(session, checkpoints, report, args.resume);
@@ -134,7 +139,7 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
     session.comm().barrier();
     return ExitCode::kStopped;
   }
-  show_result(session, *data, *lm, trainer.validation_loss(session.cx()));
+  show_result(session, *data, stages, *lm, trainer.validation_loss(session.cx()));
   session.comm().barrier();
   return ExitCode::kDone;
 }
@@ -147,7 +152,7 @@ ExitCode run_train(const TrainArgs& args) {
   if (args.dry_run) {
     const Recipe& r = session.recipe();
     say(session,
-        to_text(make_plan(r, r.data.vocab_size, session.env().size), r, session.env().size));
+        to_text(make_plan(r, r.data.vocab_size, session.mesh().shape), r, session.mesh().shape));
     return ExitCode::kDone;
   }
   return train(session, args, stop);

@@ -10,18 +10,19 @@ Context seeded(Context cx, const Recipe& recipe) {
   return cx;
 }
 
-DecoderLm make_model(Context cx, const Recipe& recipe, std::int64_t vocabulary) {
+DecoderLm make_model(Context cx, const Recipe& recipe, std::int64_t vocabulary,
+                     const std::vector<UnitRange>& here) {
   Context init = seeded(cx, recipe);
-  return DecoderLm(init, decoder_config(recipe, vocabulary));
+  return DecoderLm(init, decoder_config(recipe, vocabulary), here);
 }
 
-SamplerConfig sampler_config(const Recipe& recipe, int rank, int ranks) {
+SamplerConfig sampler_config(const Recipe& recipe, const Mesh& mesh) {
   SamplerConfig config;
   config.sequence = recipe.data.context;
   config.batch = recipe.batch.micro;
   config.seed = static_cast<std::uint64_t>(recipe.seed);
-  config.rank = rank;
-  config.ranks = ranks;
+  config.rank = mesh.here.data;
+  config.ranks = mesh.shape.data;
   config.own_stretch = recipe.data.ranks_read == "stretch";
   return config;
 }
@@ -53,6 +54,7 @@ DecoderConfig decoder_config(const Recipe& recipe, std::int64_t vocabulary) {
   config.norm_eps = m.norm_eps;
   config.tie_embeddings = m.tie_embeddings;
   config.dropout = m.dropout;
+  config.recompute = recipe.parallel.recompute;
   config.compute = recipe.precision == "bf16" ? DType::kBf16 : DType::kF32;
   return config;
 }
@@ -75,11 +77,12 @@ TokenData::TokenData(const PreparedText& prepared)
   }
 }
 
-LanguageModel::LanguageModel(Context& cx, const Recipe& recipe, const TokenData& data, int rank,
-                             int ranks)
-    : model(make_model(cx, recipe, data.tokenizer.vocabulary())),
-      task(cx, model, data.train, data.valid_file(), sampler_config(recipe, rank, ranks)) {
-  set_trainable(model, recipe.model.trainable);
+LanguageModel::LanguageModel(Context& cx, const Recipe& recipe, const TokenData& data,
+                             const Mesh& mesh, const Stages& stages)
+    : model(
+          make_model(cx, recipe, data.tokenizer.vocabulary(), stages.of_rank(mesh.here.pipeline))),
+      task(cx, model, stages.cut, data.train, data.valid_file(), sampler_config(recipe, mesh)) {
+  set_trainable(model, recipe.model.trainable, mesh.shape.pipeline > 1);
 }
 
 std::string model_identity(const TokenData& data) {

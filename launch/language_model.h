@@ -8,8 +8,10 @@
 #include "data/prepare.h"
 #include "data/tokenizer.h"
 #include "launch/recipe.h"
+#include "launch/stages.h"
 #include "models/decoder_lm.h"
 #include "optim/schedule.h"
+#include "parallel/mesh.h"
 #include "train/language_model_task.h"
 
 namespace gradwire {
@@ -29,9 +31,10 @@ struct TokenData {
 };
 
 struct LanguageModel {
-  // Initial weights depend on the recipe's seed alone. `rank` of `ranks` reads its share of `data`,
-  // which must outlive this.
-  LanguageModel(Context& cx, const Recipe& recipe, const TokenData& data, int rank, int ranks);
+  // The stages of this rank. Initial weights depend on the recipe's seed alone. Each replica reads
+  // its share of `data`, which must outlive this.
+  LanguageModel(Context& cx, const Recipe& recipe, const TokenData& data, const Mesh& mesh,
+                const Stages& stages);
 
   DecoderLm model;
   LanguageModelTask task;

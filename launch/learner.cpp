@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <span>
 
 #include "comm/reducers/compressed_reducer.h"
+#include "models/decoder_lm.h"
 #include "optim/adamw.h"
 #include "optim/onebit_adam.h"
 #include "optim/onebit_lamb.h"
@@ -81,7 +84,7 @@ std::unique_ptr<Optimizer> make_optimizer(Context& cx, const Recipe& recipe, Mod
 }
 
 std::unique_ptr<Reducer> make_compressed(Context& cx, Communicator& comm, const Recipe& recipe,
-                                         const GradBuckets& buckets) {
+                                         std::span<const FlatBucket> layout) {
   const CompressRecipe& c = recipe.compress;
   CompressionConfig config;
   config.method = feedback_named(c.resolved_method(recipe.optim.is_onebit()));
@@ -89,18 +92,36 @@ std::unique_ptr<Reducer> make_compressed(Context& cx, Communicator& comm, const 
   if (c.eta > 0.0) config.eta = c.eta;
   config.sgdm_beta = c.sgdm_beta;
   config.seed = static_cast<std::uint64_t>(recipe.seed);
-  return make_compressed_reducer(cx, comm, buckets.all(), config);
+  return make_compressed_reducer(cx, comm, layout, config);
+}
+
+// A tied embedding lives at both ends of a pipeline.
+std::optional<TiedParameter> tied_parameter(const Mesh& mesh, const Recipe& recipe, Module& model) {
+  if (!mesh.ends || !recipe.model.tie_embeddings) return std::nullopt;
+  const std::vector<Parameter*> params = trainable_parameters_of(model);
+  const auto embedding = std::ranges::find(params, kEmbeddingName, &Parameter::name);
+  if (embedding == params.end()) return std::nullopt;
+  return TiedParameter{kEmbeddingName, mesh.ends.get(), mesh.here.pipeline == 0};
+}
+
+DataParallelOptions parallel_options(const Mesh& mesh, const Recipe& recipe, Module& model) {
+  DataParallelOptions options;
+  options.bucket_bytes = recipe.parallel.bucket_bytes;
+  options.apart = recipe.optim.uncompressed;
+  options.stages = mesh.shape.pipeline > 1 ? mesh.pipeline.get() : nullptr;
+  options.tied = tied_parameter(mesh, recipe, model);
+  return options;
 }
 
 }  // namespace
 
-Learner::Learner(Context& cx, Communicator& comm, const Recipe& recipe, Module& model)
-    : ranks_(cx, comm, make_dense_reducer(comm), trainable_parameters_of(model),
-             {recipe.parallel.bucket_bytes, recipe.optim.uncompressed}),
+Learner::Learner(Context& cx, const Mesh& mesh, const Recipe& recipe, Module& model)
+    : ranks_(cx, *mesh.data, make_dense_reducer(*mesh.data), trainable_parameters_of(model),
+             parallel_options(mesh, recipe, model)),
       optimizer_(make_optimizer(cx, recipe, model, ranks_.buckets())) {
-  if (recipe.compresses()) {
-    ranks_.compress_with(make_compressed(cx, comm, recipe, ranks_.buckets()));
-  }
+  if (!recipe.compresses()) return;
+  for (std::size_t g = 0; g < ranks_.groups(); ++g)
+    ranks_.compress_with(make_compressed(cx, ranks_.comm(g), recipe, ranks_.layout(g)), g);
 }
 
 UpdateOptions update_options(const Recipe& recipe) {

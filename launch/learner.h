@@ -4,19 +4,20 @@
 
 #include <memory>
 
-#include "comm/communicator.h"
 #include "launch/recipe.h"
 #include "models/module.h"
 #include "optim/optimizer.h"
 #include "parallel/data_parallel.h"
+#include "parallel/mesh.h"
 #include "train/update.h"
 
 namespace gradwire {
 
 class Learner {
  public:
-  // `comm` and `model` must outlive it. Errors: kConfig for what validate() cannot know.
-  Learner(Context& cx, Communicator& comm, const Recipe& recipe, Module& model);
+  // `mesh` and `model`, this rank's stages, must outlive it. Errors: kConfig for what validate()
+  // cannot know.
+  Learner(Context& cx, const Mesh& mesh, const Recipe& recipe, Module& model);
 
   DataParallel& ranks() { return ranks_; }
   Optimizer& optimizer() { return *optimizer_; }

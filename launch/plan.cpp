@@ -1,13 +1,18 @@
 #include "launch/plan.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "launch/language_model.h"
+#include "launch/stages.h"
+#include "parallel/pipeline/dry_run.h"
 
 namespace gradwire {
 namespace {
 
 constexpr double kMegabyte = 1e6;
+constexpr std::int64_t kF32Bytes = 4;
 
 // Elements that backward needs of one block, per row: two norms' inputs and outputs, q, k, v and
 // the attention's output, gate, up and their product.
@@ -16,10 +21,26 @@ std::int64_t block_activations(const DecoderConfig& c) {
   return 6 * c.width + 2 * kv_width + 3 * c.ffn_width;
 }
 
-std::int64_t activation_bytes(const DecoderConfig& c, std::int64_t rows) {
-  const std::int64_t ends = 2 * c.width + c.vocab;  // the last norm and the logits
-  const std::int64_t per_row = c.layers * block_activations(c) + ends;
-  return rows * per_row * static_cast<std::int64_t>(size_of(c.compute));
+// Of a stage, for one micro-batch of so many rows.
+std::int64_t activation_bytes(const DecoderConfig& c, UnitRange stage, std::int64_t rows) {
+  const std::int64_t head = stage.end == unit_count(c) ? 2 * c.width + c.vocab : 0;
+  const std::int64_t ends = (stage.begin == 0 ? 1 : 0) + (head > 0 ? 1 : 0);
+  const std::int64_t blocks = stage.end - stage.begin - ends;
+  const std::int64_t of_block = c.recompute ? c.width : block_activations(c);
+  return rows * (blocks * of_block + head) * static_cast<std::int64_t>(size_of(c.compute));
+}
+
+std::int64_t parameters_of_stage(const DecoderConfig& c, UnitRange stage) {
+  DecoderConfig one = c;
+  one.layers = 1;
+  one.tie_embeddings = true;
+  const std::int64_t table = c.vocab * c.width;
+  const std::int64_t block = parameter_count(one) - table - c.width;
+  const bool first = stage.begin == 0, last = stage.end == unit_count(c);
+  const std::int64_t blocks = stage.end - stage.begin - (first ? 1 : 0) - (last ? 1 : 0);
+  const bool both = first && last && c.tie_embeddings;
+  const std::int64_t tables = (first ? 1 : 0) + (last ? 1 : 0) - (both ? 1 : 0);
+  return blocks * block + tables * table + (last ? c.width : 0);
 }
 
 std::int64_t optimizer_copies(const Recipe& recipe) {
@@ -27,37 +48,65 @@ std::int64_t optimizer_copies(const Recipe& recipe) {
   return recipe.optim.momentum > 0.0 ? 1 : 0;
 }
 
+// Rows of all stages' activations that a rank holds at once: as many micro-batches as the dry run
+// says, of its largest stage.
+MemoryPlan memory_of_rank(const Recipe& recipe, const DecoderConfig& config, const Stages& stages,
+                          int rank, int live) {
+  MemoryPlan memory;
+  const std::int64_t rows = recipe.batch.micro * recipe.data.context;
+  for (const UnitRange& stage : stages.of_rank(rank)) {
+    memory.params += kF32Bytes * parameters_of_stage(config, stage);
+    memory.activations = std::max(memory.activations, live * activation_bytes(config, stage, rows));
+  }
+  memory.grads = memory.params;
+  memory.optim = optimizer_copies(recipe) * memory.params;
+  return memory;
+}
+
 }  // namespace
 
-Plan make_plan(const Recipe& recipe, std::int64_t vocabulary, int ranks) {
+Plan make_plan(const Recipe& recipe, std::int64_t vocabulary, const MeshShape& shape) {
   const DecoderConfig config = decoder_config(recipe, vocabulary);
-  constexpr std::int64_t kF32Bytes = 4;
+  const Stages stages = stages_without_measuring(recipe, config, shape.data);
+  const DryRun dry = dry_run(stages.schedule, SendModel::kEager, {{1.0}, {1.0}, {1.0}});
   Plan plan;
   plan.parameters = parameter_count(config);
   plan.tokens_per_step = recipe.batch.global * recipe.data.context;
-  plan.accumulation = recipe.batch.accumulation(ranks);
-  const std::int64_t dense = kF32Bytes * plan.parameters;
-  plan.wire_bytes_per_step = 2 * (ranks - 1) * dense / ranks;
-  plan.memory.params = dense;
-  plan.memory.grads = dense;
-  plan.memory.optim = optimizer_copies(recipe) * dense;
-  plan.memory.activations = activation_bytes(config, recipe.batch.micro * recipe.data.context);
+  plan.accumulation = stages.schedule.micros;
+  plan.bubble_share = dry.bubble_share;
+  for (int r = 0; r < shape.pipeline; ++r) {
+    const MemoryPlan memory =
+        memory_of_rank(recipe, config, stages, r, dry.peak_live[static_cast<std::size_t>(r)]);
+    if (memory.total() > plan.memory.total()) plan.memory = memory;
+  }
+  plan.wire_bytes_per_step = 2 * (shape.data - 1) * plan.memory.grads / shape.data;
+  const std::int64_t boundary = recipe.batch.micro * recipe.data.context * config.width *
+                                static_cast<std::int64_t>(size_of(config.compute));
+  plan.boundary_bytes_per_step =
+      shape.pipeline > 1 ? 2 * plan.accumulation * stages.schedule.chunks * boundary : 0;
   return plan;
 }
 
-std::string to_text(const Plan& plan, const Recipe& recipe, int ranks) {
+std::string to_text(const Plan& plan, const Recipe& recipe, const MeshShape& shape) {
   const auto mb = [](std::int64_t bytes) { return static_cast<double>(bytes) / kMegabyte; };
   const MemoryPlan& m = plan.memory;
   std::string text = fmt::format("parameters      {}\n", plan.parameters);
   text += fmt::format(
-      "batch           {} sequences = micro {} x {} ranks x {} accumulated; {} tokens a step\n",
-      recipe.batch.global, recipe.batch.micro, ranks, plan.accumulation, plan.tokens_per_step);
+      "batch           {} sequences = micro {} x {} {} x {} accumulated; {} tokens a step\n",
+      recipe.batch.global, recipe.batch.micro, shape.data,
+      shape.pipeline > 1 ? "replicas" : "ranks", plan.accumulation, plan.tokens_per_step);
   text += fmt::format(
       "memory          about {:.0f} MB a rank: parameters {:.0f}, gradients {:.0f}, optimizer "
       "{:.0f}, activations {:.0f}\n",
       mb(m.total()), mb(m.params), mb(m.grads), mb(m.optim), mb(m.activations));
   text +=
       fmt::format("bytes per step  {:.1f} MB sent by each rank\n", mb(plan.wire_bytes_per_step));
+  if (shape.pipeline == 1) return text;
+  text += fmt::format(
+      "pipeline        {}, {} stages a rank; up to {:.1f} MB of results and gradients sent in a "
+      "step; {:.0f} % of the time idle if all stages cost the same\n",
+      recipe.parallel.schedule, recipe.parallel.chunks, mb(plan.boundary_bytes_per_step),
+      100.0 * plan.bubble_share);
   return text;
 }
 

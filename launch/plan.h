@@ -7,6 +7,7 @@
 
 #include "launch/recipe.h"
 #include "models/decoder_lm.h"
+#include "parallel/mesh.h"
 
 namespace gradwire {
 
@@ -25,11 +26,14 @@ struct Plan {
   std::int64_t tokens_per_step = 0;
   std::int64_t accumulation = 1;
   std::int64_t wire_bytes_per_step = 0;  // sent by a rank, dense f32: 2 (n-1)/n of the gradients
-  MemoryPlan memory;
+  MemoryPlan memory;                     // of the rank that needs most
+  double bubble_share = 0.0;             // of a pipeline whose stages cost the same
+  std::int64_t boundary_bytes_per_step = 0;  // sent by a stage in the middle
 };
 
-// All parameters count as trainable.
-Plan make_plan(const Recipe& recipe, std::int64_t vocabulary, int ranks);
-std::string to_text(const Plan& plan, const Recipe& recipe, int ranks);
+// All parameters count as trainable. Where a pipeline's cut is to be measured, it is taken to be
+// even.
+Plan make_plan(const Recipe& recipe, std::int64_t vocabulary, const MeshShape& shape);
+std::string to_text(const Plan& plan, const Recipe& recipe, const MeshShape& shape);
 
 }  // namespace gradwire

@@ -198,10 +198,31 @@ struct TrainRecipe {
 };
 
 struct ParallelRecipe {
+  std::int64_t pipeline = 1;
+  std::string schedule = "1f1b";
+  std::int64_t chunks = 1;
+  std::string stages = "measured";
+  bool recompute = false;
   std::int64_t bucket_bytes = 4 << 20;
+
+  // Replicas of the model on so many ranks, where validate() passed.
+  std::int64_t replicas(std::int64_t ranks) const { return ranks / pipeline; }
 
   template <class V>
   void fields(V& v) {
+    v("pipeline", pipeline, "ranks that share one replica of the model, each with stages of it",
+      at_least(1).up_to(1024));
+    v("schedule", schedule,
+      "order of a pipeline's micro-batches: gpipe, 1f1b, interleaved, zero_bubble, or a file "
+      "(docs/parallel.md)",
+      nonempty());
+    v("chunks", chunks, "interleaved: stages of each rank", at_least(1).up_to(64));
+    v("stages", stages,
+      "where the model is cut: measured (equal times), even (equal numbers of units), or the units "
+      "of each stage, as in \"3 3 2\": the embedding, the blocks and the head are a unit each",
+      nonempty());
+    v("recompute", recompute,
+      "activation checkpointing: keep each block's input only and compute the rest again");
     v("bucket_bytes", bucket_bytes, "gradients are exchanged in buckets of about this size",
       at_least(1024));
   }

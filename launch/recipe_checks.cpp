@@ -9,6 +9,7 @@
 #include "launch/recipe_io.h"
 #include "launch/recipe_walk.h"
 #include "launch/rendezvous.h"
+#include "launch/stages.h"
 
 namespace gradwire {
 namespace {
@@ -39,7 +40,7 @@ class Rules {
 
   std::vector<Problem> check(std::int64_t ranks) {
     model();
-    batch(ranks);
+    if (pipeline(ranks)) batch(r_.parallel.replicas(ranks));
     steps();
     compression();
     communication();
@@ -79,6 +80,51 @@ class Rules {
     }
   }
 
+  // Whether the ranks make up whole replicas.
+  bool pipeline(std::int64_t ranks) {
+    const ParallelRecipe& p = r_.parallel;
+    const std::int64_t units = r_.model.layers + 2, stages = p.pipeline * p.chunks;
+    if (ranks % p.pipeline != 0) {
+      blame({"parallel.pipeline"},
+            fmt::format("{} ranks are no multiple of a pipeline of {}", ranks, p.pipeline));
+      return false;
+    }
+    if (stages > units) {
+      blame({"parallel.pipeline", "parallel.chunks", "model.layers"},
+            fmt::format("{} stages for {} units (the embedding, {} blocks and the head)", stages,
+                        units, r_.model.layers));
+    }
+    if (p.chunks > 1 && p.schedule != "interleaved") {
+      blame({"parallel.chunks", "parallel.schedule"},
+            "several stages a rank need the schedule interleaved (a file says for itself)");
+    }
+    const bool builtin = is_builtin_schedule(p.schedule);
+    if (!builtin) written_schedule(ranks);
+    if (builtin && p.stages != "measured" && p.stages != "even" && stages > 1 && stages <= units) {
+      try {
+        parse_cut(p.stages, static_cast<int>(units), static_cast<int>(stages));
+      } catch (const Error& e) {
+        blame({"parallel.stages"}, e.what());
+      }
+    }
+    return true;
+  }
+
+  void written_schedule(std::int64_t ranks) {
+    const std::string& path = r_.parallel.schedule;
+    if (!std::filesystem::is_regular_file(path)) {
+      return blame(
+          {"parallel.schedule"},
+          fmt::format("'{}' is neither gpipe, 1f1b, interleaved or zero_bubble nor a file", path),
+          true);
+    }
+    try {
+      pipeline_schedule(r_, static_cast<int>(r_.parallel.replicas(ranks)));
+    } catch (const Error& e) {
+      blame({"parallel.schedule"}, e.what(), true);
+    }
+  }
+
   void batch(std::int64_t ranks) {
     const std::int64_t step = r_.batch.micro * ranks;
     if (r_.batch.global % step == 0) return;
@@ -86,9 +132,9 @@ class Rules {
     const std::string nearest =
         below == 0 ? fmt::format("{}", step) : fmt::format("{} or {}", below, below + step);
     blame({"batch.global", "batch.micro"},
-          fmt::format("{} sequences are not a multiple of micro x ranks = {} x {} = {}; nearest: "
-                      "{}",
-                      r_.batch.global, r_.batch.micro, ranks, step, nearest));
+          fmt::format("{} sequences are not a multiple of micro x {} = {} x {} = {}; nearest: {}",
+                      r_.batch.global, r_.parallel.pipeline > 1 ? "replicas" : "ranks",
+                      r_.batch.micro, ranks, step, nearest));
   }
 
   void steps() {

@@ -1,11 +1,12 @@
 #include "launch/samples.h"
 
 #include "core/rng.h"
-#include "models/generate.h"
+#include "parallel/pipeline/generation.h"
 
 namespace gradwire {
 
-std::vector<std::string> sample_texts(Context& cx, DecoderLm& model, const Tokenizer& tokenizer,
+std::vector<std::string> sample_texts(Context& cx, Communicator& stages, const Stages& plan,
+                                      DecoderLm& model, const Tokenizer& tokenizer,
                                       const GenerateRecipe& settings, std::uint64_t seed) {
   SamplingOptions options;
   options.max_tokens = settings.tokens;
@@ -17,7 +18,9 @@ std::vector<std::string> sample_texts(Context& cx, DecoderLm& model, const Token
     std::vector<std::int32_t> ids = tokenizer.encode(prompt);
     ids.insert(ids.begin(), tokenizer.bos_id());
     options.seed = derive_seed(seed, texts.size());
-    const std::vector<std::int32_t> fresh = generate(cx, model, ids, options);
+    const NextLogits next = pipelined_logits(cx, stages, plan.schedule, model, plan.cut,
+                                             std::ssize(ids) + options.max_tokens);
+    const std::vector<std::int32_t> fresh = generate(cx, next, ids, options);
     ids.insert(ids.end(), fresh.begin(), fresh.end());
     texts.push_back(tokenizer.decode(ids));
   }

@@ -7,12 +7,15 @@
 
 #include "data/tokenizer.h"
 #include "launch/recipe.h"
+#include "launch/stages.h"
 #include "models/decoder_lm.h"
 
 namespace gradwire {
 
-// Each prompt followed by what the model makes of it, up to the end of a document.
-std::vector<std::string> sample_texts(Context& cx, DecoderLm& model, const Tokenizer& tokenizer,
+// Each prompt followed by what the model makes of it, up to the end of a document. Collective over
+// the ranks of a replica, `stages`; all get the texts.
+std::vector<std::string> sample_texts(Context& cx, Communicator& stages, const Stages& plan,
+                                      DecoderLm& model, const Tokenizer& tokenizer,
                                       const GenerateRecipe& settings, std::uint64_t seed);
 
 }  // namespace gradwire

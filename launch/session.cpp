@@ -5,6 +5,7 @@
 #include "core/parallel_for.h"
 #include "launch/language_model.h"
 #include "launch/recipe_io.h"
+#include "launch/stages.h"
 #include "train/together.h"
 
 namespace gradwire {
@@ -28,7 +29,8 @@ Session::Session(const RecipeArgs& args)
       recipe_(checked_recipe(args, env_.size)),
       threads_(threads_of(recipe_, env_)),
       world_(runtime_.context(), env_, recipe_.comm),
-      ranks_(make_coordinator(runtime_.context(), world_.comm())) {
+      ranks_(make_coordinator(runtime_.context(), world_.comm())),
+      mesh_(make_mesh(world_.comm(), mesh_shape(recipe_, env_.size))) {
   set_thread_count(threads_);
 }
 

@@ -13,6 +13,7 @@
 #include "launch/environment.h"
 #include "launch/recipe.h"
 #include "launch/world.h"
+#include "parallel/mesh.h"
 #include "train/checkpoint_coordinator.h"
 
 namespace gradwire {
@@ -29,6 +30,7 @@ class Session {
   Allocator& allocator() { return runtime_.allocator(); }
   Communicator& comm() { return world_.comm(); }
   Coordinator& ranks() { return *ranks_; }
+  const Mesh& mesh() const { return mesh_; }
   int threads() const { return threads_; }
 
   // Rank 0 prepares the text, then the first rank of every other host (which finds it done where
@@ -45,6 +47,7 @@ class Session {
   Runtime runtime_;
   World world_;
   std::unique_ptr<Coordinator> ranks_;
+  Mesh mesh_;
 };
 
 }  // namespace gradwire

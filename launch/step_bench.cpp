@@ -8,6 +8,7 @@
 #include "core/ops/linear/linear.h"
 #include "launch/language_model.h"
 #include "launch/learner.h"
+#include "parallel/pipeline/pipeline.h"
 
 namespace gradwire {
 namespace {
@@ -37,40 +38,63 @@ Tensor random_ids(Context& cx, const Shape& shape, std::int64_t vocab, std::uint
   return Tensor::from(cx, shape, ids);
 }
 
+// The recipe's model on the same random tokens in every micro-batch.
+class RandomTokens final : public StageModel {
+ public:
+  RandomTokens(Context& cx, DecoderLm& model, const std::vector<UnitRange>& cut, const Shape& shape)
+      : model_(model),
+        cut_(cut),
+        inputs_(random_ids(cx, shape, model.config().vocab, 1)),
+        targets_(random_ids(cx, shape, model.config().vocab, 2)) {}
+
+  Var forward(Context& cx, Tape& tape, int stage, int, Var in) override {
+    const UnitRange units = cut_[static_cast<std::size_t>(stage)];
+    const Var out = model_.forward(cx, tape, units, inputs_, in);
+    if (units.end < unit_count(model_.config())) return out;
+    return cross_entropy(cx, tape, out, targets_);
+  }
+  Shape boundary_shape() const override {
+    return {inputs_.dim(0), inputs_.dim(1), model_.config().width};
+  }
+  DType boundary_type() const override { return model_.config().compute; }
+
+ private:
+  DecoderLm& model_;
+  const std::vector<UnitRange>& cut_;
+  Tensor inputs_, targets_;
+};
+
 }  // namespace
 
 StepTimes time_steps(Session& session, std::int64_t warmup, std::int64_t steps) {
   Context& cx = session.cx();
   const Recipe& recipe = session.recipe();
+  const Mesh& mesh = session.mesh();
   const DecoderConfig config = decoder_config(recipe, recipe.data.vocab_size);
-  DecoderLm model(cx, config);
-  Learner learner(cx, session.comm(), recipe, model);
+  const Stages stages = plan_stages(cx, session.comm(), recipe, config);
+  DecoderLm model(cx, config, stages.of_rank(mesh.here.pipeline));
+  Learner learner(cx, mesh, recipe, model);
+  Pipeline pipeline(*mesh.pipeline, stages.schedule);
 
   const std::int64_t rows = recipe.batch.micro;
-  const std::int64_t accumulation = recipe.batch.accumulation(session.env().size);
-  const Shape shape{rows, recipe.data.context};
-  const Tensor inputs = random_ids(cx, shape, config.vocab, 1);
-  const Tensor targets = random_ids(cx, shape, config.vocab, 2);
-  Tensor seed = Tensor::empty(cx, {}, DType::kF32);
-  fill(cx, seed, 1.0 / static_cast<double>(accumulation));
+  const int micros = stages.schedule.micros;
+  RandomTokens tokens(cx, model, stages.cut, {rows, recipe.data.context});
 
   Update update(update_options(recipe), learner.optimizer(), learner.ranks());
+  ExecutorHooks hooks;
+  hooks.recorded = [&](Tape& tape) { update.overlap(cx, tape, micros); };
+  hooks.tie = [&](int) { update.submit_tied(cx); };
   const auto one_step = [&](std::int64_t step) {
     update.begin(step, /*settle=*/false);
     for (Parameter* p : trainable_parameters_of(model))
       clear_grad(*p);
-    for (std::int64_t i = 0; i < accumulation; ++i) {
-      Tape tape;
-      if (i + 1 == accumulation) update.overlap(cx, tape);
-      const Var loss = cross_entropy(cx, tape, model.logits(cx, tape, inputs), targets);
-      tape.backward(cx, loss, seed);
-    }
+    pipeline.train(cx, tokens, hooks);
     update.norm(cx);
     update.apply(cx, recipe.optim.lr);
   };
 
   StepTimes times;
-  const double sequences = static_cast<double>(rows * accumulation);
+  const double sequences = static_cast<double>(rows * micros);
   times.flops_per_step = flops_of_step(config, sequences, static_cast<double>(recipe.data.context));
   times.tokens_per_step = recipe.batch.global * recipe.data.context;
   std::int64_t allocations_before = 0, sent_before = 0;

@@ -102,8 +102,7 @@ DecoderLm::DecoderLm(Context& cx, const DecoderConfig& config, std::span<const U
       here_.at(static_cast<std::size_t>(u)) = true;
   }
   if (has_embedding()) {
-    init_normal(cx, embedding_, "model.embed_tokens.weight", {config.vocab, config.width},
-                kInitStddev);
+    init_normal(cx, embedding_, kEmbeddingName, {config.vocab, config.width}, kInitStddev);
   }
   for (std::int64_t i = 0; i < config.layers; ++i) {
     const bool is_here = here_[static_cast<std::size_t>(i) + 1];

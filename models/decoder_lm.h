@@ -41,6 +41,9 @@ struct UnitRange {
 };
 int unit_count(const DecoderConfig& c);
 
+// The parameter that both ends of a model with tied embeddings hold.
+inline constexpr const char* kEmbeddingName = "model.embed_tokens.weight";
+
 class DecoderBlock final : public Module {
  public:
   DecoderBlock(Context& cx, const std::string& path, const DecoderConfig& config);

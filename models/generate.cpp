@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <numeric>
 
 #include "core/error.h"
@@ -44,19 +45,23 @@ std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& 
   return ids[static_cast<std::size_t>(place)];
 }
 
-std::vector<std::int32_t> generate(Context& cx, DecoderLm& model,
+NextLogits next_logits_of(Context& cx, DecoderLm& model, std::int64_t capacity) {
+  const auto caches = std::make_shared<std::vector<KvCache>>(model.make_caches(cx, capacity));
+  return [&model, caches](Context& c, const Tensor& ids) {
+    Tape tape(/*recording=*/false);
+    return tape.value(model.next_logits(c, tape, ids, *caches)).to_host<float>(c);
+  };
+}
+
+std::vector<std::int32_t> generate(Context& cx, const NextLogits& next,
                                    std::span<const std::int32_t> prompt,
                                    const SamplingOptions& options,
                                    const std::function<void(std::int32_t)>& on_token) {
   check(!prompt.empty(), ErrorKind::kUsage, "generate: the prompt has no token");
-  std::vector<KvCache> caches = model.make_caches(cx, std::ssize(prompt) + options.max_tokens);
   std::vector<std::int32_t> fresh(prompt.begin(), prompt.end());
   std::vector<std::int32_t> out;
   for (std::int64_t i = 0; i < options.max_tokens; ++i) {
-    Tape tape(/*recording=*/false);
-    const Tensor ids = Tensor::from(cx, {1, std::ssize(fresh)}, fresh);
-    const Var logits = model.next_logits(cx, tape, ids, caches);
-    const std::vector<float> row = tape.value(logits).to_host<float>(cx);
+    const std::vector<float> row = next(cx, Tensor::from(cx, {1, std::ssize(fresh)}, fresh));
     const double u = to_uniform(random_word(options.seed, static_cast<std::uint64_t>(i)));
     const std::int32_t token = sample_token(row, options, u);
     if (token == options.stop_id) break;
@@ -65,6 +70,13 @@ std::vector<std::int32_t> generate(Context& cx, DecoderLm& model,
     fresh.assign(1, token);
   }
   return out;
+}
+
+std::vector<std::int32_t> generate(Context& cx, DecoderLm& model,
+                                   std::span<const std::int32_t> prompt,
+                                   const SamplingOptions& options) {
+  const std::int64_t capacity = std::ssize(prompt) + options.max_tokens;
+  return generate(cx, next_logits_of(cx, model, capacity), prompt, options);
 }
 
 }  // namespace gradwire

@@ -22,11 +22,20 @@ struct SamplingOptions {
 // number u in [0, 1). Ties go to the smaller id.
 std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& options, double u);
 
+// Logits [V] of the token that follows: called with the ids i32 [1, T] that come after those of
+// earlier calls.
+using NextLogits = std::function<std::vector<float>(Context& cx, const Tensor& ids)>;
+// Of a whole model, with room for `capacity` tokens in its caches. The model must outlive it.
+NextLogits next_logits_of(Context& cx, DecoderLm& model, std::int64_t capacity);
+
 // Continues `prompt` (at least one token) and gives the new tokens, the stop token left out.
 // `on_token`, if any, is called with each as soon as it is drawn.
-std::vector<std::int32_t> generate(Context& cx, DecoderLm& model,
+std::vector<std::int32_t> generate(Context& cx, const NextLogits& next,
                                    std::span<const std::int32_t> prompt,
                                    const SamplingOptions& options,
                                    const std::function<void(std::int32_t)>& on_token = {});
+std::vector<std::int32_t> generate(Context& cx, DecoderLm& model,
+                                   std::span<const std::int32_t> prompt,
+                                   const SamplingOptions& options);
 
 }  // namespace gradwire

@@ -30,7 +30,7 @@ std::int64_t count_elements(const std::vector<Parameter*>& params) {
   return n;
 }
 
-void set_trainable(Module& m, const std::vector<std::string>& patterns) {
+void set_trainable(Module& m, const std::vector<std::string>& patterns, bool is_part) {
   std::vector<bool> used(patterns.size(), false);
   m.visit_params([&](Parameter& p) {
     p.trainable = false;
@@ -41,7 +41,7 @@ void set_trainable(Module& m, const std::vector<std::string>& patterns) {
     }
   });
   for (std::size_t i = 0; i < patterns.size(); ++i) {
-    if (!used[i]) {
+    if (!used[i] && !is_part) {
       throw Error(ErrorKind::kConfig,
                   fmt::format("model.trainable: '{}' matches no parameter", patterns[i]));
     }

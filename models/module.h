@@ -24,8 +24,9 @@ std::vector<Parameter*> trainable_parameters_of(Module& m);
 std::int64_t count_elements(const std::vector<Parameter*>& params);
 
 // Makes exactly the parameters trainable whose name matches one of the patterns (core/glob.h).
-// Errors: kConfig for a pattern that matches no parameter, naming it.
-void set_trainable(Module& m, const std::vector<std::string>& patterns);
+// Errors: kConfig for a pattern that matches no parameter, naming it, unless `m` is but a part of a
+// model: another part may have what it matches.
+void set_trainable(Module& m, const std::vector<std::string>& patterns, bool is_part = false);
 
 // Gives `p` its name and value: f32, normal with `stddev`, or the constant. The random numbers
 // depend on (seed, name) alone, so that a parameter is the same in whatever order or stage it is

@@ -1,7 +1,7 @@
 #include "train/language_model_task.h"
 
-#include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -19,40 +19,73 @@ void check_vocabulary(const TokenFile& file, const DecoderLm& model) {
 
 }  // namespace
 
-LanguageModelTask::LanguageModelTask(Context& cx, DecoderLm& model, const TokenFile& train,
-                                     const TokenFile* valid, const SamplerConfig& config)
-    : model_(model), config_(config), sampler_(cx, train, config) {
+LanguageModelTask::LanguageModelTask(Context& cx, DecoderLm& model, std::vector<UnitRange> stages,
+                                     const TokenFile& train, const TokenFile* valid,
+                                     const SamplerConfig& config)
+    : model_(model),
+      stages_(std::move(stages)),
+      config_(config),
+      sampler_(cx, train, config),
+      training_(*this, [this](std::int64_t) { return sampler_.next(); }),
+      validation_(*this, [this](std::int64_t i) { return valid_->batch(i); }) {
   check_vocabulary(train, model);
   if (valid == nullptr) return;
   check_vocabulary(*valid, model);
   valid_.emplace(cx, *valid, config);
 }
 
-Var LanguageModelTask::loss(Context& cx, Tape& tape) {
+LanguageModelTask::LanguageModelTask(Context& cx, DecoderLm& model, const TokenFile& train,
+                                     const TokenFile* valid, const SamplerConfig& config)
+    : LanguageModelTask(cx, model, {{0, unit_count(model.config())}}, train, valid, config) {}
+
+void LanguageModelTask::Stages::begin_at(std::int64_t first) {
+  first_ = first;
+  batches_.clear();
+}
+
+const Batch& LanguageModelTask::Stages::batch(int micro) {
   const auto start = std::chrono::steady_clock::now();
-  const Batch batch = sampler_.next();
-  data_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return cross_entropy(cx, tape, model_.logits(cx, tape, batch.inputs), batch.targets);
+  while (batches_.size() <= static_cast<std::size_t>(micro))
+    batches_.push_back(draw_(first_ + std::ssize(batches_)));
+  task_.data_seconds_ +=
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return batches_[static_cast<std::size_t>(micro)];
+}
+
+Var LanguageModelTask::Stages::forward(Context& cx, Tape& tape, int stage, int micro, Var in) {
+  const Batch& batch = this->batch(micro);
+  Context own = cx;
+  own.rng = Rng{derive_seed(cx.rng.seed, static_cast<std::uint64_t>(micro)), 0};
+  const UnitRange units = task_.stages_[static_cast<std::size_t>(stage)];
+  const Var out = task_.model_.forward(own, tape, units, batch.inputs, in);
+  const bool last = units.end == unit_count(task_.model_.config());
+  return last ? cross_entropy(own, tape, out, batch.targets) : out;
+}
+
+Shape LanguageModelTask::Stages::boundary_shape() const {
+  return {task_.config_.batch, task_.config_.sequence, task_.model_.config().width};
+}
+
+StageModel& LanguageModelTask::next_step() {
+  training_.begin_at(0);
+  return training_;
 }
 
 std::int64_t LanguageModelTask::tokens_per_micro_batch() const {
   return config_.batch * config_.sequence;
 }
 
-EvalSums LanguageModelTask::evaluate(Context& cx, std::int64_t max_batches) {
-  EvalSums sums;
-  if (!valid_) return sums;
-  const std::int64_t all = valid_->batches();
-  const std::int64_t count = max_batches > 0 ? std::min(max_batches, all) : all;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const Batch batch = valid_->batch(i);
-    Tape tape(/*recording=*/false);
-    const Var mean = cross_entropy(cx, tape, model_.logits(cx, tape, batch.inputs), batch.targets);
-    const auto tokens = static_cast<double>(batch.targets_here);
-    sums.loss += tape.value(mean).to_host<float>(cx)[0] * tokens;
-    sums.tokens += tokens;
-  }
-  return sums;
+std::int64_t LanguageModelTask::validation_batches() const {
+  return valid_ ? valid_->batches() : 0;
+}
+
+StageModel& LanguageModelTask::validation(std::int64_t first) {
+  validation_.begin_at(first);
+  return validation_;
+}
+
+std::int64_t LanguageModelTask::validation_tokens(std::int64_t batch) {
+  return validation_.batch(static_cast<int>(batch - validation_.first())).targets_here;
 }
 
 double LanguageModelTask::epoch() const {

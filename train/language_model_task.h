@@ -1,8 +1,10 @@
 // Pretraining a decoder language model on a token file: next-token cross-entropy.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "data/sampler.h"
 #include "models/decoder_lm.h"
@@ -12,24 +14,51 @@ namespace gradwire {
 
 class LanguageModelTask final : public Task {
  public:
-  // `valid` may be null: evaluation then covers nothing. All must outlive the task. Errors: kData
-  // where the files' vocabulary is not the model's.
+  // `stages`: the units of every stage of the pipeline; those of this rank's must be in the model.
+  // `valid` may be null: evaluation then covers nothing. `sampler` has replicas for ranks. All must
+  // outlive the task. Errors: kData where the files' vocabulary is not the model's.
+  LanguageModelTask(Context& cx, DecoderLm& model, std::vector<UnitRange> stages,
+                    const TokenFile& train, const TokenFile* valid, const SamplerConfig& sampler);
+  // The whole model as one stage.
   LanguageModelTask(Context& cx, DecoderLm& model, const TokenFile& train, const TokenFile* valid,
-                    const SamplerConfig& config);
+                    const SamplerConfig& sampler);
 
   Module& model() override { return model_; }
-  Var loss(Context& cx, Tape& tape) override;
+  StageModel& next_step() override;
   std::int64_t tokens_per_micro_batch() const override;
-  EvalSums evaluate(Context& cx, std::int64_t max_batches) override;
+  std::int64_t validation_batches() const override;
+  StageModel& validation(std::int64_t first) override;
+  std::int64_t validation_tokens(std::int64_t batch) override;
   double epoch() const override;
   double take_data_seconds() override { return std::exchange(data_seconds_, 0.0); }
   void visit_state(StateVisitor& v) override;
 
  private:
+  // Batches by number; stages ask for one several times.
+  class Stages final : public StageModel {
+   public:
+    Stages(LanguageModelTask& task, std::function<Batch(std::int64_t)> draw)
+        : task_(task), draw_(std::move(draw)) {}
+    void begin_at(std::int64_t first);
+    std::int64_t first() const { return first_; }
+    const Batch& batch(int micro);
+    Var forward(Context& cx, Tape& tape, int stage, int micro, Var in) override;
+    Shape boundary_shape() const override;
+    DType boundary_type() const override { return task_.model_.config().compute; }
+
+   private:
+    LanguageModelTask& task_;
+    std::function<Batch(std::int64_t)> draw_;
+    std::int64_t first_ = 0;
+    std::vector<Batch> batches_;
+  };
+
   DecoderLm& model_;
+  std::vector<UnitRange> stages_;
   SamplerConfig config_;
   TrainSampler sampler_;
   std::optional<ValidationSampler> valid_;
+  Stages training_, validation_;
   double data_seconds_ = 0.0;
 };
 

@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 #include "parallel/agreement.h"
-#include "parallel/replica_check.h"
+#include "train/evaluation.h"
 
 namespace gradwire {
 namespace {
@@ -27,7 +27,7 @@ Trainer::Trainer(TrainOptions options, TrainParts parts)
       trainable_(trainable_parameters_of(parts_.task.model())) {}
 
 Outcome Trainer::run(Context& cx) {
-  sent_before_ = parts_.ranks.comm().ledger().total();
+  sent_before_ = parts_.world.ledger().total();
   parts_.report.started(step_);
   // A last step that was skipped may leave replicas apart that agree only now and then.
   while (step_ < options_.steps || !parts_.optimizer.settled()) {
@@ -37,7 +37,7 @@ Outcome Trainer::run(Context& cx) {
     if (result.skipped) count_skipped(result);
     stopping_ = stopping_ || result.stop;
     if (!parts_.optimizer.settled()) continue;
-    if (replica_check_due(step_)) check_replicas(cx, parts_.ranks.comm(), step_, trainable_);
+    if (replica_check_due(step_)) parts_.ranks.check_replicas(cx, step_);
     const bool last = step_ >= options_.steps;
     if (last || evaluation_due(step_)) report_evaluation(cx);
     const bool ends = last || stopping_;
@@ -62,11 +62,12 @@ bool Trainer::settles(std::int64_t step) const {
 
 Trainer::StepResult Trainer::train_step(Context& cx) {
   ++step_;
-  const auto rank = static_cast<std::uint64_t>(parts_.ranks.comm().rank());
-  cx.rng = Rng{derive_seed(derive_seed(options_.seed, rank), static_cast<std::uint64_t>(step_)), 0};
+  const auto replica = static_cast<std::uint64_t>(parts_.ranks.comm().rank());
+  cx.rng =
+      Rng{derive_seed(derive_seed(options_.seed, replica), static_cast<std::uint64_t>(step_)), 0};
   update_.begin(step_, settles(step_));
-  const double local_loss = accumulate_gradients(cx);
-  StepResult result = agree(cx, local_loss, update_.norm(cx));
+  const std::vector<double> losses = accumulate_gradients(cx);
+  StepResult result = agree(cx, losses, update_.norm(cx));
   if (result.skipped) return result;
 
   nonfinite_in_row_ = 0;
@@ -77,32 +78,27 @@ Trainer::StepResult Trainer::train_step(Context& cx) {
   return result;
 }
 
-// The mean loss of this rank's micro-batches.
-double Trainer::accumulate_gradients(Context& cx) {
+// The losses of the micro-batches, where this rank has the last stage.
+std::vector<double> Trainer::accumulate_gradients(Context& cx) {
   for (Parameter* p : trainable_)
     clear_grad(*p);
-  double loss = 0.0;
-  const double share = 1.0 / static_cast<double>(options_.accumulation);
-  for (std::int64_t i = 0; i < options_.accumulation; ++i) {
-    Tape tape;
-    if (i + 1 == options_.accumulation) update_.overlap(cx, tape);
-    const Var mean = parts_.task.loss(cx, tape);
-    loss += share * tape.value(mean).to_host<float>(cx)[0];
-    Tensor seed = Tensor::empty(cx, {}, DType::kF32);
-    fill(cx, seed, share);
-    tape.backward(cx, mean, seed);
-  }
-  return loss;
+  const int passes = parts_.pipeline.schedule().micros;
+  ExecutorHooks hooks;
+  hooks.recorded = [&](Tape& tape) { update_.overlap(cx, tape, passes); };
+  hooks.tie = [&](int) { update_.submit_tied(cx); };
+  return parts_.pipeline.train(cx, parts_.task.next_step(), hooks);
 }
 
 // Mean loss, and what any rank saw or was asked for, known to all: the control word of the step.
-Trainer::StepResult Trainer::agree(Context& cx, double local_loss, double grad_norm) {
+Trainer::StepResult Trainer::agree(Context& cx, const std::vector<double>& losses,
+                                   double grad_norm) {
   StepWord mine;
   mine.stop = parts_.stop_requested && parts_.stop_requested();
-  mine.nonfinite = !std::isfinite(local_loss) || !std::isfinite(grad_norm);
-  mine.loss_sum = local_loss;
-  mine.loss_count = 1.0;
-  const StepWord all = gradwire::agree(cx, parts_.ranks.comm(), mine);
+  for (const double loss : losses)
+    mine.loss_sum += loss;
+  mine.loss_count = static_cast<double>(losses.size());
+  mine.nonfinite = !std::isfinite(mine.loss_sum) || !std::isfinite(grad_norm);
+  const StepWord all = gradwire::agree(cx, parts_.world, mine);
   StepResult result;
   result.loss = all.loss_sum / all.loss_count;
   result.grad_norm = grad_norm;
@@ -125,17 +121,16 @@ void Trainer::count_skipped(const StepResult& r) {
 
 double Trainer::validation_loss(Context& cx) {
   if (evaluated_at_ == step_) return validation_loss_;
-  const EvalSums mine = parts_.task.evaluate(cx, options_.eval_batches);
-  const double mean = mine.tokens > 0.0 ? mine.loss / mine.tokens : 0.0;
-  validation_loss_ = mean_over_ranks(cx, parts_.ranks.comm(), mean, mine.tokens);
+  validation_loss_ =
+      evaluate(cx, parts_.world, parts_.pipeline, parts_.task, options_.eval_batches).loss;
   evaluated_at_ = step_;
   return validation_loss_;
 }
 
 void Trainer::report_step(Context& cx, const StepResult& r, double seconds) {
-  const WireCount sent = parts_.ranks.comm().ledger().total();
-  const std::int64_t tokens =
-      parts_.task.tokens_per_micro_batch() * options_.accumulation * parts_.ranks.comm().size();
+  const WireCount sent = parts_.world.ledger().total();
+  const std::int64_t tokens = parts_.task.tokens_per_micro_batch() *
+                              parts_.pipeline.schedule().micros * parts_.ranks.comm().size();
   StepMetrics m;
   m.step = step_;
   m.total_steps = options_.steps;
@@ -146,7 +141,7 @@ void Trainer::report_step(Context& cx, const StepResult& r, double seconds) {
   m.tokens_per_s = static_cast<double>(tokens) / seconds;
   m.step_s = seconds;
   m.data_wait_s = parts_.task.take_data_seconds();
-  m.comm_wait_s = parts_.ranks.take_wait_seconds();
+  m.comm_wait_s = parts_.ranks.take_wait_seconds() + parts_.pipeline.take_wait_seconds();
   m.wire_bytes = sent.sent_bytes - sent_before_.sent_bytes;
   m.wire_dense_bytes = sent.dense_bytes - sent_before_.dense_bytes;
   m.memory_peak_bytes = static_cast<std::int64_t>(cx.alloc->stats().peak_bytes);
@@ -162,7 +157,7 @@ void Trainer::report_evaluation(Context& cx) {
   m.loss = validation_loss(cx);
   m.seconds = seconds_since(start);
   parts_.report.evaluation(m);
-  sent_before_ = parts_.ranks.comm().ledger().total();
+  sent_before_ = parts_.world.ledger().total();
 }
 
 void Trainer::save(Context& cx, bool must) {
@@ -178,7 +173,7 @@ void Trainer::save(Context& cx, bool must) {
   parts_.report.checkpoint(m);
   for (const std::string& w : saved.warnings)
     parts_.report.warning(w);
-  sent_before_ = parts_.ranks.comm().ledger().total();
+  sent_before_ = parts_.world.ledger().total();
   if (saved.committed) return;
   const std::string text = fmt::format("checkpoint of step {} was not saved: {}", step_, saved.why);
   parts_.report.warning(text);

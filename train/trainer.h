@@ -1,7 +1,7 @@
-// The training loop: micro-batches, agreement of the ranks, clipping, update; evaluation,
-// checkpoints, metrics; and the rules for stopping. Every decision that ranks must share (stop,
-// skip, save) travels in one small control word per step, so that all of them act after the same
-// step.
+// The training loop: micro-batches through the pipeline, agreement of the ranks, clipping, update;
+// evaluation, checkpoints, metrics; and the rules for stopping. Every decision that ranks must
+// share (stop, skip, save) travels in one small control word per step, so that all of them act
+// after the same step.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
 #include "parallel/data_parallel.h"
+#include "parallel/pipeline/pipeline.h"
 #include "train/checkpointing.h"
 #include "train/reporter.h"
 #include "train/task.h"
@@ -21,7 +22,6 @@ namespace gradwire {
 
 struct TrainOptions {
   std::int64_t steps = 0;
-  std::int64_t accumulation = 1;  // micro-batches per rank and step
   std::int64_t eval_every = 0;    // steps; 0: only at the end
   std::int64_t eval_batches = 0;  // 0: all of the validation data
   std::int64_t log_every = 10;
@@ -37,9 +37,11 @@ enum class Outcome {
 };
 
 struct TrainParts {
+  Communicator& world;
+  Pipeline& pipeline;
   Task& task;
   Optimizer& optimizer;
-  DataParallel& ranks;
+  DataParallel& ranks;  // the replicas of this rank's stage
   Checkpointing& checkpoints;
   Reporter& report;
   ScheduleConfig schedule;
@@ -68,8 +70,8 @@ class Trainer : public Stateful {
     bool stop = false;
   };
   StepResult train_step(Context& cx);
-  double accumulate_gradients(Context& cx);
-  StepResult agree(Context& cx, double local_loss, double grad_norm);
+  std::vector<double> accumulate_gradients(Context& cx);
+  StepResult agree(Context& cx, const std::vector<double>& losses, double grad_norm);
   void count_skipped(const StepResult& r);
   // Whether the replicas must be equal after this step: it ends the run, or an evaluation or a
   // checkpoint follows.

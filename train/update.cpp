@@ -16,8 +16,8 @@ void Update::begin(std::int64_t step, bool settle) {
   ranks_.average(all ? Averaged::kAll : Averaged::kApart);
 }
 
-void Update::overlap(Context& cx, Tape& tape) {
-  ranks_.overlap(cx, tape);
+void Update::overlap(Context& cx, Tape& tape, int passes) {
+  ranks_.overlap(cx, tape, passes);
 }
 
 double Update::norm(Context& cx) {

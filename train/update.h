@@ -24,8 +24,11 @@ class Update {
 
   // Before the first micro-batch of step `step`, counted from 1. `settle` as in Optimizer::needs().
   void begin(std::int64_t step, bool settle);
-  // The tape of the last micro-batch, before its backward: gradients may travel during it.
-  void overlap(Context& cx, Tape& tape);
+  // Each of the step's tapes before its backward, `passes` of them for each parameter: gradients
+  // may travel during the last.
+  void overlap(Context& cx, Tape& tape, int passes);
+  // The gradient of a parameter tied over two stages is final here.
+  void submit_tied(Context& cx) { ranks_.submit_tied(cx); }
   // After the last backward: the norm of the mean gradient over the ranks (an estimate where
   // gradients do not travel as they are), the same on all of them. Not finite where any rank's
   // gradient is not. Collective.

@@ -1,4 +1,5 @@
-// A small decoder cut into stages, with random tokens: what pipelines are tested on.
+// A small decoder cut into stages, which learns what follows random tokens: what pipelines are
+// tested on.
 #pragma once
 
 #include <memory>
@@ -34,7 +35,7 @@ class DecoderStages final : public StageModel {
  public:
   static constexpr std::int64_t kBatch = 2, kTokens = 5;
 
-  // Those of `cut` that a rank of the schedule has. Micro-batch m is number first + m of all.
+  // Those of `cut` that a rank of the schedule has.
   DecoderStages(Context& cx, const DecoderConfig& config, std::vector<UnitRange> cut,
                 const Schedule& schedule, int rank)
       : cut_(std::move(cut)) {
@@ -48,19 +49,23 @@ class DecoderStages final : public StageModel {
 
   Var forward(Context& cx, Tape& tape, int stage, int micro, Var in) override {
     Context own = cx;
-    const auto number = static_cast<std::uint64_t>(first_ + micro);
+    const auto number = static_cast<std::uint64_t>(first_ + micro * stride_);
     own.rng.seed = derive_seed(std::uint64_t{11}, number);
     const Tensor ids = tokens(cx, number);
     const UnitRange units = cut_[static_cast<std::size_t>(stage)];
     const Var out = model_->forward(own, tape, units, ids, in);
     if (units.end < unit_count(model_->config())) return out;
-    return cross_entropy(own, tape, out, tokens(cx, number + 1000));
+    return cross_entropy(own, tape, out, successors(cx, ids));
   }
   Shape boundary_shape() const override { return {kBatch, kTokens, model_->config().width}; }
   DType boundary_type() const override { return model_->config().compute; }
 
   DecoderLm& model() { return *model_; }
-  void begin_at(int first) { first_ = first; }
+  // Micro-batch m is number first + m * stride of all.
+  void begin_at(int first, int stride = 1) {
+    first_ = first;
+    stride_ = stride;
+  }
 
  private:
   Tensor tokens(Context& cx, std::uint64_t seed) const {
@@ -71,9 +76,17 @@ class DecoderStages final : public StageModel {
     return Tensor::from(cx, {kBatch, kTokens}, ids);
   }
 
+  // A rule that can be learnt.
+  Tensor successors(Context& cx, const Tensor& ids) const {
+    std::vector<std::int32_t> next = ids.to_host<std::int32_t>(cx);
+    for (std::int32_t& id : next)
+      id = (3 * id + 1) % static_cast<std::int32_t>(model_->config().vocab);
+    return Tensor::from(cx, ids.shape(), next);
+  }
+
   std::vector<UnitRange> cut_;
   std::unique_ptr<DecoderLm> model_;
-  int first_ = 0;
+  int first_ = 0, stride_ = 1;
 };
 
 }  // namespace gradwire::test

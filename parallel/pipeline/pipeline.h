@@ -1,0 +1,44 @@
+// One replica's stages at work: the schedule of a training step, and passes that only evaluate.
+// Every run has one; without pipelining it is a pipeline of one stage on one rank.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "parallel/pipeline/executor.h"
+
+namespace gradwire {
+
+class Pipeline {
+ public:
+  // `stages` are the ranks of this replica, and must outlive it. The schedule has its messages.
+  // `boundary` is how results travel in training; evaluation sends them as they are. Errors:
+  // kUsage.
+  Pipeline(Communicator& stages, const Schedule& schedule, std::unique_ptr<Boundary> boundary);
+  // Tensors as they are.
+  Pipeline(Communicator& stages, const Schedule& schedule);
+
+  // Forward and backward of a step's micro-batches, each weighted by one over their number. Gives
+  // the losses on the rank of the last stage, and nothing elsewhere.
+  std::vector<double> train(Context& cx, StageModel& model, const ExecutorHooks& hooks);
+  // The losses of the first `micros` micro-batches of `model`, likewise.
+  std::vector<double> evaluate(Context& cx, StageModel& model, int micros);
+
+  const Schedule& schedule() const { return schedule_; }
+  Communicator& stages() { return stages_; }
+  std::vector<int> stages_here() const;
+  // Of the last train().
+  const std::vector<TimelineEvent>& timeline() const { return executor_.timeline(); }
+  // Seconds spent waiting for other stages since the last call of this.
+  double take_wait_seconds();
+
+ private:
+  Communicator& stages_;
+  Schedule schedule_;
+  std::unique_ptr<Boundary> boundary_, plain_;
+  Executor executor_;
+  double waited_s_ = 0.0;
+};
+
+}  // namespace gradwire
