@@ -22,6 +22,11 @@ struct WireCount {
   friend bool operator==(const WireCount&, const WireCount&) = default;
 };
 
+// What a rank sends, about, for an all-reduce of n floats as they are.
+constexpr std::int64_t dense_exchange_bytes(std::int64_t n, int ranks) {
+  return 2 * (ranks - 1) * n * static_cast<std::int64_t>(sizeof(float)) / ranks;
+}
+
 class WireLedger {
  public:
   void add(Traffic kind, std::int64_t sent_bytes, std::int64_t dense_bytes);

@@ -201,10 +201,7 @@ void FeedbackBucket::begin_dense(const Exchange& e) {
 // What the exchange leaves out is nobody's contribution, and nobody's answer.
 void FeedbackBucket::zero_dead(const Exchange& e, float* x) const {
   if (!e.live) return;
-  const auto* bits = static_cast<const std::uint8_t*>(e.live.raw());
-  for (std::int64_t i = 0; i < layout_.numel(); ++i) {
-    if ((bits[i / 8] >> (i % 8) & 1) == 0) x[i] = 0.0F;
-  }
+  feedback_kernels().zero_dead(static_cast<const std::byte*>(e.live.raw()), layout_.numel(), x);
 }
 
 void FeedbackBucket::end_dense(const Exchange& e) {

@@ -26,6 +26,8 @@ struct FeedbackKernels {
   void (*target)(const FeedbackArrays& a, float eta, std::int64_t n, float* u, float* c);
   // With d what was sent of u: e += u - d, h += d.
   void (*settle)(const FeedbackArrays& a, const float* u, const float* d, std::int64_t n);
+  // x = 0 where the bit in `live` is clear.
+  void (*zero_dead)(const std::byte* live, std::int64_t n, float* x);
   // Bytes of bits: news[i] = the elements of x that are not zero and whose bit in `known` is clear.
   // Elements of x after n count as zero. True: there are some.
   bool (*find_news)(const float* x, const std::byte* known, std::int64_t n, std::byte* news);

@@ -49,6 +49,16 @@ void settle(const FeedbackArrays& a, const float* __restrict u, const float* __r
     e[i] += u[i] - d[i];
 }
 
+void zero_dead(const std::byte* live, std::int64_t n, float* x) {
+  for (std::int64_t b = 0; 8 * b < n; ++b) {
+    const auto bits = static_cast<unsigned>(live[b]);
+    if (bits == 0xFF) continue;
+    const std::int64_t count = n - 8 * b < 8 ? n - 8 * b : 8;
+    for (std::int64_t j = 0; j < count; ++j)
+      if ((bits >> j & 1) == 0) x[8 * b + j] = 0.0F;
+  }
+}
+
 bool find_news(const float* x, const std::byte* known, std::int64_t n, std::byte* news) {
   unsigned any = 0;
   for (std::int64_t b = 0; 8 * b < n; ++b) {
@@ -65,6 +75,7 @@ bool find_news(const float* x, const std::byte* known, std::int64_t n, std::byte
 
 }  // namespace
 
-const FeedbackKernels feedback_kernels{&contribution, &smooth, &target, &settle, &find_news};
+const FeedbackKernels feedback_kernels{&contribution, &smooth,    &target,
+                                       &settle,       &zero_dead, &find_news};
 
 }  // namespace gradwire::GW_ISA

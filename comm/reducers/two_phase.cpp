@@ -50,9 +50,7 @@ void TwoPhase::start(Context& cx, bool news) {
   for (int r = 0; r < comm_.size(); ++r)
     slot(sent_, r).back() = static_cast<std::byte>(news);
   if (comm_.size() == 1) return;
-  const std::int64_t ranks = comm_.size();
-  const std::int64_t dense =
-      2 * (ranks - 1) * n_ * static_cast<std::int64_t>(sizeof(float)) / ranks;
+  const std::int64_t dense = dense_exchange_bytes(n_, comm_.size());
   scatter_ = comm_.all_to_all(sent_, received_, {cx.stream, Traffic::kGradient, dense});
 }
 

@@ -16,17 +16,23 @@
 
 namespace gradwire::test {
 
-// Two buckets: parameters of `first` and 17 elements, with a gap between them, and one of 50.
+// Buckets of parameters a, b, c, ..., with gaps between them.
 class Buckets {
  public:
-  Buckets(Context& cx, std::int64_t first) {
-    const std::int64_t second = (first + 15) / 16 * 16;
-    layout.push_back({Tensor::zeros(cx, {second + 17}, DType::kF32), {}, {}});
-    add(cx, "a", first, 0);
-    add(cx, "b", 17, second);
-    layout.push_back({Tensor::zeros(cx, {50}, DType::kF32), {}, {}});
-    add(cx, "c", 50, 0);
+  Buckets(Context& cx, const std::vector<std::vector<Shape>>& shapes) {
+    for (const std::vector<Shape>& bucket : shapes) {
+      layout.emplace_back();
+      std::int64_t end = 0;
+      for (const Shape& shape : bucket) {
+        const std::int64_t begin = (end + 15) / 16 * 16;
+        add(cx, shape, begin);
+        end = begin + shape.numel();
+      }
+      layout.back().flat = Tensor::zeros(cx, {end}, DType::kF32);
+    }
   }
+  // Two: parameters of `first` and 17 elements, and one of 50.
+  Buckets(Context& cx, std::int64_t first) : Buckets(cx, {{{first}, {17}}, {{50}}}) {}
 
   // Normal numbers of a rank and step; zero in the gaps.
   void fill_values(int rank, std::int64_t step, double scale = 1.0) {
@@ -55,10 +61,10 @@ class Buckets {
   std::vector<FlatBucket> layout;
 
  private:
-  void add(Context& cx, const char* name, std::int64_t size, std::int64_t begin) {
+  void add(Context& cx, const Shape& shape, std::int64_t begin) {
     Parameter& p = owned_.emplace_back();
-    p.name = name;
-    p.value = Tensor::zeros(cx, {size}, DType::kF32);
+    p.name = std::string(1, static_cast<char>('a' + owned_.size() - 1));
+    p.value = Tensor::zeros(cx, shape, DType::kF32);
     layout.back().params.push_back(&p);
     layout.back().begins.push_back(begin);
   }

@@ -1,0 +1,70 @@
+#include "comm/reducers/power_sgd.h"
+
+#include <algorithm>
+#include <deque>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "comm/reducers/low_rank_bucket.h"
+#include "core/dispatch.h"
+
+namespace gradwire {
+namespace {
+
+class PowerSgdReducer final : public Reducer {
+ public:
+  PowerSgdReducer(Context& cx, Communicator& comm, std::span<const FlatBucket> layout,
+                  const PowerSgdConfig& config)
+      : layout_(layout.begin(), layout.end()), shared_{config, comm, {}} {
+    std::int64_t room = 0;
+    for (const FlatBucket& b : layout_)
+      room = std::max(room, buckets_.emplace_back(cx, b, shared_).room());
+    Context buffers = cx.in(Segment::kComm);
+    shared_.room = Tensor::zeros(buffers, {room}, DType::kF64);
+    submitted_.reserve(layout_.size());
+  }
+
+  void submit(Context& cx, std::size_t bucket, const Exchange& e) override {
+    submitted_.push_back(bucket);
+    buckets_[bucket].send(cx, e);
+  }
+
+  // All buckets are on their way before the first is waited for, and on their way back again.
+  void finish(Context& cx) override {
+    for (const std::size_t b : submitted_)
+      buckets_[b].serve(cx);
+    for (const std::size_t b : submitted_)
+      buckets_[b].receive(cx, steps_);
+    submitted_.clear();
+    ++steps_;
+  }
+
+  void visit_state(StateVisitor& visitor) override {
+    visitor.number("powersgd/steps", steps_);
+    for (LowRankBucket& b : buckets_)
+      b.visit_state(visitor);
+  }
+
+ private:
+  std::vector<FlatBucket> layout_;
+  LowRankShared shared_;
+  std::deque<LowRankBucket> buckets_;  // which hold on to layout_ and shared_
+  std::vector<std::size_t> submitted_;
+  std::int64_t steps_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Reducer> make_power_sgd_reducer(Context& cx, Communicator& comm,
+                                                std::span<const FlatBucket> layout,
+                                                const PowerSgdConfig& config) {
+  if (config.rank < 1) {
+    throw Error(ErrorKind::kConfig, fmt::format("powersgd: a rank of {}", config.rank));
+  }
+  on_device(
+      cx.stream.device, [](Device) {}, [](auto) { no_cuda_kernel("powersgd"); });
+  return std::make_unique<PowerSgdReducer>(cx, comm, layout, config);
+}
+
+}  // namespace gradwire
