@@ -46,6 +46,10 @@ def variants(steps):
         "AdamW, EF21-SGDM top-10 %": gradient("ef21_sgdm", "topk", ratio=0.1),
         "AdamW, EControl sign": gradient("econtrol", "sign"),
         "AdamW, EF sign of the gradient": gradient("ef", "sign"),
+        "AdamW, PowerSGD rank 4": {"compress.method": "powersgd", "compress.rank": 4,
+                                   "compress.dense_steps": share(0.15)},
+        "1-bit Adam, PowerSGD rank 4": {**one_bit(0.15), "compress.method": "powersgd",
+                                        "compress.rank": 4},
     }
 
 

@@ -2,13 +2,14 @@
 # Training steps over slow links, for real: four hosts (network namespaces, bench/slownet.sh), one rank
 # on each, joined at 100 Mbit/s and 1 Gbit/s. Times the same decoder of 25 M parameters in Gradwire
 # (gradients as they are in f32 and in bf16, 1-bit Adam in its compressed stage, EControl with the
-# top 1 %) and in PyTorch DDP over gloo (as it is, with the bf16 hook, with the PowerSGD hook), and
-# prints tokens a second, bytes a step and the ratio to Gradwire's f32 exchange. Needs root.
+# top 1 %, PowerSGD of rank 4) and in PyTorch DDP over gloo (as it is, with the bf16 hook, with the
+# PowerSGD hook), and prints tokens a second, bytes a step and the ratio to Gradwire's f32 exchange.
+# Needs root.
 # Usage: bench/slow_network.sh GRADWIRE [RATE...]     (default: 100mbit 1gbit)
 #   PEER_PYTHON  the interpreter whose torch is the peer (default: /usr/bin/python3, Debian's)
 #   BACKENDS     of Gradwire (default: "mpi tcp")
 set -euo pipefail
-[ $# -ge 1 ] || { sed -n '2,9s/^# //p' "$0" >&2; exit 2; }
+[ $# -ge 1 ] || { sed -n '2,10s/^# //p' "$0" >&2; exit 2; }
 gradwire=$(realpath "$1")
 shift
 cd "$(dirname "$0")/.."
@@ -50,6 +51,7 @@ for rate in "${@:-100mbit 1gbit}"; do
       gradwire_run "$r" onebit "$backend" optim.name=onebit_adam optim.freeze_step=1
       gradwire_run "$r" econtrol-top1 "$backend" compress.method=econtrol compress.codec=topk \
         compress.ratio=0.01
+      gradwire_run "$r" powersgd "$backend" compress.method=powersgd compress.rank=4
     done
     for hook in none bf16 powersgd; do torch_run "$r" "$hook"; done
   done

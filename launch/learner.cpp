@@ -6,6 +6,7 @@
 #include <span>
 
 #include "comm/reducers/compressed_reducer.h"
+#include "comm/reducers/power_sgd.h"
 #include "models/decoder_lm.h"
 #include "optim/adamw.h"
 #include "optim/onebit_adam.h"
@@ -86,12 +87,16 @@ std::unique_ptr<Optimizer> make_optimizer(Context& cx, const Recipe& recipe, Mod
 std::unique_ptr<Reducer> make_compressed(Context& cx, Communicator& comm, const Recipe& recipe,
                                          std::span<const FlatBucket> layout) {
   const CompressRecipe& c = recipe.compress;
+  const auto seed = static_cast<std::uint64_t>(recipe.seed);
+  if (c.method == "powersgd") {
+    return make_power_sgd_reducer(cx, comm, layout, {.rank = c.rank, .seed = seed});
+  }
   CompressionConfig config;
   config.method = feedback_named(c.resolved_method(recipe.optim.is_onebit()));
   config.codec = {c.codec, c.block, c.ratio, static_cast<int>(c.levels)};
   if (c.eta > 0.0) config.eta = c.eta;
   config.sgdm_beta = c.sgdm_beta;
-  config.seed = static_cast<std::uint64_t>(recipe.seed);
+  config.seed = seed;
   return make_compressed_reducer(cx, comm, layout, config);
 }
 

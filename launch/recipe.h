@@ -238,6 +238,7 @@ struct CompressRecipe {
   std::int64_t levels = 7;
   double eta = 0.0;
   double sgdm_beta = 0.1;
+  std::int64_t rank = 4;
   std::int64_t dense_steps = 0;
 
   // What "auto" stands for.
@@ -249,9 +250,10 @@ struct CompressRecipe {
   void fields(V& v) {
     v("method", method,
       "none: exchange as it is; ef: error feedback (EF14); ef21, ef21_sgdm, econtrol: estimators; "
-      "plain: no feedback, for comparison; auto: ef for the 1-bit optimizers, else none",
-      one_of({"auto", "none", "ef", "ef21", "ef21_sgdm", "econtrol", "plain"}));
-    v("codec", codec, "what turns numbers into bytes",
+      "powersgd: matrices as products of two thin ones; plain: no feedback, for comparison; auto: "
+      "ef for the 1-bit optimizers, else none",
+      one_of({"auto", "none", "ef", "ef21", "ef21_sgdm", "econtrol", "powersgd", "plain"}));
+    v("codec", codec, "what turns numbers into bytes; powersgd has none",
       one_of({"sign", "topk", "randk", "int8", "int4", "qsgd", "natural", "bf16", "identity"}));
     v("ratio", ratio, "topk, randk: share of the elements that is sent",
       greater_than(0.0).up_to(1));
@@ -262,6 +264,7 @@ struct CompressRecipe {
       at_least(0.0).up_to(1));
     v("sgdm_beta", sgdm_beta, "ef21_sgdm: weight of a new gradient in the momentum",
       greater_than(0.0).up_to(1));
+    v("rank", rank, "powersgd: columns of a thin matrix", at_least(1).up_to(1024));
     v("dense_steps", dense_steps,
       "steps before gradients travel compressed (1-bit optimizers have optim.freeze_step)",
       at_least(0));

@@ -19,6 +19,9 @@ CASES = {
                   "compress.dense_steps=12"],
     "SGD, EF21-SGDM": ['optim.name="sgd"', "optim.lr=0.3", 'compress.method="ef21_sgdm"',
                        'compress.codec="topk"', "compress.ratio=0.2", "compress.dense_steps=12"],
+    "AdamW, PowerSGD": ['compress.method="powersgd"', "compress.rank=2", "compress.dense_steps=12"],
+    "1-bit Adam, PowerSGD": ['optim.name="onebit_adam"', "optim.freeze_step=12",
+                             'compress.method="powersgd"', "compress.rank=2"],
 }
 
 
