@@ -40,22 +40,27 @@ ExitCode run_bench_step(const BenchStepArgs& args) {
   const auto rate = [&](double seconds) {
     return static_cast<double>(times.tokens_per_step) / seconds;
   };
-  const nlohmann::json result = {{"program", "gradwire"},
-                                 {"precision", session.recipe().precision},
-                                 {"ranks", session.env().size},
-                                 {"threads", session.threads()},
-                                 {"tokens_per_s",
-                                  {{"median", rate(median)},
-                                   {"min", rate(times.seconds.back())},
-                                   {"max", rate(times.seconds.front())}}},
-                                 {"peak_rss_bytes", static_cast<std::int64_t>(rss)},
-                                 {"tensor_peak_bytes", session.allocator().stats().peak_bytes},
-                                 {"step_s", median},
-                                 {"wire_bytes_per_step", times.wire_bytes_per_step},
-                                 {"system_allocations", times.system_allocations},
-                                 {"gflops", times.flops_per_step / median / 1e9},
-                                 {"matmul_peak_gflops", peak / 1e9},
-                                 {"share_of_matmul_peak", times.flops_per_step / median / peak}};
+  const nlohmann::json result = {
+      {"program", "gradwire"},
+      {"precision", session.recipe().precision},
+      {"ranks", session.env().size},
+      {"threads", session.threads()},
+      {"tokens_per_s",
+       {{"median", rate(median)},
+        {"min", rate(times.seconds.back())},
+        {"max", rate(times.seconds.front())}}},
+      {"peak_rss_bytes", static_cast<std::int64_t>(rss)},
+      {"tensor_peak_bytes", session.allocator().stats().peak_bytes},
+      {"step_s", median},
+      {"wire_bytes_per_step", times.wire_bytes_per_step},
+      {"bubble_share", times.pipeline.bubble_share},
+      {"predicted_bubble_share", times.pipeline.predicted_bubble_share},
+      {"activation_bytes", times.pipeline.activation_bytes},
+      {"predicted_activation_bytes", times.pipeline.predicted_activation_bytes},
+      {"system_allocations", times.system_allocations},
+      {"gflops", times.flops_per_step / median / 1e9},
+      {"matmul_peak_gflops", peak / 1e9},
+      {"share_of_matmul_peak", times.flops_per_step / median / peak}};
   fmt::print("{}\n", result.dump());
   return ExitCode::kDone;
 }

@@ -93,6 +93,7 @@ StepTimes time_steps(Session& session, std::int64_t warmup, std::int64_t steps) 
     update.apply(cx, recipe.optim.lr);
   };
 
+  PipelineMeter rehearsal(pipeline), meter(pipeline);
   StepTimes times;
   const double sequences = static_cast<double>(rows * micros);
   times.flops_per_step = flops_of_step(config, sequences, static_cast<double>(recipe.data.context));
@@ -106,11 +107,14 @@ StepTimes time_steps(Session& session, std::int64_t warmup, std::int64_t steps) 
     session.comm().barrier();
     const Clock::time_point start = Clock::now();
     one_step(step);
-    if (step > warmup) times.seconds.push_back(seconds_since(start));
+    const double seconds = seconds_since(start);
+    (step > warmup ? meter : rehearsal).add_step(cx);
+    if (step > warmup) times.seconds.push_back(seconds);
   }
   times.wire_bytes_per_step =
       static_cast<double>(session.comm().ledger().total().sent_bytes - sent_before) /
       static_cast<double>(steps);
+  times.pipeline = meter.report(cx, stages);
   times.system_allocations = session.allocator().stats().system_allocations - allocations_before;
   return times;
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "launch/pipeline_report.h"
 #include "launch/session.h"
 
 namespace gradwire {
@@ -14,6 +15,7 @@ struct StepTimes {
   double flops_per_step = 0.0;       // of this rank: matrix products, attention counted as causal
   std::int64_t system_allocations = 0;  // during the timed steps
   double wire_bytes_per_step = 0.0;     // sent by this rank in one of them
+  PipelineReport pipeline;              // of the timed steps
 };
 
 // Steps before the timed ones warm caches, memory and plans.

@@ -54,9 +54,9 @@ std::vector<double> Executor::run(Run run) {
   for (std::size_t i = 0; i < program.size(); ++i) {
     begin_receives(run, program, i);
     if (run.hooks.begins) run.hooks.begins(program[i]);
-    const double begin = now_s();
+    action_begin_s_ = now_s();
     carry_out(run, program[i]);
-    timeline_.push_back({comm_.rank(), program[i], begin, now_s()});
+    timeline_.push_back({comm_.rank(), program[i], action_begin_s_, now_s()});
   }
   flights_.clear();
   while (!sends_.empty())
@@ -108,7 +108,8 @@ Tensor Executor::take(Context& cx, const BoundaryLink& link, Arrival& a) {
   if (!a.coming) return std::move(a.here);
   const double begin = now_s();
   Tensor t = boundary_.take(cx, link, a.coming);
-  waited_s_ += now_s() - begin;
+  action_begin_s_ = now_s();
+  waited_s_ += action_begin_s_ - begin;
   a.coming = {};
   return t;
 }

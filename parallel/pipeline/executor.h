@@ -53,7 +53,8 @@ class Executor {
   // A schedule without backward: only the losses.
   std::vector<double> evaluate(Context& cx, StageModel& model);
 
-  // The actions of the last run, as begun and ended, in seconds on the steady clock.
+  // The actions of the last run, in seconds on the steady clock. A computation begins when what it
+  // needs is there.
   const std::vector<TimelineEvent>& timeline() const { return timeline_; }
   // Seconds of it spent waiting for other stages.
   double waited_s() const { return waited_s_; }
@@ -102,6 +103,7 @@ class Executor {
   std::map<std::pair<int, int>, Flight> flights_;
   std::deque<WorkPtr> sends_;
   std::size_t received_to_ = 0;  // of the program: receives before it have begun
+  double action_begin_s_ = 0.0;  // after what it waited for
   std::vector<TimelineEvent> timeline_;
   double waited_s_ = 0.0;
 };
