@@ -15,19 +15,28 @@ double StepCost::compressed_step_s() const {
   return compute_s + compressed_s + codec_s;
 }
 
+StepCost step_cost(const ExchangeForecast& exchange, double compute_s) {
+  return {.compute_s = compute_s,
+          .hidden_s = exchange.hideable * compute_s,
+          .dense_s = exchange.dense_s,
+          .compressed_s = exchange.compressed_s,
+          .codec_s = exchange.codec_s};
+}
+
 double break_even_bandwidth(double dense_bytes, double compressed_bytes, double codec_s) {
   if (codec_s <= 0.0) return std::numeric_limits<double>::infinity();
   return std::max(0.0, dense_bytes - compressed_bytes) / codec_s;
 }
 
 Decision decide(const StepCost& cost, double least_gain) {
-  const bool compress = cost.gain() >= least_gain;
-  return {
-      compress,
-      fmt::format("compression {}: a step is predicted to take {:.3g} s compressed and {:.3g} s "
-                  "as it is, a gain of {:.0f} % ({:.0f} % asked for)",
-                  compress ? "on" : "off", cost.compressed_step_s(), cost.dense_step_s(),
-                  100.0 * cost.gain(), 100.0 * least_gain)};
+  const bool compress = least_gain == 0.0 || cost.gain() >= least_gain;
+  const std::string asked =
+      least_gain == 0.0 ? "none asked for" : fmt::format("{:.0f} % asked for", 100.0 * least_gain);
+  return {compress,
+          fmt::format("compression {}: a step is predicted to take {:.3g} s compressed and {:.3g} "
+                      "s as it is, a gain of {:.0f} % ({})",
+                      compress ? "on" : "off", cost.compressed_step_s(), cost.dense_step_s(),
+                      100.0 * cost.gain(), asked)};
 }
 
 }  // namespace gradwire

@@ -22,6 +22,15 @@ struct StepCost {
   double gain() const { return 1.0 - compressed_step_s() / dense_step_s(); }
 };
 
+// What an exchange takes by itself, before anything is known of the computing around it.
+struct ExchangeForecast {
+  double dense_s = 0.0;
+  double compressed_s = 0.0;
+  double codec_s = 0.0;
+  double hideable = 0.0;  // the share of the computing behind which a dense exchange can hide
+};
+StepCost step_cost(const ExchangeForecast& exchange, double compute_s);
+
 // The bandwidth, in bytes per second, at which both exchanges take equally long for a rank that
 // sends so many bytes each way; infinite where encoding takes no time.
 double break_even_bandwidth(double dense_bytes, double compressed_bytes, double codec_s);
@@ -30,7 +39,7 @@ struct Decision {
   bool compress = true;
   std::string why;  // for the log
 };
-// Compression pays where its gain is at least `least_gain`.
+// Compression pays where its gain is at least `least_gain`; it is on in any case where that is 0.
 Decision decide(const StepCost& cost, double least_gain);
 
 }  // namespace gradwire

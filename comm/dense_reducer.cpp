@@ -1,6 +1,7 @@
 #include <utility>
 #include <vector>
 
+#include "comm/call.h"
 #include "comm/reducer.h"
 #include "core/dispatch.h"
 #include "core/error.h"
@@ -44,6 +45,15 @@ class DenseReducer final : public Reducer {
     for (const WorkPtr& work : works_)
       work->wait(cx.stream);
     works_.clear();
+  }
+
+  // Rank 0 has the largest part to reduce.
+  std::int64_t sent_bytes(const FlatBucket& bucket, int ranks) const override {
+    Call call;
+    call.kind = CallKind::kAllReduce;
+    call.dtype = DType::kF32;
+    call.count = bucket.numel();
+    return gradwire::sent_bytes(call, 0, ranks);
   }
 
   void visit_state(StateVisitor&) override {}

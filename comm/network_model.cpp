@@ -35,6 +35,13 @@ double two_phase_seconds(const NetworkModel& net, double bytes) {
   return 2.0 * round_seconds(net, bytes);
 }
 
+double exchange_seconds(const NetworkModel& net, double sent, std::int64_t exchanges) {
+  if (net.ranks() < 2 || exchanges == 0) return 0.0;
+  const double n = net.ranks(), count = static_cast<double>(exchanges);
+  const double message = sent / count / 2.0 * n / (n - 1.0);
+  return count * two_phase_seconds(net, message);
+}
+
 double ring_seconds(const NetworkModel& net, double bytes) {
   const double n = net.ranks();
   if (net.ranks() < 2) return 0.0;

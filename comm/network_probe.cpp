@@ -41,10 +41,35 @@ double seconds_of_round(Context& cx, Communicator& comm, std::int64_t bytes) {
                 seconds_of([&] { comm.all_to_all(in, out, cx.stream)->wait(cx.stream); }));
 }
 
+// The same twice, as the halves of an all-reduce.
+double seconds_of_all_reduce(Context& cx, Communicator& comm, std::int64_t bytes) {
+  Context scratch = cx.in(Segment::kComm);
+  const auto size = static_cast<std::int64_t>(sizeof(float));
+  const Tensor t = Tensor::zeros(scratch, {bytes / size * comm.size()}, DType::kF32);
+  comm.barrier();
+  return agreed(cx, comm, seconds_of([&] {
+                  comm.all_reduce(t, ReduceOp::kMean, cx.stream)->wait(cx.stream);
+                }));
+}
+
+// Bytes per second that a rank sends where `seconds(bytes)` takes `rounds` rounds.
+template <class F>
+double bandwidth_of(const Communicator& comm, double latency_s, int rounds, const F& seconds) {
+  // The same on all ranks, so that all of them stop at the same size.
+  for (std::int64_t bytes = kFirstBytes;; bytes *= 2) {
+    const double first = seconds(bytes);
+    const double best = std::min(first, seconds(bytes));
+    if (best <= kEnough_s && bytes * comm.size() < kMostBytes) continue;
+    const double sent = rounds * static_cast<double>(bytes * (comm.size() - 1));
+    return sent / std::max(best - rounds * latency_s, 0.1 * best);
+  }
+}
+
 }  // namespace
 
 NetworkSpeed probe_network(Context& cx, Communicator& comm) {
-  if (comm.size() == 1) return {0.0, std::numeric_limits<double>::infinity()};
+  constexpr double kNoLimit = std::numeric_limits<double>::infinity();
+  if (comm.size() == 1) return {0.0, kNoLimit, kNoLimit};
   constexpr int kRounds = 9;
   std::vector<double> small;
   for (int i = 0; i < kRounds; ++i)
@@ -52,14 +77,13 @@ NetworkSpeed probe_network(Context& cx, Communicator& comm) {
   std::ranges::sort(small);
   NetworkSpeed speed;
   speed.latency_s = small[kRounds / 2];
-  // The same on all ranks, so that all of them stop at the same size.
-  for (std::int64_t bytes = kFirstBytes;; bytes *= 2) {
-    const double first = seconds_of_round(cx, comm, bytes);
-    const double seconds = std::min(first, seconds_of_round(cx, comm, bytes));
-    const double sent = static_cast<double>(bytes * (comm.size() - 1));
-    speed.bandwidth = sent / std::max(seconds - speed.latency_s, 0.1 * seconds);
-    if (seconds > kEnough_s || bytes * comm.size() >= kMostBytes) return speed;
-  }
+  speed.bandwidth = bandwidth_of(comm, speed.latency_s, 1, [&](std::int64_t bytes) {
+    return seconds_of_round(cx, comm, bytes);
+  });
+  speed.reducing = bandwidth_of(comm, speed.latency_s, 2, [&](std::int64_t bytes) {
+    return seconds_of_all_reduce(cx, comm, bytes);
+  });
+  return speed;
 }
 
 CodecSpeed probe_codec(Context& cx, Communicator& comm, const Codec& codec) {

@@ -5,12 +5,19 @@
 
 #include "comm/codec/codec.h"
 #include "comm/communicator.h"
+#include "comm/network_model.h"
 
 namespace gradwire {
 
 struct NetworkSpeed {
   double latency_s = 0.0;  // of one round: every rank to every other
   double bandwidth = 0.0;  // bytes per second that a rank sends while all do
+  // The same during an all-reduce of f32, whose additions take time as well.
+  double reducing = 0.0;
+
+  // As links between so many hosts of one rank, for messages or for all-reduces.
+  NetworkModel network(int ranks) const { return {ranks, 1, bandwidth, latency_s}; }
+  NetworkModel reducing_network(int ranks) const { return {ranks, 1, reducing, latency_s}; }
 };
 // One rank has no network: zero latency, infinite bandwidth. Collective.
 NetworkSpeed probe_network(Context& cx, Communicator& comm);

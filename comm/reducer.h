@@ -4,11 +4,13 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 
 #include "comm/communicator.h"
 #include "core/exchange.h"
+#include "core/flat_bucket.h"
 #include "core/state.h"
 
 namespace gradwire {
@@ -20,6 +22,9 @@ class Reducer : public Stateful {
   // before finish(). Values must be finite on every rank: whoever calls has asked all ranks.
   virtual void submit(Context& cx, std::size_t bucket, const Exchange& e) = 0;
   virtual void finish(Context& cx) = 0;
+  // Payload that the busiest of `ranks` ranks sends for such a bucket in a usual step: for the cost
+  // model, and for worlds of other sizes than the reducer's own.
+  virtual std::int64_t sent_bytes(const FlatBucket& bucket, int ranks) const = 0;
   // A sentence for the log, if there is something to say since the last call.
   virtual std::string take_news() { return {}; }
 };

@@ -75,6 +75,10 @@ class CompressedReducer final : public Reducer {
     ++steps_;
   }
 
+  std::int64_t sent_bytes(const FlatBucket& bucket, int ranks) const override {
+    return TwoPhase::sent_bytes(*codec_, bucket.numel(), ranks);
+  }
+
   std::string take_news() override {
     if (config_.method != Feedback::kEcontrol || warned_ || buckets_.empty()) return {};
     const FeedbackBucket& largest = *std::ranges::max_element(

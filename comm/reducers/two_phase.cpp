@@ -32,6 +32,12 @@ TwoPhase::TwoPhase(Context& cx, Communicator& comm, const Codec& codec, std::int
   mean_ = Tensor::zeros(buffers, {own}, DType::kF32);
 }
 
+std::int64_t TwoPhase::sent_bytes(const Codec& codec, std::int64_t n, int ranks) {
+  const auto payload =
+      static_cast<std::int64_t>(codec.max_bytes(std::min(chunk_size(n, ranks), n)));
+  return (ranks - 1) * (payload + 1 + payload);
+}
+
 TwoPhase::Chunk TwoPhase::chunk(int owner) const {
   return {std::min(n_, owner * chunk_), std::min(n_, (owner + 1) * chunk_)};
 }

@@ -20,6 +20,9 @@ class TwoPhase {
   // For n elements. `codec` and `comm` must outlive it. Chunks begin at multiples of 8 elements.
   TwoPhase(Context& cx, Communicator& comm, const Codec& codec, std::int64_t n);
 
+  // What each of `ranks` ranks sends in both phases.
+  static std::int64_t sent_bytes(const Codec& codec, std::int64_t n, int ranks);
+
   struct Chunk {
     std::int64_t begin = 0, end = 0;
     std::int64_t size() const { return end - begin; }

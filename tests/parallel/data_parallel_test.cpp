@@ -138,6 +138,7 @@ class SpyReducer final : public Reducer {
     log_.push_back("bucket of " + std::to_string(e.value.numel()));
   }
   void finish(Context&) override { log_.emplace_back("finish"); }
+  std::int64_t sent_bytes(const FlatBucket&, int) const override { return 0; }
   void visit_state(StateVisitor&) override {}
 
  private:
