@@ -51,6 +51,7 @@ class OnebitAdam final : public BucketOptimizer {
     watch_.observe(step.step, norm * norm);
   }
 
+  void hold_dense(bool hold) override { watch_.hold(hold); }
   std::string take_news() override { return watch_.take_news(); }
 
   void visit_state(StateVisitor& visitor) override {

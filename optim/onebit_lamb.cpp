@@ -80,6 +80,7 @@ class OnebitLamb final : public BucketOptimizer {
     if (frozen && !watch_.frozen()) end_compression(cx);
   }
 
+  void hold_dense(bool hold) override { watch_.hold(hold); }
   std::string take_news() override { return watch_.take_news(); }
 
   void visit_state(StateVisitor& visitor) override {

@@ -29,6 +29,10 @@ class Optimizer : public Stateful {
   // Of the next step; the same on every rank. `settle`: after it all replicas must be equal,
   // because it ends the run or is followed by an evaluation or a checkpoint.
   virtual StepNeeds needs(bool settle) const;
+  // From the next step on, while `hold`: gradients agreed on as they are, no stage that exchanges
+  // something else (a rule that is in one leaves it). Does nothing for rules without such stages.
+  // The same on every rank; whoever calls it keeps it, it is not state.
+  virtual void hold_dense(bool) {}
   // Where needed: what this rank brings, by bucket of the layout it was made for; the agreed means
   // are in place when apply() is called. An exchange without a value is passed over. Errors: kUsage
   // where the step needs none.

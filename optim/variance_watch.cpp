@@ -77,7 +77,7 @@ void VarianceWatch::observe(std::int64_t step, double squared_norm) {
 }
 
 void VarianceWatch::consider_freezing(std::int64_t step) {
-  if (config_.freeze_step < 0) return;
+  if (config_.freeze_step < 0 || held_) return;
   if (config_.freeze_step > 0 && thaws_ == 0) {
     if (updates_ >= config_.freeze_step) freeze("as configured");
     return;
@@ -97,16 +97,20 @@ void VarianceWatch::freeze(const std::string& why) {
 }
 
 void VarianceWatch::consider_thawing() {
+  if (held_) return thaw("steps are to stay dense");
   if (config_.thaw_ratio == 0.0) return;
   const double drift = corrected(fresh_, observed_) / norm();
   const bool far = drift > config_.thaw_ratio || drift < 1.0 / config_.thaw_ratio;
   drifting_ = far ? drifting_ + 1 : 0;
   if (drifting_ < window_) return;
+  thaw(fmt::format("||v||_1 is {:.2f} of the frozen one", drift));
+}
+
+void VarianceWatch::thaw(const std::string& why) {
   frozen_ = 0;
   moving_ = 0;
   ++thaws_;
-  news_ = fmt::format("second moment thawed after {} updates: ||v||_1 is {:.2f} of the frozen one",
-                      observed_, drift);
+  news_ = fmt::format("second moment thawed after {} updates: {}", observed_, why);
 }
 
 std::string VarianceWatch::take_news() {

@@ -38,6 +38,8 @@ class VarianceWatch {
   // After update number `step` of the schedule. Not frozen, it was one of v as well. Errors:
   // kNumeric where the norm is not finite.
   void observe(std::int64_t step, double squared_norm);
+  // While held, v moves: it is not frozen, and thaws with the next update where it was.
+  void hold(bool held) { held_ = held; }
   // What has changed since the last call, for the log.
   std::string take_news();
   void visit_state(StateVisitor& visitor, std::string_view prefix);
@@ -47,6 +49,7 @@ class VarianceWatch {
   void consider_freezing(std::int64_t step);
   void consider_thawing();
   void freeze(const std::string& why);
+  void thaw(const std::string& why);
 
   double beta2_;
   FreezeConfig config_;
@@ -60,6 +63,7 @@ class VarianceWatch {
   std::int64_t thaws_ = 0;
   std::int64_t moving_ = 0;    // updates since v last began to move
   std::int64_t drifting_ = 0;  // updates in a row with drift
+  bool held_ = false;
   std::deque<double> recent_;  // norms of the last D + 1 updates of v, oldest first
   std::string news_;
 };

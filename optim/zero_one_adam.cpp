@@ -96,6 +96,7 @@ class ZeroOneAdam final : public BucketOptimizer {
     note_stage();
   }
 
+  void hold_dense(bool hold) override { held_ = hold; }
   bool settled() const override { return since_agreement_ == 0; }
   std::string take_news() override { return std::exchange(news_, {}); }
 
@@ -116,6 +117,7 @@ class ZeroOneAdam final : public BucketOptimizer {
   };
 
   Kind kind_of_next(bool settle) const {
+    if (held_) return settled() ? Kind::kRefresh : Kind::kAgreement;
     const std::int64_t t = updates_ + 1;
     const std::int64_t until_refresh =
         doubled(refreshes_, config_.var_update_scaler, config_.var_freeze_step);
@@ -204,6 +206,7 @@ class ZeroOneAdam final : public BucketOptimizer {
   }
 
   void note_stage() {
+    if (held_) return;
     if (updates_ == config_.var_freeze_step) {
       news_ = fmt::format("second moment frozen after {} updates, {} of them refreshes of it",
                           updates_, refreshes_);
@@ -220,6 +223,7 @@ class ZeroOneAdam final : public BucketOptimizer {
   std::int64_t refreshes_ = 0;
   std::int64_t since_refresh_ = 0;
   std::int64_t since_agreement_ = 0;  // local updates
+  bool held_ = false;                 // dense
   bool collected_ = false;            // exchange() has taken this step's gradient into u
   std::vector<Exchange> exchanges_;
   std::string news_;

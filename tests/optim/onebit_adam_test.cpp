@@ -65,6 +65,25 @@ TEST_F(OnebitAdam, DenseStepsAreAdamWsBitForBit) {
   EXPECT_EQ(a.tensors.at("onebit_adam/b.bias/v"), b.tensors.at("adamw/b.bias/v"));
 }
 
+// Held dense it is AdamW for good; let go, it freezes where it would have.
+TEST_F(OnebitAdam, HeldDenseItGoesOnAsAdamW) {
+  Replicas held(cx, 2, onebit(frozen_after(3)), noisy_gradient);
+  Replicas never(cx, 2, onebit(frozen_after(-1)), noisy_gradient);
+  for (int step = 1; step <= 20; ++step) {
+    for (int r = 0; r < 2; ++r)
+      held.optimizer(r).hold_dense(true);
+    EXPECT_TRUE(held.optimizer().needs(true).gradients);
+    EXPECT_FALSE(held.optimizer().needs(true).exchange);
+    held.step(step);
+    never.step(step);
+    ASSERT_EQ(held.values(), never.values()) << step;
+  }
+  for (int r = 0; r < 2; ++r)
+    held.optimizer(r).hold_dense(false);
+  held.step(21);
+  EXPECT_TRUE(held.optimizer().needs(false).exchange);
+}
+
 TEST_F(OnebitAdam, FollowsThePaperThroughBothStages) {
   constexpr int kFrozenAt = 6, kSteps = 60, kRanks = 3;
   Replicas ranks(cx, kRanks, onebit(frozen_after(kFrozenAt)), noisy_gradient);

@@ -143,6 +143,27 @@ TEST_F(OnebitLamb, FollowsThePapersThroughFreezeThawAndFreeze) {
   EXPECT_EQ(changes, 3);
 }
 
+TEST_F(OnebitLamb, HeldDenseItStaysInAndComesBackToItsFirstStage) {
+  Replicas ranks(cx, 2, onebit(frozen_after(4)), uneven_gradient);
+  const auto hold = [&](bool held) {
+    for (int r = 0; r < 2; ++r)
+      ranks.optimizer(r).hold_dense(held);
+  };
+  hold(true);
+  int step = 0;
+  while (step < 8)
+    ranks.step(++step);
+  EXPECT_TRUE(ranks.optimizer().needs(false).gradients);
+  hold(false);
+  ranks.step(++step);
+  EXPECT_TRUE(ranks.optimizer().needs(false).exchange);
+  hold(true);
+  ranks.step(++step);
+  EXPECT_TRUE(ranks.optimizer().needs(false).gradients);
+  ranks.step(++step);
+  ranks.expect_equal(step);
+}
+
 TEST_F(OnebitLamb, AsksForGradientsThenForMomentaOfOneSize) {
   Replicas ranks(cx, 2, onebit(frozen_after(4)), uneven_gradient);
   for (int step = 1; step <= 4; ++step) {

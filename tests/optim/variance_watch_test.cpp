@@ -115,6 +115,33 @@ TEST(VarianceWatch, ThawsWhenTheNormHasBeenFarOffForAWindow) {
   }
 }
 
+// Held, v moves; let go, it is frozen at once where the configured step has passed, else by the
+// rule.
+TEST(VarianceWatch, HeldItIsNotFrozenAndThaws) {
+  for (const std::int64_t freeze_step : {0, 300}) {
+    VarianceWatch watch(kBeta2, {.freeze_step = freeze_step});
+    watch.hold(true);
+    int t = 0;
+    while (t < 1000)
+      watch.observe(++t, 1.0);
+    EXPECT_FALSE(watch.frozen());
+    EXPECT_EQ(watch.updates(), 1000);
+    EXPECT_EQ(watch.take_news(), "");
+    watch.hold(false);
+    watch.observe(++t, 1.0);
+    EXPECT_TRUE(watch.frozen());
+    EXPECT_EQ(watch.updates(), 1001);
+    watch.take_news();
+    watch.hold(true);
+    watch.observe(++t, 1.0);
+    EXPECT_FALSE(watch.frozen());
+    EXPECT_EQ(watch.take_news(),
+              "second moment thawed after 1002 updates: steps are to stay dense");
+    watch.observe(++t, 1.0);
+    EXPECT_EQ(watch.updates(), 1002);
+  }
+}
+
 TEST(VarianceWatch, ASpikeDoesNotThaw) {
   VarianceWatch watch(kBeta2, {});
   for (int t = 1; t <= 3000; ++t) {

@@ -62,6 +62,43 @@ TEST_F(ZeroOneAdam, FollowsItsSchedule) {
             "the ranks agree every 4 updates from update 45 on");
 }
 
+// Held dense, every update is a refresh, which makes it AdamW; held in the middle of local steps,
+// the ranks agree first.
+TEST_F(ZeroOneAdam, HeldDenseItRefreshesInEveryUpdate) {
+  Replicas held(cx, 2, zero_one(small_schedule()), noisy_gradient);
+  const AdamWConfig adam = small_schedule().adam;
+  const auto adamw = [adam](Context& c, const Replica& r) {
+    return make_onebit_adam(c, r.buckets, {.adam = adam, .freeze = {.freeze_step = -1}});
+  };
+  Replicas want(cx, 2, adamw, noisy_gradient);
+  const auto hold = [&](bool dense) {
+    for (int r = 0; r < 2; ++r)
+      held.optimizer(r).hold_dense(dense);
+  };
+  hold(true);
+  int step = 0;
+  while (step < 40) {
+    EXPECT_EQ(next_of(held.optimizer()), 'g');
+    held.step(++step);
+    want.step(step);
+    ASSERT_EQ(held.values(), want.values()) << step;
+  }
+  EXPECT_EQ(held.news, "");
+  hold(false);
+  std::string steps;
+  while (step < 46) {
+    steps += next_of(held.optimizer());
+    held.step(++step);
+  }
+  EXPECT_EQ(steps, ".x.x..");
+  hold(true);
+  EXPECT_EQ(next_of(held.optimizer()), 'x');
+  held.step(++step);
+  EXPECT_EQ(next_of(held.optimizer()), 'g');
+  held.step(++step);
+  held.expect_equal(step);
+}
+
 // Ranks as they would be: each makes AdamW's steps by its own momentum, and at an agreement all
 // take the mean of their values, and of their momenta weighted by what each has added.
 struct NaiveElement {
