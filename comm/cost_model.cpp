@@ -28,15 +28,18 @@ double break_even_bandwidth(double dense_bytes, double compressed_bytes, double 
   return std::max(0.0, dense_bytes - compressed_bytes) / codec_s;
 }
 
+std::string prediction_text(const StepCost& cost) {
+  return fmt::format(
+      "a step is predicted to take {:.3g} s compressed and {:.3g} s as it is, a gain of {:.0f} %",
+      cost.compressed_step_s(), cost.dense_step_s(), 100.0 * cost.gain());
+}
+
 Decision decide(const StepCost& cost, double least_gain) {
   const bool compress = least_gain == 0.0 || cost.gain() >= least_gain;
   const std::string asked =
-      least_gain == 0.0 ? "none asked for" : fmt::format("{:.0f} % asked for", 100.0 * least_gain);
-  return {compress,
-          fmt::format("compression {}: a step is predicted to take {:.3g} s compressed and {:.3g} "
-                      "s as it is, a gain of {:.0f} % ({})",
-                      compress ? "on" : "off", cost.compressed_step_s(), cost.dense_step_s(),
-                      100.0 * cost.gain(), asked)};
+      least_gain == 0.0 ? "none" : fmt::format("{:.0f} %", 100.0 * least_gain);
+  return {compress, fmt::format("compression {}: {} ({} asked for)", compress ? "on" : "off",
+                                prediction_text(cost), asked)};
 }
 
 }  // namespace gradwire

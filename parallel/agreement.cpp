@@ -38,4 +38,8 @@ double mean_over_ranks(Context& cx, Communicator& comm, double value, double wei
   return sums[0] / sums[1];
 }
 
+double max_over_ranks(Context& cx, Communicator& comm, double value) {
+  return reduce(cx, comm, std::array<double, 1>{value}, ReduceOp::kMax)[0];
+}
+
 }  // namespace gradwire

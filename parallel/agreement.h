@@ -1,4 +1,5 @@
-// Small agreements of the ranks that a training loop needs: a control word per step, and a mean.
+// Small agreements of the ranks that a training loop needs: a control word per step, a mean, the
+// largest value.
 // Collective, blocking, a few bytes each.
 #pragma once
 
@@ -21,5 +22,7 @@ StepWord agree(Context& cx, Communicator& comm, const StepWord& mine);
 double sum_over_ranks(Context& cx, Communicator& comm, double value);
 // sum(value * weight) / sum(weight) over the ranks; NaN where all weights are zero.
 double mean_over_ranks(Context& cx, Communicator& comm, double value, double weight = 1.0);
+
+double max_over_ranks(Context& cx, Communicator& comm, double value);
 
 }  // namespace gradwire

@@ -225,6 +225,17 @@ std::string DataParallel::take_news() {
   return news;
 }
 
+StepBytes DataParallel::sent_bytes(int ranks) const {
+  StepBytes bytes;
+  for (std::size_t b = 0; b < buckets_.size(); ++b) {
+    const bool compresses = compressed_ != nullptr && !buckets_.is_apart(b);
+    bytes.dense += dense_->sent_bytes(buckets_[b], ranks);
+    bytes.compressed += (compresses ? compressed_ : dense_)->sent_bytes(buckets_[b], ranks);
+  }
+  if (compressed_) bytes.compressed += NormSketch::sent_bytes(ranks);
+  return bytes;
+}
+
 double DataParallel::take_wait_seconds() {
   return std::exchange(wait_seconds_, 0.0);
 }

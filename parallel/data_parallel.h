@@ -43,6 +43,13 @@ enum class Averaged : std::uint8_t {
   kApart,  // of the parameters set apart; the others' stay this rank's for agree() and the like
 };
 
+// What the busiest rank sends in a step: all gradients as they are; and compressed, with the
+// gradients of parameters set apart as they are and the sums for the norm of the mean.
+struct StepBytes {
+  std::int64_t dense = 0;
+  std::int64_t compressed = 0;
+};
+
 class DataParallel : public Stateful {
  public:
   // `params` are the trainable ones, in order of declaration, the same on all ranks; they and
@@ -93,6 +100,8 @@ class DataParallel : public Stateful {
 
   // What the reducers have to say, for the log; often empty.
   std::string take_news();
+  // In a world of `ranks` ranks, whatever their number here.
+  StepBytes sent_bytes(int ranks) const;
   // Seconds spent waiting for or compressing for others since the last call of this.
   double take_wait_seconds();
 

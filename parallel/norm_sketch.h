@@ -19,6 +19,10 @@ class NormSketch {
   static constexpr std::int64_t kWidth = 4096;  // sums: a standard error of about 1.1 % of the norm
 
   explicit NormSketch(Context& cx);
+  // What a rank sends for one norm.
+  static std::int64_t sent_bytes(int ranks) {
+    return 2 * (ranks - 1) * kWidth * static_cast<std::int64_t>(sizeof(float)) / ranks;
+  }
   // The same on all ranks, whatever their number of threads. Another `step` gives other signs, so
   // that errors of several steps average out. NaN or infinite where a gradient is. Collective;
   // sends one tensor of kWidth floats. The gradients are flat f32 tensors.

@@ -27,14 +27,25 @@ Trainer::Trainer(TrainOptions options, TrainParts parts)
       trainable_(trainable_parameters_of(parts_.task.model())) {}
 
 Outcome Trainer::run(Context& cx) {
-  sent_before_ = parts_.world.ledger().total();
   parts_.report.started(step_);
+  if (parts_.compression) report_notes(parts_.compression->start(cx, step_));
+  const Outcome outcome = train(cx);
+  if (parts_.compression) report_notes(parts_.compression->summary());
+  return outcome;
+}
+
+Outcome Trainer::train(Context& cx) {
+  sent_before_ = parts_.world.ledger().total();
   // A last step that was skipped may leave replicas apart that agree only now and then.
   while (step_ < options_.steps || !parts_.optimizer.settled()) {
     const Clock::time_point start = Clock::now();
     const StepResult result = train_step(cx);
-    report_step(cx, result, seconds_since(start));
+    const StepMetrics m = report_step(cx, result, seconds_since(start));
     if (result.skipped) count_skipped(result);
+    if (parts_.compression && !result.skipped) {
+      report_notes(
+          parts_.compression->observe(cx, {step_, m.step_s, m.comm_wait_s, update_.is_dense()}));
+    }
     stopping_ = stopping_ || result.stop;
     if (!parts_.optimizer.settled()) continue;
     if (replica_check_due(step_)) parts_.ranks.check_replicas(cx, step_);
@@ -65,6 +76,7 @@ Trainer::StepResult Trainer::train_step(Context& cx) {
   const auto replica = static_cast<std::uint64_t>(parts_.ranks.comm().rank());
   cx.rng =
       Rng{derive_seed(derive_seed(options_.seed, replica), static_cast<std::uint64_t>(step_)), 0};
+  update_.hold_dense(parts_.compression && parts_.compression->holds_dense());
   update_.begin(step_, settles(step_));
   const std::vector<double> losses = accumulate_gradients(cx);
   StepResult result = agree(cx, losses, update_.norm(cx));
@@ -127,7 +139,12 @@ double Trainer::validation_loss(Context& cx) {
   return validation_loss_;
 }
 
-void Trainer::report_step(Context& cx, const StepResult& r, double seconds) {
+void Trainer::report_notes(const std::vector<std::string>& notes) {
+  for (const std::string& note : notes)
+    parts_.report.note(note);
+}
+
+StepMetrics Trainer::report_step(Context& cx, const StepResult& r, double seconds) {
   const WireCount sent = parts_.world.ledger().total();
   const std::int64_t tokens = parts_.task.tokens_per_micro_batch() *
                               parts_.pipeline.schedule().micros * parts_.ranks.comm().size();
@@ -148,6 +165,7 @@ void Trainer::report_step(Context& cx, const StepResult& r, double seconds) {
   m.nonfinite_steps = nonfinite_total_;
   parts_.report.step(m);
   sent_before_ = sent;
+  return m;
 }
 
 void Trainer::report_evaluation(Context& cx) {

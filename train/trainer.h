@@ -14,6 +14,7 @@
 #include "parallel/data_parallel.h"
 #include "parallel/pipeline/pipeline.h"
 #include "train/checkpointing.h"
+#include "train/compression_switch.h"
 #include "train/reporter.h"
 #include "train/task.h"
 #include "train/update.h"
@@ -45,7 +46,8 @@ struct TrainParts {
   Checkpointing& checkpoints;
   Reporter& report;
   ScheduleConfig schedule;
-  std::function<bool()> stop_requested;  // asked once per step
+  std::function<bool()> stop_requested;      // asked once per step
+  CompressionSwitch* compression = nullptr;  // where the run compresses; tracked as the rest
 };
 
 class Trainer : public Stateful {
@@ -69,6 +71,7 @@ class Trainer : public Stateful {
     bool skipped = false;
     bool stop = false;
   };
+  Outcome train(Context& cx);
   StepResult train_step(Context& cx);
   std::vector<double> accumulate_gradients(Context& cx);
   StepResult agree(Context& cx, const std::vector<double>& losses, double grad_norm);
@@ -78,7 +81,8 @@ class Trainer : public Stateful {
   bool settles(std::int64_t step) const;
   bool evaluation_due(std::int64_t step) const;
   bool replica_check_due(std::int64_t step) const;
-  void report_step(Context& cx, const StepResult& r, double seconds);
+  StepMetrics report_step(Context& cx, const StepResult& r, double seconds);
+  void report_notes(const std::vector<std::string>& notes);
   void report_evaluation(Context& cx);
   // Failing to save is a warning, unless the run ends here: then it is Error(kIo).
   void save(Context& cx, bool must);

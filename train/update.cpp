@@ -9,11 +9,12 @@ Update::Update(UpdateOptions options, Optimizer& optimizer, DataParallel& ranks)
 
 void Update::begin(std::int64_t step, bool settle) {
   step_ = step;
+  optimizer_.hold_dense(hold_);
   needs_ = optimizer_.needs(settle);
-  compresses_gradients_ = needs_.gradients && !needs_.exchange && ranks_.compresses() &&
+  compresses_gradients_ = needs_.gradients && !needs_.exchange && ranks_.compresses() && !hold_ &&
                           options_.dense_steps >= 0 && step > options_.dense_steps;
-  const bool all = needs_.gradients && !needs_.exchange && !compresses_gradients_;
-  ranks_.average(all ? Averaged::kAll : Averaged::kApart);
+  dense_ = needs_.gradients && !needs_.exchange && !compresses_gradients_;
+  ranks_.average(dense_ ? Averaged::kAll : Averaged::kApart);
 }
 
 void Update::overlap(Context& cx, Tape& tape, int passes) {

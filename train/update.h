@@ -22,8 +22,13 @@ class Update {
  public:
   Update(UpdateOptions options, Optimizer& optimizer, DataParallel& ranks);
 
+  // While `hold`, steps are dense even where the options or the optimizer would have them
+  // compressed.
+  void hold_dense(bool hold) { hold_ = hold; }
   // Before the first micro-batch of step `step`, counted from 1. `settle` as in Optimizer::needs().
   void begin(std::int64_t step, bool settle);
+  // Whether all gradients travel as they are in this step.
+  bool is_dense() const { return dense_; }
   // Each of the step's tapes before its backward, `passes` of them for each parameter: gradients
   // may travel during the last.
   void overlap(Context& cx, Tape& tape, int passes);
@@ -41,6 +46,8 @@ class Update {
   Optimizer& optimizer_;
   DataParallel& ranks_;
   StepNeeds needs_;
+  bool hold_ = false;
+  bool dense_ = false;
   bool compresses_gradients_ = false;
   std::int64_t step_ = 0;
   double norm_ = 0.0;
