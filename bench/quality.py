@@ -60,8 +60,8 @@ def train(a, folder, settings):
     if not os.path.exists(done):
         settings = {
             "run.dir": folder, "train.steps": a.steps, "train.eval_every": max(1, a.steps // 6),
-            "checkpoint.every": 0, "precision": a.precision, "generate.prompt": [],
-            "batch.micro": 32 // a.ranks, **settings}
+            "checkpoint.every": 0, "compress.least_gain": 0.0, "precision": a.precision,
+            "generate.prompt": [], "batch.micro": 32 // a.ranks, **settings}
         command = ["mpirun", "-n", str(a.ranks), "--bind-to", "none", a.gradwire, "train", RECIPE,
                    "--resume", "none"]
         for key, value in settings.items():

@@ -69,4 +69,12 @@ std::int64_t sent_bytes(const Call& call, int rank, int ranks) {
   return 0;
 }
 
+std::int64_t all_reduce_bytes(std::int64_t n, int ranks) {
+  Call call;
+  call.kind = CallKind::kAllReduce;
+  call.dtype = DType::kF32;
+  call.count = n;
+  return sent_bytes(call, 0, ranks);
+}
+
 }  // namespace gradwire

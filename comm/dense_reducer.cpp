@@ -47,13 +47,8 @@ class DenseReducer final : public Reducer {
     works_.clear();
   }
 
-  // Rank 0 has the largest part to reduce.
   std::int64_t sent_bytes(const FlatBucket& bucket, int ranks) const override {
-    Call call;
-    call.kind = CallKind::kAllReduce;
-    call.dtype = DType::kF32;
-    call.count = bucket.numel();
-    return gradwire::sent_bytes(call, 0, ranks);
+    return all_reduce_bytes(bucket.numel(), ranks);
   }
 
   void visit_state(StateVisitor&) override {}

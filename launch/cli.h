@@ -23,7 +23,7 @@ Action parse_command_line(int argc, const char* const* argv);
 // outlive the parsing.
 void add_inspection_commands(CLI::App& app, Action& chosen);  // config, doctor
 void add_run_commands(CLI::App& app,
-                      Action& chosen);  // prepare, train, launch, eval, generate, bench
+                      Action& chosen);  // prepare, train, launch, eval, generate, bench, simulate
 void add_checkpoint_commands(CLI::App& app, Action& chosen);  // ckpt
 
 // Parses, acts, and turns whatever is thrown into one message and an exit status.

@@ -41,6 +41,17 @@ void add_generate(CLI::App& app, Action& chosen) {
   generate->add_option("--seed", args.seed, "of the draws")->check(CLI::NonNegativeNumber);
 }
 
+void add_bench_comm(CLI::App& bench, Action& chosen) {
+  CLI::App* comm = bench.add_subcommand(
+      "comm", "what exchanging takes on these ranks, by every codec, and what a recipe gains");
+  BenchCommArgs& args = on_parsed(*comm, chosen, run_bench_comm);
+  comm->add_option("RECIPE", args.recipe.path, "a TOML file (every key at its default)");
+  add_overrides(*comm, args.recipe);
+  comm->add_option("--parameters", args.parameters,
+                   "that are exchanged (as many as take half a second)")
+      ->check(CLI::PositiveNumber);
+}
+
 void add_bench(CLI::App& app, Action& chosen) {
   CLI::App* bench = app.add_subcommand("bench", "measure");
   bench->require_subcommand(1);
@@ -49,6 +60,26 @@ void add_bench(CLI::App& app, Action& chosen) {
   add_recipe(*step, args.recipe);
   step->add_option("--warmup", args.warmup, "steps before them (5)")->check(CLI::NonNegativeNumber);
   step->add_option("--steps", args.steps, "steps to time (20)")->check(CLI::PositiveNumber);
+  add_bench_comm(*bench, chosen);
+}
+
+void add_simulate(CLI::App& app, Action& chosen) {
+  CLI::App* simulate =
+      app.add_subcommand("simulate", "what a cluster that is only described would give");
+  SimulateArgs& args = on_parsed(*simulate, chosen, run_simulate);
+  add_recipe(*simulate, args.recipe);
+  simulate->add_option("--workers", args.workers, "ranks")->required()->check(CLI::Range(1, 65536));
+  simulate->add_option("--bandwidth", args.bandwidth, "of a host's link, each way, like 4.1gbit")
+      ->required();
+  simulate->add_option("--latency", args.latency_ms, "between hosts, in ms (0.05)")
+      ->check(CLI::NonNegativeNumber);
+  simulate->add_option("--workers-per-host", args.workers_per_host, "which share its link (1)")
+      ->check(CLI::PositiveNumber);
+  simulate->add_option("--local-bandwidth", args.local_bandwidth, "inside a host (no limit)");
+  simulate
+      ->add_option("--compute-seconds", args.compute_s,
+                   "of a step's forward, backward and update (measured on this machine)")
+      ->check(CLI::PositiveNumber);
 }
 
 }  // namespace
@@ -64,6 +95,7 @@ void add_run_commands(CLI::App& app, Action& chosen) {
   add_ckpt(*eval, eval_args.ckpt);
   add_generate(app, chosen);
   add_bench(app, chosen);
+  add_simulate(app, chosen);
 }
 
 }  // namespace gradwire

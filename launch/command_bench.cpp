@@ -7,6 +7,7 @@
 #include "launch/commands.h"
 #include "launch/session.h"
 #include "launch/step_bench.h"
+#include "parallel/agreement.h"
 
 namespace gradwire {
 namespace {
@@ -18,19 +19,14 @@ double peak_rss_bytes() {
   return static_cast<double>(use.ru_maxrss) * kKibibyte;
 }
 
-double largest_over_ranks(Session& session, double mine) {
-  Tensor value = Tensor::from(session.cx(), {1}, std::vector<double>{mine});
-  session.comm().all_reduce(value, ReduceOp::kMax, session.cx().stream)->wait(session.cx().stream);
-  return value.host<double>()[0];
-}
-
 }  // namespace
 
 // One JSON object on rank 0, with the keys of bench/peer_torch.py.
 ExitCode run_bench_step(const BenchStepArgs& args) {
   Session session(args.recipe);
-  StepTimes times = time_steps(session, args.warmup, args.steps);
-  const double rss = largest_over_ranks(session, peak_rss_bytes());
+  StepTimes times =
+      time_steps(session.cx(), session.comm(), session.recipe(), args.warmup, args.steps);
+  const double rss = max_over_ranks(session.cx(), session.comm(), peak_rss_bytes());
   const DType precision = session.recipe().precision == "bf16" ? DType::kBf16 : DType::kF32;
   const double peak = matmul_peak_flops(session.cx(), precision);
   if (!session.is_first()) return ExitCode::kDone;
@@ -52,6 +48,7 @@ ExitCode run_bench_step(const BenchStepArgs& args) {
       {"peak_rss_bytes", static_cast<std::int64_t>(rss)},
       {"tensor_peak_bytes", session.allocator().stats().peak_bytes},
       {"step_s", median},
+      {"predicted_step_s", times.predicted_s},
       {"wire_bytes_per_step", times.wire_bytes_per_step},
       {"bubble_share", times.pipeline.bubble_share},
       {"predicted_bubble_share", times.pipeline.predicted_bubble_share},

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "data/unigram.h"
 #include "launch/commands.h"
+#include "launch/exchange_probe.h"
 #include "launch/language_model.h"
 #include "launch/learner.h"
 #include "launch/plan.h"
@@ -124,11 +125,20 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
                         {model_identity(*data), to_toml(recipe), layout_text(recipe, stages)}});
   Reporter report;
   add_sinks(session, report);
-  Trainer trainer(train_options(session),
-                  {session.comm(), pipeline, lm->task, learner.optimizer(), learner.ranks(),
-                   checkpoints, report, schedule_config(recipe), [&] { return stop.requested(); }});
-  checkpoints.track(
-      {parameters_of(lm->model), {&learner.optimizer(), &learner.ranks(), &lm->task, &trainer}});
+  std::optional<CompressionSwitch> compression;
+  if (recipe.compresses()) {
+    compression.emplace(session.comm(), recipe.compress.least_gain, [&](Context& cx) {
+      return probe_exchange(cx, session.comm(), recipe, learner.ranks());
+    });
+  }
+  CompressionSwitch* const compressing = compression ? &*compression : nullptr;
+  Trainer trainer(
+      train_options(session),
+      {session.comm(), pipeline, lm->task, learner.optimizer(), learner.ranks(), checkpoints,
+       report, schedule_config(recipe), [&] { return stop.requested(); }, compressing});
+  std::vector<Stateful*> state{&learner.optimizer(), &learner.ranks(), &lm->task, &trainer};
+  if (compressing) state.push_back(compressing);
+  checkpoints.track({parameters_of(lm->model), std::move(state)});
   resume(session, checkpoints, report, args.resume);
   if (trainer.step() >= recipe.train.steps) {
     say(session,

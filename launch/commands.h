@@ -64,6 +64,24 @@ struct BenchStepArgs {
 };
 ExitCode run_bench_step(const BenchStepArgs& args);
 
+struct BenchCommArgs {
+  RecipeArgs recipe;            // an empty path: every key at its default
+  std::int64_t parameters = 0;  // of each exchange; 0: as many as take half a second dense
+};
+ExitCode run_bench_comm(const BenchCommArgs& args);
+
+// A cluster that is only described.
+struct SimulateArgs {
+  RecipeArgs recipe;
+  int workers = 0;
+  int workers_per_host = 1;
+  std::string bandwidth;            // of a host's link, as parse_bandwidth() takes it
+  std::string local_bandwidth;      // inside a host; empty: no limit
+  double latency_ms = 0.05;         // between hosts
+  std::optional<double> compute_s;  // of a step; else it is measured here
+};
+ExitCode run_simulate(const SimulateArgs& args);
+
 struct ConfigArgs {
   RecipeArgs recipe;
   int ranks = 1;    // validate: the world that the batch must fit

@@ -84,6 +84,12 @@ std::unique_ptr<Optimizer> make_optimizer(Context& cx, const Recipe& recipe, Mod
   return make_adamw(cx, params, adam_config(o));
 }
 
+}  // namespace
+
+CodecConfig codec_config(const CompressRecipe& c) {
+  return {c.codec, c.block, c.ratio, static_cast<int>(c.levels)};
+}
+
 std::unique_ptr<Reducer> make_compressed(Context& cx, Communicator& comm, const Recipe& recipe,
                                          std::span<const FlatBucket> layout) {
   const CompressRecipe& c = recipe.compress;
@@ -93,12 +99,14 @@ std::unique_ptr<Reducer> make_compressed(Context& cx, Communicator& comm, const 
   }
   CompressionConfig config;
   config.method = feedback_named(c.resolved_method(recipe.optim.is_onebit()));
-  config.codec = {c.codec, c.block, c.ratio, static_cast<int>(c.levels)};
+  config.codec = codec_config(c);
   if (c.eta > 0.0) config.eta = c.eta;
   config.sgdm_beta = c.sgdm_beta;
   config.seed = seed;
   return make_compressed_reducer(cx, comm, layout, config);
 }
+
+namespace {
 
 // A tied embedding lives at both ends of a pipeline.
 std::optional<TiedParameter> tied_parameter(const Mesh& mesh, const Recipe& recipe, Module& model) {

@@ -3,7 +3,10 @@
 #pragma once
 
 #include <memory>
+#include <span>
 
+#include "comm/codec/codec.h"
+#include "comm/communicator.h"
 #include "launch/recipe.h"
 #include "models/module.h"
 #include "optim/optimizer.h"
@@ -28,5 +31,10 @@ class Learner {
 };
 
 UpdateOptions update_options(const Recipe& recipe);
+
+CodecConfig codec_config(const CompressRecipe& recipe);
+// The reducer that compresses, for a recipe that does. Lifetimes as of make_compressed_reducer().
+std::unique_ptr<Reducer> make_compressed(Context& cx, Communicator& comm, const Recipe& recipe,
+                                         std::span<const FlatBucket> buckets);
 
 }  // namespace gradwire

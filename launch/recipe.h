@@ -240,6 +240,7 @@ struct CompressRecipe {
   double sgdm_beta = 0.1;
   std::int64_t rank = 4;
   std::int64_t dense_steps = 0;
+  double least_gain = 0.05;
 
   // What "auto" stands for.
   std::string resolved_method(bool onebit) const {
@@ -268,6 +269,10 @@ struct CompressRecipe {
     v("dense_steps", dense_steps,
       "steps before gradients travel compressed (1-bit optimizers have optim.freeze_step)",
       at_least(0));
+    v("least_gain", least_gain,
+      "share of a step's time that compression must be predicted to save, or it stays off; 0: "
+      "compress in any case",
+      at_least(0.0).below(1));
   }
   bool operator==(const CompressRecipe&) const = default;
 };

@@ -44,6 +44,9 @@ std::vector<Problem> range_problems(const Recipe& r);
 // problem names the line of the key to blame. Throws RecipeError.
 void validate(const Recipe& r, int world_size);
 
+// The same for what trains nothing: the files of data.text need not be there.
+void validate_without_text(const Recipe& r, int world_size);
+
 // Complete, defaults written out: load_recipe() of it gives an equal recipe.
 std::string to_toml(const Recipe& r);
 

@@ -25,8 +25,11 @@ int threads_of(const Recipe& recipe, const RankEnvironment& env) {
 }  // namespace
 
 Session::Session(const RecipeArgs& args)
+    : Session(checked_recipe(args, read_rank_environment().size)) {}
+
+Session::Session(Recipe recipe)
     : env_(read_rank_environment()),
-      recipe_(checked_recipe(args, env_.size)),
+      recipe_(std::move(recipe)),
       threads_(threads_of(recipe_, env_)),
       world_(runtime_.context(), env_, recipe_.comm),
       ranks_(make_coordinator(runtime_.context(), world_.comm())),

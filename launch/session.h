@@ -22,6 +22,8 @@ class Session {
  public:
   // Collective. Errors: RecipeError, kComm.
   explicit Session(const RecipeArgs& args);
+  // With a recipe that was validated for this number of ranks.
+  explicit Session(Recipe recipe);
 
   const Recipe& recipe() const { return recipe_; }
   const RankEnvironment& env() const { return env_; }

@@ -6,8 +6,10 @@
 
 #include "core/ops/cross_entropy/cross_entropy.h"
 #include "core/ops/linear/linear.h"
+#include "launch/exchange_probe.h"
 #include "launch/language_model.h"
 #include "launch/learner.h"
+#include "parallel/agreement.h"
 #include "parallel/pipeline/pipeline.h"
 
 namespace gradwire {
@@ -64,16 +66,22 @@ class RandomTokens final : public StageModel {
   Tensor inputs_, targets_;
 };
 
+double median_of(std::vector<double> values) {
+  std::ranges::nth_element(values, values.begin() + std::ssize(values) / 2);
+  return values[values.size() / 2];
+}
+
 }  // namespace
 
-StepTimes time_steps(Session& session, std::int64_t warmup, std::int64_t steps) {
-  Context& cx = session.cx();
-  const Recipe& recipe = session.recipe();
-  const Mesh& mesh = session.mesh();
+StepTimes time_steps(Context& cx, Communicator& comm, const Recipe& recipe, std::int64_t warmup,
+                     std::int64_t steps) {
+  const Mesh mesh = make_mesh(comm, mesh_shape(recipe, comm.size()));
   const DecoderConfig config = decoder_config(recipe, recipe.data.vocab_size);
-  const Stages stages = plan_stages(cx, session.comm(), recipe, config);
+  const Stages stages = plan_stages(cx, comm, recipe, config);
   DecoderLm model(cx, config, stages.of_rank(mesh.here.pipeline));
+  set_trainable(model, recipe.model.trainable, mesh.shape.pipeline > 1);
   Learner learner(cx, mesh, recipe, model);
+  const ExchangeForecast exchange = probe_exchange(cx, comm, recipe, learner.ranks()).forecast;
   Pipeline pipeline(*mesh.pipeline, stages.schedule);
 
   const std::int64_t rows = recipe.batch.micro;
@@ -99,23 +107,28 @@ StepTimes time_steps(Session& session, std::int64_t warmup, std::int64_t steps) 
   times.flops_per_step = flops_of_step(config, sequences, static_cast<double>(recipe.data.context));
   times.tokens_per_step = recipe.batch.global * recipe.data.context;
   std::int64_t allocations_before = 0, sent_before = 0;
+  std::vector<double> computing;
   for (std::int64_t step = 1; step <= warmup + steps; ++step) {
     if (step == warmup + 1) {
-      allocations_before = session.allocator().stats().system_allocations;
-      sent_before = session.comm().ledger().total().sent_bytes;
+      allocations_before = cx.alloc->stats().system_allocations;
+      sent_before = comm.ledger().total().sent_bytes;
     }
-    session.comm().barrier();
+    comm.barrier();
     const Clock::time_point start = Clock::now();
     one_step(step);
-    const double seconds = seconds_since(start);
+    const double seconds = seconds_since(start), wait = learner.ranks().take_wait_seconds();
     (step > warmup ? meter : rehearsal).add_step(cx);
-    if (step > warmup) times.seconds.push_back(seconds);
+    if (step <= warmup) continue;
+    times.seconds.push_back(seconds);
+    computing.push_back(seconds - wait);
   }
-  times.wire_bytes_per_step =
-      static_cast<double>(session.comm().ledger().total().sent_bytes - sent_before) /
-      static_cast<double>(steps);
+  times.wire_bytes_per_step = static_cast<double>(comm.ledger().total().sent_bytes - sent_before) /
+                              static_cast<double>(steps);
   times.pipeline = meter.report(cx, stages);
-  times.system_allocations = session.allocator().stats().system_allocations - allocations_before;
+  times.system_allocations = cx.alloc->stats().system_allocations - allocations_before;
+  times.compute_s = max_over_ranks(cx, comm, median_of(computing));
+  const StepCost cost = step_cost(exchange, times.compute_s);
+  times.predicted_s = update.is_dense() ? cost.dense_step_s() : cost.compressed_step_s();
   return times;
 }
 

@@ -4,8 +4,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "comm/communicator.h"
 #include "launch/pipeline_report.h"
-#include "launch/session.h"
+#include "launch/recipe.h"
 
 namespace gradwire {
 
@@ -16,10 +17,14 @@ struct StepTimes {
   std::int64_t system_allocations = 0;  // during the timed steps
   double wire_bytes_per_step = 0.0;     // sent by this rank in one of them
   PipelineReport pipeline;              // of the timed steps
+  double compute_s = 0.0;               // median of what was not spent on exchanging, slowest rank
+  double predicted_s = 0.0;             // of a step, by the cost model, from that
 };
 
-// Steps before the timed ones warm caches, memory and plans.
-StepTimes time_steps(Session& session, std::int64_t warmup, std::int64_t steps);
+// `warmup` steps before the timed ones warm caches, memory and plans. The network is measured
+// first. Collective.
+StepTimes time_steps(Context& cx, Communicator& comm, const Recipe& recipe, std::int64_t warmup,
+                     std::int64_t steps);
 
 // Floating-point operations per second of the best of a few square matrix products through
 // core/ops/linear, on this session's threads and precision.

@@ -225,14 +225,17 @@ std::string DataParallel::take_news() {
   return news;
 }
 
-StepBytes DataParallel::sent_bytes(int ranks) const {
+StepBytes DataParallel::sent_bytes(int replicas) const {
   StepBytes bytes;
-  for (std::size_t b = 0; b < buckets_.size(); ++b) {
-    const bool compresses = compressed_ != nullptr && !buckets_.is_apart(b);
-    bytes.dense += dense_->sent_bytes(buckets_[b], ranks);
-    bytes.compressed += (compresses ? compressed_ : dense_)->sent_bytes(buckets_[b], ranks);
+  for (const Group& g : groups_) {
+    const int ranks = replicas * static_cast<int>(g.weight);
+    for (std::size_t i = 0; i < g.layout.size(); ++i) {
+      const bool compresses = g.compressed != nullptr && !buckets_.is_apart(g.buckets[i]);
+      bytes.dense += g.dense->sent_bytes(g.layout[i], ranks);
+      bytes.compressed += (compresses ? g.compressed : g.dense)->sent_bytes(g.layout[i], ranks);
+    }
+    if (g.compressed) bytes.compressed += NormSketch::sent_bytes(ranks);
   }
-  if (compressed_) bytes.compressed += NormSketch::sent_bytes(ranks);
   return bytes;
 }
 

@@ -22,6 +22,9 @@ class LowRankBucket {
  public:
   LowRankBucket(Context& cx, const FlatBucket& layout, const LowRankShared& shared);
 
+  // Floats of its two messages.
+  std::int64_t p_size() const { return p_size_; }
+  std::int64_t q_size() const { return q_size_; }
   // Doubles that serve() works in.
   std::int64_t room() const { return room_; }
   // Sends this rank's P, and what travels as it is.

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "comm/call.h"
 #include "comm/reducers/low_rank_bucket.h"
 #include "core/dispatch.h"
 
@@ -38,6 +39,14 @@ class PowerSgdReducer final : public Reducer {
       buckets_[b].receive(cx, steps_);
     submitted_.clear();
     ++steps_;
+  }
+
+  std::int64_t sent_bytes(const FlatBucket& bucket, int ranks) const override {
+    const auto same = std::ranges::find_if(
+        layout_, [&](const FlatBucket& b) { return b.params == bucket.params; });
+    check(same != layout_.end(), ErrorKind::kUsage, "powersgd: not one of its buckets");
+    const LowRankBucket& b = buckets_[static_cast<std::size_t>(same - layout_.begin())];
+    return all_reduce_bytes(b.p_size(), ranks) + all_reduce_bytes(b.q_size(), ranks);
   }
 
   void visit_state(StateVisitor& visitor) override {

@@ -1,5 +1,7 @@
 """The other commands: prepare, eval, generate, ckpt, doctor."""
 
+import re
+
 from harness import *
 
 
@@ -55,6 +57,19 @@ class Commands(ProgramTest):
                 result = json.loads(next(x for x in out.splitlines() if x.startswith("{")))
                 self.assertEqual(result["system_allocations"], 0)
                 self.assertGreater(result["tokens_per_s"]["median"], 0)
+
+    def test_bench_comm_sets_predicted_beside_measured(self):
+        for arguments, ranks in (((), 1), (("recipe.toml",), 1), (("recipe.toml",), 2),
+                                 (("recipe.toml", "--set", 'compress.method="econtrol"'), 2)):
+            out = self.run_program("bench", "comm", *arguments, "--parameters", "300000", ranks=ranks)
+            rows = [line for line in out.splitlines() if re.match(r"(dense f32|plain|ef|econtrol)", line)]
+            self.assertEqual(len(rows), 10 if "--set" in arguments else 9, out)
+            self.assertEqual("a rank, " in out, ranks > 1)
+            for row in rows:
+                bytes_per_parameter, _, _, predicted, measured = row[18:].split()[:5]
+                self.assertLess(float(bytes_per_parameter), 4.1)
+                self.assertGreaterEqual(float(predicted), 0.0)
+                self.assertGreater(float(measured), 0.0)
 
     def test_doctor_finds_this_machine_fit(self):
         out = self.run_program("doctor")

@@ -2,7 +2,9 @@
 
 from harness import *
 
-CHECKED = ["train.replica_check_every=1", "checkpoint.keep=9"]
+# Between ranks of one host compression gains nothing: it is asked for in any case.
+ALWAYS = "compress.least_gain=0.0"
+CHECKED = [ALWAYS, "train.replica_check_every=1", "checkpoint.keep=9"]
 CASES = {
     "1-bit Adam": ['optim.name="onebit_adam"', "optim.freeze_step=12"],
     "1-bit Adam, embedding left out": ['optim.name="onebit_adam"', "optim.freeze_step=12",
@@ -47,13 +49,42 @@ class Compression(ProgramTest):
 
     def test_warm_up_is_adamw_bit_for_bit(self):
         self.train(ranks=2, run="adamw")
-        self.train('optim.name="onebit_adam"', "optim.freeze_step=20", ranks=2, run="onebit")
+        self.train(ALWAYS, 'optim.name="onebit_adam"', "optim.freeze_step=20", ranks=2, run="onebit")
         adamw = [r["loss"] for r in self.metrics("adamw")]
         onebit = [r["loss"] for r in self.metrics("onebit")]
         self.assertEqual(adamw[:21], onebit[:21])
         self.assertNotEqual(adamw, onebit)
         notes = [r["text"] for r in self.metrics("onebit", "note")]
-        self.assertEqual(notes, ["step 20: second moment frozen after 20 updates: as configured"])
+        self.assertIn("step 20: second moment frozen after 20 updates: as configured", notes)
+        for line in ("network: ", "step 4: compression on: ", "compressed from step 21 on; a dense step took ",
+                     "a dense step took ", "a compressed step took "):
+            self.assertTrue(any(n.startswith(line) for n in notes), f"{line} in {notes}")
+
+    def test_a_run_that_gains_nothing_switches_itself_off_and_stays_off(self):
+        # No exchange saves 99 % of a step between two ranks of one host.
+        sets = ["compress.least_gain=0.99", "train.replica_check_every=1", "checkpoint.keep=9",
+                'optim.name="onebit_adam"', "optim.freeze_step=12"]
+        self.train(ranks=2, run="adamw")
+        self.train(*sets, ranks=2, run="off")
+        self.assertEqual([r["loss"] for r in self.metrics("adamw")],
+                         [r["loss"] for r in self.metrics("off")])
+        notes = [r["text"] for r in self.metrics("off", "note")]
+        self.assertTrue(any(n.startswith("step 4: compression off: ") for n in notes), notes)
+        self.assertFalse(any("frozen" in n for n in notes), notes)
+
+        last = self.tensor_hashes(self.checkpoints("off")[-1])
+        for later in self.checkpoints("off")[2:]:
+            shutil.rmtree(later)
+        out = self.train(*sets, ranks=2, run="off")
+        self.assertIn("at step 20", out)
+        self.assertIn("compression off, as decided before", out)
+        self.assertEqual(self.tensor_hashes(self.checkpoints("off")[-1]), last)
+        # Four ranks decide anew.
+        for later in self.checkpoints("off")[2:]:
+            shutil.rmtree(later)
+        out = self.train(*sets, "batch.micro=2", ranks=4, run="off")
+        self.assertIn("decided anew: it was for 2 ranks, this run has 4", out)
+        self.assertIn("step 24: compression off: ", out)
 
     def test_residuals_go_to_another_number_of_ranks(self):
         sets = CASES["1-bit Adam"]
@@ -68,7 +99,7 @@ class Compression(ProgramTest):
 
     def test_identity_is_no_compression(self):
         self.train(ranks=2, run="dense")
-        self.train('compress.method="ef"', 'compress.codec="identity"', "optim.clip_norm=0.0",
+        self.train(ALWAYS, 'compress.method="ef"', 'compress.codec="identity"', "optim.clip_norm=0.0",
                    ranks=2, run="identity")
         self.train("optim.clip_norm=0.0", ranks=2, run="unclipped")
         self.assertEqual([r["loss"] for r in self.metrics("unclipped")],

@@ -128,6 +128,33 @@ TEST_F(Program, DocsPrintTheReferencePage) {
   EXPECT_EQ(run("config docs").out, recipe_reference());
 }
 
+// Without its text: nothing is trained.
+TEST_F(Program, SimulateSetsExchangesBesideEachOther) {
+  const std::string r = "'" + write("r.toml", R"(
+[model]
+layers = 1
+width = 32
+heads = 2
+[data]
+text = ['not here']
+vocab_size = 300
+context = 16
+[optim]
+name = 'onebit_adam'
+freeze_step = 90
+)") + "' --workers 256 --bandwidth 4.1gbit";
+  const Outcome o = run("simulate " + r + " --workers-per-host 4 --compute-seconds 0.5");
+  EXPECT_EQ(o.status, 0) << o.err;
+  for (const char* part :
+       {"256 on 64 hosts, 4.1 Gbit/s", "2048 sequences (the recipe's 32 do not divide)",
+        "0.5 s a step, as given", "\ndense f32 ", "\nbf16 ", "\nef, sign ",
+        "90 of 600 steps dense"})
+    EXPECT_THAT(o.out, HasSubstr(part));
+  EXPECT_EQ(run("simulate " + r + " --workers-per-host 3").status, 2);
+  EXPECT_EQ(run("simulate " + r + " --set optim.lrr=1").status, 2);
+  EXPECT_THAT(run("simulate " + r + " --local-bandwidth fast").err, HasSubstr("no bandwidth"));
+}
+
 TEST_F(Program, OutputThatCannotBeWrittenExitsWith8) {
   const std::string command = "'" GW_PROGRAM "' config docs >/dev/full 2>'" + path("err") + "'";
   const int status = std::system(command.c_str());

@@ -1,0 +1,77 @@
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/parallel_for.h"
+#include "launch/commands.h"
+#include "launch/environment.h"
+#include "launch/exchange_kinds.h"
+#include "launch/recipe_io.h"
+#include "launch/simulation.h"
+
+namespace gradwire {
+namespace {
+
+NetworkModel network_of(const SimulateArgs& args) {
+  if (args.workers % args.workers_per_host != 0) {
+    throw Error(ErrorKind::kUsage, fmt::format("{} workers do not fill hosts of {}", args.workers,
+                                               args.workers_per_host));
+  }
+  NetworkModel net;
+  net.hosts = args.workers / args.workers_per_host;
+  net.ranks_per_host = args.workers_per_host;
+  net.bandwidth = parse_bandwidth(args.bandwidth);
+  net.latency_s = 1e-3 * args.latency_ms;
+  if (!args.local_bandwidth.empty()) net.local_bandwidth = parse_bandwidth(args.local_bandwidth);
+  return net;
+}
+
+void print_exchanges(const Simulation& s, double tokens) {
+  constexpr double kMegabyte = 1e6;
+  fmt::print("{:22} {:>10} {:>12} {:>10} {:>10} {:>12} {:>8}\n", "exchange", "MB sent",
+             "exchange s", "codec s", "step s", "tokens/s", "of f32");
+  for (const SimulatedExchange& e : s.exchanges) {
+    fmt::print("{:22} {:10.4g} {:12.4g} {:10.4g} {:10.4g} {:12.6g} {:8.2f}\n", e.name,
+               e.sent_bytes / kMegabyte, e.exchange_s, e.codec_s, e.step_s, tokens / e.step_s,
+               s.exchanges.front().step_s / e.step_s);
+  }
+}
+
+}  // namespace
+
+ExitCode run_simulate(const SimulateArgs& args) {
+  const NetworkModel network = network_of(args);
+  const Recipe asked = load_recipe(args.recipe.path, args.recipe.set);
+  const Recipe recipe = for_workers(asked, args.workers);
+  validate_without_text(recipe, args.workers);
+  RankEnvironment env;
+  env.local_size = args.workers_per_host;
+  const auto cores = static_cast<int>(std::thread::hardware_concurrency());
+  const int threads = threads_per_rank(env, static_cast<int>(recipe.train.threads), cores);
+  set_thread_count(threads);
+
+  Runtime runtime;
+  const Simulation s = simulate(runtime.context(), recipe, network, args.compute_s);
+  const auto tokens = static_cast<double>(recipe.batch.global * recipe.data.context);
+  fmt::print("workers     {} on {} hosts, {} and {:.3g} ms between hosts\n", args.workers,
+             network.hosts, bandwidth_text(network.bandwidth), args.latency_ms);
+  fmt::print("parameters  {} in {} buckets\n", s.parameters, s.buckets);
+  fmt::print("batch       {} sequences{}, {:.0f} tokens a step\n", recipe.batch.global,
+             recipe.batch.global == asked.batch.global
+                 ? ""
+                 : fmt::format(" (the recipe's {} do not divide)", asked.batch.global),
+             tokens);
+  fmt::print("computing   {:.4g} s a step, {}\n", s.compute_s,
+             args.compute_s ? "as given" : fmt::format("measured here, {} threads", threads));
+  print_exchanges(s, tokens);
+  if (recipe.compresses()) {
+    fmt::print(
+        "whole run   {} of {} steps dense: {:.2f} times fewer bytes than dense f32, {:.2f} "
+        "times as fast\n",
+        s.dense_steps, recipe.train.steps, s.fewer_bytes, s.speed_up);
+  }
+  return ExitCode::kDone;
+}
+
+}  // namespace gradwire

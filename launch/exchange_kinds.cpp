@@ -1,0 +1,64 @@
+#include "launch/exchange_kinds.h"
+
+#include <fmt/format.h>
+
+#include "comm/local_comm.h"
+#include "launch/language_model.h"
+#include "launch/learner.h"
+#include "launch/step_bench.h"
+
+namespace gradwire {
+
+Recipe for_workers(Recipe recipe, int workers) {
+  const std::int64_t step = recipe.batch.micro * workers;
+  recipe.batch.global = (recipe.batch.global + step - 1) / step * step;
+  recipe.parallel = {.recompute = recipe.parallel.recompute,
+                     .bucket_bytes = recipe.parallel.bucket_bytes};
+  return recipe;
+}
+
+Recipe with_dense_exchange(Recipe recipe) {
+  if (recipe.optim.is_onebit()) recipe.optim.name = "adamw";
+  recipe.compress.method = "none";
+  return recipe;
+}
+
+Recipe with_exchange(Recipe recipe, const std::string& method, const std::string& codec) {
+  recipe = with_dense_exchange(std::move(recipe));
+  recipe.compress.method = method;
+  recipe.compress.codec = codec;
+  return recipe;
+}
+
+std::string exchange_name(const Recipe& recipe) {
+  if (!recipe.compresses()) return "dense f32";
+  const CompressRecipe& c = recipe.compress;
+  const bool sparse = c.codec == "topk" || c.codec == "randk";
+  return fmt::format("{}, {}{}", c.resolved_method(recipe.optim.is_onebit()), c.codec,
+                     sparse ? fmt::format(" {:.3g} %", 100.0 * c.ratio) : "");
+}
+
+double measured_compute(Context& cx, const Recipe& recipe, int workers) {
+  constexpr std::int64_t kWarmup = 1, kSteps = 3;
+  const auto alone = make_local_world(1);
+  Recipe one = with_dense_exchange(recipe);
+  one.batch.global =
+      recipe.batch.micro * recipe.batch.accumulation(recipe.parallel.replicas(workers));
+  one.parallel.pipeline = 1;
+  return time_steps(cx, *alone[0], one, kWarmup, kSteps).compute_s;
+}
+
+RecipeExchange::RecipeExchange(Context& cx, const Recipe& recipe)
+    : alone_(make_local_world(1)), model_(cx, decoder_config(recipe, recipe.data.vocab_size)) {
+  set_trainable(model_, recipe.model.trainable);
+  group_ = std::make_unique<DataParallel>(
+      cx, *alone_[0], make_dense_reducer(*alone_[0]), trainable_parameters_of(model_),
+      DataParallelOptions{recipe.parallel.bucket_bytes, recipe.optim.uncompressed});
+}
+
+void RecipeExchange::use(Context& cx, const Recipe& kind) {
+  group_->compress_with(
+      kind.compresses() ? make_compressed(cx, *alone_[0], kind, group_->buckets().all()) : nullptr);
+}
+
+}  // namespace gradwire

@@ -1,0 +1,71 @@
+#include "launch/simulation.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "launch/exchange_kinds.h"
+#include "launch/exchange_probe.h"
+
+namespace gradwire {
+namespace {
+
+// Refreshes of the second moment up to update `last` (optim/zero_one_adam.h).
+std::int64_t refreshes_until(std::int64_t last) {
+  constexpr std::int64_t kPerDoubling = 16;
+  std::int64_t count = 0;
+  for (std::int64_t t = 1; t <= last; t += std::int64_t{1} << (count / kPerDoubling))
+    ++count;
+  return count;
+}
+
+}  // namespace
+
+std::int64_t dense_steps_of(const Recipe& recipe) {
+  if (!recipe.compresses()) return recipe.train.steps;
+  const OptimRecipe& o = recipe.optim;
+  std::int64_t steps = recipe.compress.dense_steps;
+  if (o.is_onebit()) {
+    const auto twice = static_cast<std::int64_t>(std::ceil(2.0 / (1.0 - o.beta2) - 1e-6));
+    steps = o.freeze_step > 0 ? o.freeze_step : std::max(twice, recipe.schedule.warmup_steps);
+  }
+  if (o.name == "zero_one_adam") steps = refreshes_until(steps);
+  return std::min(steps, recipe.train.steps);
+}
+
+Simulation simulate(Context& cx, const Recipe& recipe, const NetworkModel& network,
+                    std::optional<double> compute_s) {
+  const int workers = network.ranks();
+  Simulation s;
+  s.compute_s = compute_s ? *compute_s : measured_compute(cx, recipe, workers);
+  RecipeExchange exchange(cx, recipe);
+  s.parameters = exchange.group().buckets().elements();
+  s.buckets = exchange.group().buckets().size();
+  const auto add = [&](std::string name, const Recipe& kind) {
+    exchange.use(cx, kind);
+    const double work = compression_work(cx, kind, workers, s.parameters);
+    const ExchangeForecast f = forecast({network, network, work}, exchange.group(), kind);
+    const StepBytes bytes = exchange.group().sent_bytes(workers);
+    const StepCost cost = step_cost(f, s.compute_s);
+    SimulatedExchange e{.name = std::move(name), .codec_s = f.codec_s};
+    e.sent_bytes = static_cast<double>(kind.compresses() ? bytes.compressed : bytes.dense);
+    e.exchange_s = kind.compresses() ? f.compressed_s : f.dense_s;
+    e.step_s = kind.compresses() ? cost.compressed_step_s() : cost.dense_step_s();
+    s.exchanges.push_back(std::move(e));
+  };
+  add("dense f32", with_dense_exchange(recipe));
+  add("bf16", with_exchange(recipe, "plain", "bf16"));
+  s.dense_steps = dense_steps_of(recipe);
+  if (!recipe.compresses()) return s;
+  add(exchange_name(recipe), recipe);
+
+  const SimulatedExchange &dense = s.exchanges.front(), &compressed = s.exchanges.back();
+  const double share = static_cast<double>(s.dense_steps) / static_cast<double>(recipe.train.steps);
+  const auto against_dense = [&](double of_dense, double of_compressed) {
+    return of_dense / (share * of_dense + (1.0 - share) * of_compressed);
+  };
+  s.fewer_bytes = against_dense(dense.sent_bytes, compressed.sent_bytes);
+  s.speed_up = against_dense(dense.step_s, compressed.step_s);
+  return s;
+}
+
+}  // namespace gradwire
