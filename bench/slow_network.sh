@@ -3,8 +3,8 @@
 # on each, joined at 100 Mbit/s and 1 Gbit/s. Times the same decoder of 25 M parameters in Gradwire
 # (gradients as they are in f32 and in bf16, 1-bit Adam in its compressed stage, EControl with the
 # top 1 %, PowerSGD of rank 4) and in PyTorch DDP over gloo (as it is, with the bf16 hook, with the
-# PowerSGD hook), and prints tokens a second, bytes a step and the ratio to Gradwire's f32 exchange.
-# Needs root.
+# PowerSGD hook), and prints tokens a second, bytes a step, the ratio to Gradwire's f32 exchange, and the
+# step that the cost model predicted beside the measured one. Needs root.
 # Usage: bench/slow_network.sh GRADWIRE [RATE...]     (default: 100mbit 1gbit)
 #   PEER_PYTHON  the interpreter whose torch is the peer (default: /usr/bin/python3, Debian's)
 #   BACKENDS     of Gradwire (default: "mpi tcp")
@@ -65,11 +65,16 @@ for line in open(sys.argv[1]):
     rate, program, name, text = line.split(" ", 3)
     rows.append((rate, program, name, json.loads(text)))
 base = {r[0]: r[3]["tokens_per_s"]["median"] for r in rows if r[1:3] == ("gradwire-mpi", "f32")}
-print("rate     program       exchange       tokens/s  (min .. max)       of f32  MB sent per step")
+print("rate     program       exchange       tokens/s  (min .. max)       of f32  MB sent per step"
+      "   step s  predicted  of it")
 for rate, program, name, r in rows:
     speed = r["tokens_per_s"]
     sent = f"{r['wire_bytes_per_step'] / 1e6:8.2f}" if "wire_bytes_per_step" in r else "       -"
     of = speed["median"] / base[rate] if rate in base else float("nan")
     print(f"{rate:8} {program:13} {name:13} {speed['median']:9.1f}  "
-          f"({speed['min']:7.1f} .. {speed['max']:7.1f})  {of:6.2f}  {sent}")
+          f"({speed['min']:7.1f} .. {speed['max']:7.1f})  {of:6.2f}  {sent}", end="")
+    if "predicted_step_s" in r:
+        step, predicted = r["step_s"], r["predicted_step_s"]
+        print(f"         {step:8.3f}  {predicted:9.3f}  {predicted / step:5.2f}", end="")
+    print()
 PYTHON

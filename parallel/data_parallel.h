@@ -100,8 +100,8 @@ class DataParallel : public Stateful {
 
   // What the reducers have to say, for the log; often empty.
   std::string take_news();
-  // In a world of `ranks` ranks, whatever their number here.
-  StepBytes sent_bytes(int ranks) const;
+  // With so many replicas, whatever their number here.
+  StepBytes sent_bytes(int replicas) const;
   // Seconds spent waiting for or compressing for others since the last call of this.
   double take_wait_seconds();
 
