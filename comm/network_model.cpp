@@ -37,9 +37,9 @@ double two_phase_seconds(const NetworkModel& net, double bytes) {
 
 double exchange_seconds(const NetworkModel& net, double sent, std::int64_t exchanges) {
   if (net.ranks() < 2 || exchanges == 0) return 0.0;
-  const double n = net.ranks(), count = static_cast<double>(exchanges);
-  const double message = sent / count / 2.0 * n / (n - 1.0);
-  return count * two_phase_seconds(net, message);
+  const double n = net.ranks(), messages = sent / 2.0 * n / (n - 1.0);
+  const double rounds = static_cast<double>(exchanges);  // two each, two at a time
+  return std::max(two_phase_seconds(net, messages), rounds * round_seconds(net, 0.0));
 }
 
 double ring_seconds(const NetworkModel& net, double bytes) {

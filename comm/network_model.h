@@ -27,8 +27,9 @@ double round_seconds(const NetworkModel& net, double bytes);
 double all_reduce_seconds(const NetworkModel& net, double bytes);
 // A compressed exchange (comm/reducers/two_phase.h) of a payload of `bytes`: two rounds as well.
 double two_phase_seconds(const NetworkModel& net, double bytes);
-// `exchanges` of either kind, one after the other, in which a rank sends `sent` bytes altogether,
-// as a ledger counts them.
+// `exchanges` of either kind, submitted at once, in which a rank sends `sent` bytes altogether, as
+// a ledger counts them. Two are under way at a time (comm/mpi_lane.h), so that the latency of one
+// hides behind the bytes of the other; where there are few bytes, latency is what counts.
 double exchange_seconds(const NetworkModel& net, double sent, std::int64_t exchanges);
 // The ring all-reduce of other libraries, whose ring crosses each host's link once.
 double ring_seconds(const NetworkModel& net, double bytes);

@@ -52,7 +52,8 @@ TEST(NetworkModel, GrowsWithBytesAndShrinksWithBandwidth) {
 TEST(NetworkModel, ExchangesAsALedgerCountsThem) {
   const NetworkModel net{.hosts = 4, .bandwidth = 12.5e6, .latency_s = 0.001};
   EXPECT_NEAR(exchange_seconds(net, 1.5 * 100e6, 1), all_reduce_seconds(net, 100e6), 1e-9);
-  EXPECT_NEAR(exchange_seconds(net, 1.5 * 100e6, 5), 5 * all_reduce_seconds(net, 20e6), 1e-9);
+  EXPECT_NEAR(exchange_seconds(net, 1.5 * 100e6, 5), all_reduce_seconds(net, 100e6), 1e-9);
+  EXPECT_NEAR(exchange_seconds(net, 150.0, 50), 50 * 0.001, 1e-9);
   EXPECT_EQ(exchange_seconds(net, 0.0, 0), 0.0);
   EXPECT_EQ(exchange_seconds({.bandwidth = 1e6}, 1e9, 3), 0.0);
 }
