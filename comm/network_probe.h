@@ -1,6 +1,6 @@
 // Measures what a cost model needs to know of the ranks at hand: the network as their own
-// communicator sees it, and the speed of a codec on this processor. About a second; on a slow
-// network only few bytes are sent. All ranks end with the same numbers.
+// communicator sees it, and the speed of a codec on this processor. About a second, a few on a slow
+// network. All ranks end with the same numbers.
 #pragma once
 
 #include "comm/codec/codec.h"

@@ -30,8 +30,8 @@ struct ExchangeParts {
 ExchangeForecast forecast(const ExchangeParts& parts, const DataParallel& group,
                           const Recipe& recipe);
 
-// Measures, about a second, with all ranks of `comm` at it together. Of a pipeline, `group` is the
-// one of this rank's stage. Collective.
+// Measures, for a second or a few, with all ranks of `comm` at it together. Of a pipeline, `group`
+// is the one of this rank's stage. Collective.
 ExchangeProbe probe_exchange(Context& cx, Communicator& comm, const Recipe& recipe,
                              const DataParallel& group);
 

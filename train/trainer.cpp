@@ -44,7 +44,7 @@ Outcome Trainer::train(Context& cx) {
     if (result.skipped) count_skipped(result);
     if (parts_.compression && !result.skipped) {
       report_notes(
-          parts_.compression->observe(cx, {step_, m.step_s, m.comm_wait_s, update_.is_dense()}));
+          parts_.compression->observe(cx, {step_, m.step_s, exchange_wait_s_, update_.is_dense()}));
     }
     stopping_ = stopping_ || result.stop;
     if (!parts_.optimizer.settled()) continue;
@@ -110,7 +110,9 @@ Trainer::StepResult Trainer::agree(Context& cx, const std::vector<double>& losse
     mine.loss_sum += loss;
   mine.loss_count = static_cast<double>(losses.size());
   mine.nonfinite = !std::isfinite(mine.loss_sum) || !std::isfinite(grad_norm);
+  const Clock::time_point start = Clock::now();
   const StepWord all = gradwire::agree(cx, parts_.world, mine);
+  agree_wait_s_ = seconds_since(start);
   StepResult result;
   result.loss = all.loss_sum / all.loss_count;
   result.grad_norm = grad_norm;
@@ -158,7 +160,8 @@ StepMetrics Trainer::report_step(Context& cx, const StepResult& r, double second
   m.tokens_per_s = static_cast<double>(tokens) / seconds;
   m.step_s = seconds;
   m.data_wait_s = parts_.task.take_data_seconds();
-  m.comm_wait_s = parts_.ranks.take_wait_seconds() + parts_.pipeline.take_wait_seconds();
+  exchange_wait_s_ = parts_.ranks.take_wait_seconds() + agree_wait_s_;
+  m.comm_wait_s = exchange_wait_s_ + parts_.pipeline.take_wait_seconds();
   m.wire_bytes = sent.sent_bytes - sent_before_.sent_bytes;
   m.wire_dense_bytes = sent.dense_bytes - sent_before_.dense_bytes;
   m.memory_peak_bytes = static_cast<std::int64_t>(cx.alloc->stats().peak_bytes);

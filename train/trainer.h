@@ -94,7 +94,9 @@ class Trainer : public Stateful {
   std::int64_t step_ = 0;
   std::int64_t nonfinite_total_ = 0;
   std::int64_t nonfinite_in_row_ = 0;
-  bool stopping_ = false;  // agreed on: the next step is the last of this process
+  double exchange_wait_s_ = 0.0;  // of the last step: waiting for other replicas
+  double agree_wait_s_ = 0.0;     // of the last step: whoever had its gradients first waits here
+  bool stopping_ = false;         // agreed on: the next step is the last of this process
   double validation_loss_ = 0.0;
   std::int64_t evaluated_at_ = -1;  // the step of validation_loss_
   WireCount sent_before_;           // the ledger at the end of the step before
