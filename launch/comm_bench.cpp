@@ -66,7 +66,7 @@ CommBench bench_comm(Context& cx, Communicator& comm, const Recipe& recipe, std:
                               work};
     const bool dense = !kind.compresses();
     ExchangeRow row{.name = exchange_name(kind)};
-    if (!dense) add_codec(cx, comm, kind, row);
+    if (!dense && kind.compress.method != "powersgd") add_codec(cx, comm, kind, row);
     const ExchangeForecast f = forecast(parts, scratch.group(), kind);
     row.predicted_s = dense ? f.dense_s : f.compressed_s + f.codec_s;
     row.measured_s = median_of_three(cx, scratch, dense);

@@ -33,6 +33,7 @@ Recipe with_exchange(Recipe recipe, const std::string& method, const std::string
 std::string exchange_name(const Recipe& recipe) {
   if (!recipe.compresses()) return "dense f32";
   const CompressRecipe& c = recipe.compress;
+  if (c.method == "powersgd") return fmt::format("powersgd, rank {}", c.rank);
   const bool sparse = c.codec == "topk" || c.codec == "randk";
   return fmt::format("{}, {}{}", c.resolved_method(recipe.optim.is_onebit()), c.codec,
                      sparse ? fmt::format(" {:.3g} %", 100.0 * c.ratio) : "");

@@ -11,6 +11,7 @@
 #include "parallel/agreement.h"
 
 namespace gradwire {
+
 double compression_work(Context& cx, const Recipe& recipe, int ranks, std::int64_t parameters) {
   if (!recipe.compresses()) return 0.0;
   constexpr std::int64_t kMost = std::int64_t{1} << 22;
@@ -23,9 +24,9 @@ double compression_work(Context& cx, const Recipe& recipe, int ranks, std::int64
   std::ranges::sort(seconds);
   const double median = seconds[seconds.size() / 2];
   const double per_element = median / static_cast<double>(scratch.elements());
-  if (ranks == 1) return per_element;
   // What a rank alone leaves out: as an owner it decodes everybody's part of its chunk, and encodes
-  // their mean.
+  // their mean. Low rank has no owners.
+  if (ranks == 1 || recipe.compress.method == "powersgd") return per_element;
   const CodecSpeed speed = probe_codec(cx, *alone[0], *make_codec(codec_config(recipe.compress)));
   return per_element + speed.decode_s + speed.encode_s / static_cast<double>(ranks);
 }

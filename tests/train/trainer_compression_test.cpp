@@ -27,17 +27,22 @@ using testing::Not;
 constexpr std::int64_t kElements = 100'000;
 constexpr std::int64_t kSteps = 12;
 
-// The mean of w^2: few computations, many gradients.
-class SquareTask final : public Task {
+// The mean of w^2, in one stage: few computations, many gradients.
+class SquareTask final : public Task, public StageModel {
  public:
   explicit SquareTask(Context& cx) { init_normal(cx, model_.w, "w", {kElements}, 1.0); }
   Module& model() override { return model_; }
-  Var loss(Context& cx, Tape& tape) override {
+  StageModel& next_step() override { return *this; }
+  Var forward(Context& cx, Tape& tape, int, int, Var) override {
     const Var w = tape.param(model_.w);
     return mean(cx, tape, mul(cx, tape, w, w));
   }
+  Shape boundary_shape() const override { return {}; }
+  DType boundary_type() const override { return DType::kF32; }
   std::int64_t tokens_per_micro_batch() const override { return 1; }
-  EvalSums evaluate(Context&, std::int64_t) override { return {}; }
+  std::int64_t validation_batches() const override { return 0; }
+  StageModel& validation(std::int64_t) override { return *this; }
+  std::int64_t validation_tokens(std::int64_t) override { return 0; }
   double epoch() const override { return 0.0; }
   double take_data_seconds() override { return 0.0; }
   void visit_state(StateVisitor&) override {}
@@ -102,7 +107,9 @@ Log train(const Case& c) {
     TrainOptions options;
     options.steps = kSteps;
     options.update.dense_steps = c.onebit ? -1 : 0;
-    Trainer trainer(options, {task, *optimizer, group, checkpoints, report,
+    const auto alone = make_local_world(1);
+    Pipeline pipeline(*alone[0], with_messages(one_f_one_b(1, 1)));
+    Trainer trainer(options, {comm, pipeline, task, *optimizer, group, checkpoints, report,
                               ScheduleConfig{.total_steps = kSteps}, nullptr, &compression});
     checkpoints.track({params, {optimizer.get(), &group, &trainer, &compression}});
     EXPECT_EQ(trainer.run(cx), Outcome::kFinished);
