@@ -1,74 +1,66 @@
 #include "optim/onebit_adam.h"
 
-#include <algorithm>
-
 #include "core/error.h"
+#include "optim/onebit_adam_rule.h"
 
 namespace gradwire {
-namespace {
 
-class OnebitAdam final : public BucketOptimizer {
- public:
-  OnebitAdam(Context& cx, std::span<const FlatBucket> flat, const OnebitAdamConfig& config)
-      : BucketOptimizer(cx, "onebit_adam", flat, config.adam, config.dense),
-        watch_(config.adam.beta2, config.freeze) {
-    for (const Bucket& b : buckets())
-      (b.dense ? some_dense_ : some_compressed_) = true;
-  }
+OnebitAdam::OnebitAdam(Context& cx, std::span<const FlatBucket> flat,
+                       const OnebitAdamConfig& config)
+    : BucketOptimizer(cx, "onebit_adam", flat, config.adam, config.dense),
+      watch_(config.adam.beta2, config.freeze) {
+  for (const Bucket& b : buckets())
+    (b.dense ? some_dense_ : some_compressed_) = true;
+}
 
-  StepNeeds needs(bool) const override {
-    if (!watch_.frozen()) return {};
-    return {.gradients = some_dense_, .exchange = some_compressed_};
-  }
+StepNeeds OnebitAdam::needs(bool) const {
+  if (!watch_.frozen()) return {};
+  return {.gradients = some_dense_, .exchange = some_compressed_};
+}
 
-  std::span<const Exchange> exchange(Context& cx, const StepInfo& step) override {
-    check(watch_.frozen(), ErrorKind::kUsage, "onebit_adam: a dense step has nothing to exchange");
-    exchanges_.clear();
-    for (Bucket& b : buckets()) {
-      Exchange& e = exchanges_.emplace_back();
-      if (b.dense) continue;
-      e = {.value = b.layout.flat,
-           .weight = static_cast<float>(step.grad_scale),
-           .momentum = b.m,
-           .beta = static_cast<float>(adam().beta1),
-           .live = live_in(cx, b)};
+std::span<const Exchange> OnebitAdam::exchange(Context& cx, const StepInfo& step) {
+  check(watch_.frozen(), ErrorKind::kUsage, "onebit_adam: a dense step has nothing to exchange");
+  exchanges_.clear();
+  const Age age{.m = updates_ + 1, .v = watch_.updates()};
+  for (std::size_t i = 0; i < buckets().size(); ++i)
+    exchanges_.push_back(is_frozen(i) ? frozen_exchange(cx, i, step, age) : Exchange{});
+  return exchanges_;
+}
+
+Exchange OnebitAdam::frozen_exchange(Context& cx, std::size_t bucket, const StepInfo& step, Age) {
+  Bucket& b = buckets()[bucket];
+  return {.value = b.layout.flat,
+          .weight = static_cast<float>(step.grad_scale),
+          .momentum = b.m,
+          .beta = static_cast<float>(adam().beta1),
+          .live = live_in(cx, b)};
+}
+
+void OnebitAdam::apply(Context& cx, const StepInfo& step) {
+  ++updates_;
+  for (std::size_t i = 0; i < buckets().size(); ++i) {
+    Bucket& b = buckets()[i];
+    if (b.dense) {
+      adamw_step(cx, b, step, {.m = updates_, .v = updates_});
+    } else if (watch_.frozen()) {
+      frozen_apply(cx, i, step, {.m = updates_, .v = watch_.updates()});
+    } else {
+      adamw_step(cx, b, step, {.m = updates_, .v = watch_.updates() + 1});
     }
-    return exchanges_;
   }
+  const double norm = step.grad_scale * step.grad_norm;
+  watch_.observe(step.step, norm * norm);
+}
 
-  void apply(Context& cx, const StepInfo& step) override {
-    ++updates_;
-    for (Bucket& b : buckets()) {
-      if (b.dense) {
-        adamw_step(cx, b, step, {.m = updates_, .v = updates_});
-      } else if (watch_.frozen()) {
-        frozen_step(cx, b, step, {.m = updates_, .v = watch_.updates()});
-      } else {
-        adamw_step(cx, b, step, {.m = updates_, .v = watch_.updates() + 1});
-      }
-    }
-    const double norm = step.grad_scale * step.grad_norm;
-    watch_.observe(step.step, norm * norm);
-  }
+void OnebitAdam::frozen_apply(Context& cx, std::size_t bucket, const StepInfo& step, Age age) {
+  frozen_step(cx, buckets()[bucket], step, age);
+}
 
-  void hold_dense(bool hold) override { watch_.hold(hold); }
-  std::string take_news() override { return watch_.take_news(); }
-
-  void visit_state(StateVisitor& visitor) override {
-    visitor.number("onebit_adam/step", updates_);
-    watch_.visit_state(visitor, "onebit_adam/variance");
-    visit_moments(visitor);
-  }
-
- private:
-  VarianceWatch watch_;
-  std::int64_t updates_ = 0;
-  bool some_dense_ = false;
-  bool some_compressed_ = false;
-  std::vector<Exchange> exchanges_;
-};
-
-}  // namespace
+void OnebitAdam::visit_state(StateVisitor& visitor) {
+  visitor.number("onebit_adam/step", updates_);
+  watch_.visit_state(visitor, "onebit_adam/variance");
+  visit_moments(visitor);
+}
 
 std::unique_ptr<Optimizer> make_onebit_adam(Context& cx, std::span<const FlatBucket> buckets,
                                             OnebitAdamConfig config) {
