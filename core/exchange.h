@@ -16,6 +16,9 @@ struct Exchange {
   // u8 [ceil(n/8)], the same on all ranks, or empty: coordinates whose bit (little-endian) is clear
   // take no part; a momentum there must be zero, and stays so.
   Tensor live{};
+  // The first of its kind after steps without: what was carried over before is owed no more.
+  bool fresh = false;
+};
 };
 
 }  // namespace gradwire

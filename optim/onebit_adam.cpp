@@ -33,7 +33,8 @@ Exchange OnebitAdam::frozen_exchange(Context& cx, std::size_t bucket, const Step
           .weight = static_cast<float>(step.grad_scale),
           .momentum = b.m,
           .beta = static_cast<float>(adam().beta1),
-          .live = live_in(cx, b)};
+          .live = live_in(cx, b),
+          .fresh = just_frozen()};
 }
 
 void OnebitAdam::apply(Context& cx, const StepInfo& step) {

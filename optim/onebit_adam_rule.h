@@ -29,6 +29,7 @@ class OnebitAdam : public BucketOptimizer {
   virtual void frozen_apply(Context& cx, std::size_t bucket, const StepInfo& step, Age age);
   // Whether the coming step of the bucket is one.
   bool is_frozen(std::size_t bucket) { return watch_.frozen() && !buckets()[bucket].dense; }
+  bool just_frozen() const { return watch_.just_frozen(); }
 
  private:
   VarianceWatch watch_;

@@ -61,7 +61,8 @@ class OnebitLamb final : public BucketOptimizer {
                             .weight = static_cast<float>(step.grad_scale),
                             .momentum = b.m,
                             .beta = static_cast<float>(adam().beta1),
-                            .live = live});
+                            .live = live,
+                            .fresh = watch_.just_frozen()});
     }
     return exchanges_;
   }

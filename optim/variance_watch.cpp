@@ -90,7 +90,7 @@ void VarianceWatch::consider_freezing(std::int64_t step) {
 }
 
 void VarianceWatch::freeze(const std::string& why) {
-  frozen_ = 1;
+  frozen_ = observed_;
   drifting_ = 0;
   recent_.clear();
   news_ = fmt::format("second moment frozen after {} updates: {}", updates_, why);

@@ -31,6 +31,7 @@ class VarianceWatch {
   VarianceWatch(double beta2, FreezeConfig config);
 
   bool frozen() const { return frozen_ != 0; }
+  bool just_frozen() const { return frozen() && frozen_ == observed_; }  // no update since
   std::int64_t updates() const { return updates_; }  // that v has seen: for its bias correction
   std::int64_t window() const { return window_; }    // D
   double norm() const;                               // ||v||_1, bias-corrected
@@ -59,7 +60,7 @@ class VarianceWatch {
   std::int64_t updates_ = 0;   // of v
   double fresh_ = 0.0;         // never stands still
   std::int64_t observed_ = 0;  // all updates
-  std::int64_t frozen_ = 0;
+  std::int64_t frozen_ = 0;    // after so many of them; 0: not
   std::int64_t thaws_ = 0;
   std::int64_t moving_ = 0;    // updates since v last began to move
   std::int64_t drifting_ = 0;  // updates in a row with drift

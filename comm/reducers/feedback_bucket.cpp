@@ -71,6 +71,10 @@ void FeedbackBucket::send(Context& cx, std::int64_t step, std::size_t index, con
   exchange_ = e;
   step_ = step;
   index_ = index;
+  if (e.fresh) {
+    for (const Tensor& residual : {error_, wire_.residual()})
+      if (residual) fill(cx, residual, 0.0);
+  }
   const bool news = mask_ && !e.live && mask_->has_news(e.value);
   if (shared_.estimates()) {
     send_estimate(cx);

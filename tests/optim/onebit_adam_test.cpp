@@ -208,6 +208,11 @@ TEST_F(OnebitAdam, ThawsAfterDriftAndFreezesAgain) {
     if (frozen_at == 0 && frozen) frozen_at = step;
     if (frozen_at != 0 && thawed_at == 0 && !frozen) thawed_at = step;
     if (thawed_at != 0 && again_at == 0 && frozen) again_at = step;
+    // What was carried over from before a thaw is forgotten, once.
+    if (frozen) {
+      const auto exchanges = ranks.optimizer().exchange(cx, {.step = step + 1});
+      ASSERT_EQ(exchanges[0].fresh, step == frozen_at || step == again_at) << step;
+    }
     // v goes on from where it stood: its updates are all but the frozen ones.
     if (thawed_at != 0 && again_at == 0) {
       ASSERT_EQ(ranks.state().integers.at("onebit_adam/variance/updates"),

@@ -164,6 +164,7 @@ TEST(VarianceWatch, AfterAThawTheRuleDecidesEvenWhereTheFirstFreezeWasFixed) {
     const bool before = watch.frozen();
     watch.observe(t, t < 500 ? 1.0 : 9.0);
     if (watch.frozen() != before) changes.push_back(t);
+    ASSERT_EQ(watch.just_frozen(), watch.frozen() && !before) << t;
   }
   ASSERT_EQ(changes.size(), 3U);
   EXPECT_EQ(changes[0], 10);
@@ -186,6 +187,7 @@ TEST(VarianceWatch, StateContinuesBitForBit) {
       cut->visit_state(saved, "watch");
     }
     ASSERT_EQ(whole.frozen(), cut->frozen()) << t;
+    ASSERT_EQ(whole.just_frozen(), cut->just_frozen()) << t;
     ASSERT_EQ(whole.norm(), cut->norm()) << t;
   }
   EXPECT_GT(whole.updates(), 200);  // it has thawed
