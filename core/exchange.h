@@ -1,6 +1,9 @@
 // What the ranks are to agree on, for one bucket: optimizers name it, reducers carry it out.
 #pragma once
 
+#include <cstdint>
+#include <functional>
+
 #include "core/tensor.h"
 
 namespace gradwire {
@@ -18,7 +21,11 @@ struct Exchange {
   Tensor live{};
   // The first of its kind after steps without: what was carried over before is owed no more.
   bool fresh = false;
-};
+  // Where the mean of each part of the value comes about on one rank, its owner: what that rank
+  // makes of its part, the elements from `begin` on, in place, before all ranks get it. Called on
+  // every rank, once. Where a clear bit of `live` says so, there is nothing to read.
+  using Answer = std::function<void(Context& cx, const Tensor& mean, std::int64_t begin)>;
+  Answer answer{};
 };
 
 }  // namespace gradwire

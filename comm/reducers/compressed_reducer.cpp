@@ -40,6 +40,9 @@ class CompressedReducer final : public Reducer {
   }
 
   void submit(Context& cx, std::size_t bucket, const Exchange& e) override {
+    if ((e.answer != nullptr) != config_.owners_answer) {
+      throw Error(ErrorKind::kUsage, "compression: made for exchanges with another kind of answer");
+    }
     const bool dense = steps_ == 0 && (shared_.estimates() || (!codec_->keeps_zero() && !e.live));
     submitted_.push_back({bucket, dense, e});
     try {
@@ -145,6 +148,12 @@ std::unique_ptr<Reducer> make_compressed_reducer(Context& cx, Communicator& comm
     throw Error(ErrorKind::kConfig, fmt::format("compression: needs eta >= 0 and sgdm_beta in (0, "
                                                 "1], got {} and {}",
                                                 eta, config.sgdm_beta));
+  }
+  if (config.owners_answer && config.method > Feedback::kEf) {
+    throw Error(ErrorKind::kConfig,
+                fmt::format("compression: owners cannot answer for {}: only for "
+                            "ef and plain",
+                            name_of(config.method)));
   }
   return std::make_unique<CompressedReducer>(cx, comm, layout, config);
 }

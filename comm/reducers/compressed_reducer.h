@@ -40,6 +40,9 @@ struct CompressionConfig {
   std::optional<double> eta{};
   double sgdm_beta = 0.1;  // b, above
   std::uint64_t seed = 1;  // of codecs that draw random numbers
+  // Exchanges come with an answer of the owners (core/exchange.h), and what the owners carry over
+  // is in its units. For ef and plain: an estimator's message is only a difference.
+  bool owners_answer = false;
 };
 
 // The estimators' first step, and that of a codec that cannot send zeros (unless the exchange says
@@ -49,8 +52,8 @@ struct CompressionConfig {
 // back.
 //
 // State, by parameter: <method>/e, /h, /v (of each rank, Share::kMean), /sum and /touched
-// (replicated), /server (slices), so that on another number of ranks the mean of the residuals
-// stays. `comm` and the parameters must outlive it. Errors: kConfig.
+// (replicated), /server (slices; /answer where owners answer), so that on another number of ranks
+// the mean of the residuals stays. `comm` and the parameters must outlive it. Errors: kConfig.
 std::unique_ptr<Reducer> make_compressed_reducer(Context& cx, Communicator& comm,
                                                  std::span<const FlatBucket> layout,
                                                  const CompressionConfig& config);

@@ -169,9 +169,10 @@ void FeedbackBucket::keep_news() {
 }
 
 void FeedbackBucket::serve(Context& cx) {
-  const bool news = wire_.serve(cx, key_of(shared_.comm.rank(), true), live(),
-                                shared_.config.method != Feedback::kPlain);
-  if (news) news_to_share_ = true;
+  if (wire_.collect(cx)) news_to_share_ = true;
+  const int rank = shared_.comm.rank();
+  if (exchange_.answer && wire_.mean()) exchange_.answer(cx, wire_.mean(), wire_.chunk(rank).begin);
+  wire_.reply(cx, key_of(rank, true), live(), shared_.config.method != Feedback::kPlain);
 }
 
 void FeedbackBucket::receive(Context& cx) {
@@ -181,6 +182,8 @@ void FeedbackBucket::receive(Context& cx) {
   if (!shared_.estimates()) {
     for (int r = 0; r < shared_.comm.size(); ++r)
       decode_chunk(r, wire_.answer(r), answer);
+    // One rank alone owns everything, and has just read its own message.
+    if (exchange_.answer && !wire_.mean()) exchange_.answer(cx, exchange_.value, 0);
   } else {
     for (int r = 0; r < shared_.comm.size(); ++r) {
       const TwoPhase::Chunk chunk = wire_.chunk(r);
@@ -246,6 +249,7 @@ void FeedbackBucket::visit_contraction(StateVisitor& visitor, std::string_view p
 
 // The part of the owner's residual that lies in each parameter.
 void FeedbackBucket::visit_server(StateVisitor& visitor, std::string_view prefix) {
+  const char* const what = shared_.config.owners_answer ? "answer" : "server";
   const TwoPhase::Chunk own = wire_.chunk(shared_.comm.rank());
   for (std::size_t i = 0; i < layout_.params.size(); ++i) {
     const std::int64_t first = layout_.begins[i];
@@ -254,8 +258,8 @@ void FeedbackBucket::visit_server(StateVisitor& visitor, std::string_view prefix
     const std::int64_t end = std::clamp(own.end, begin, first + full);
     Tensor part = begin < end ? wire_.residual().slice(begin - own.begin, end - own.begin)
                               : wire_.residual().slice(0, 0);
-    visitor.slice(fmt::format("{}/server/{}", prefix, layout_.params[i]->name), part, begin - first,
-                  full);
+    visitor.slice(fmt::format("{}/{}/{}", prefix, what, layout_.params[i]->name), part,
+                  begin - first, full);
   }
 }
 

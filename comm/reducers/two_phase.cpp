@@ -60,13 +60,11 @@ void TwoPhase::start(Context& cx, bool news) {
   scatter_ = comm_.all_to_all(sent_, received_, {cx.stream, Traffic::kGradient, dense});
 }
 
-bool TwoPhase::serve(Context& cx, const CodecKey& key, std::span<const std::byte> live,
-                     bool feedback) {
+bool TwoPhase::collect(Context& cx) {
   if (comm_.size() == 1) return slot(sent_, 0).back() != std::byte{0};
   scatter_->wait(cx.stream);
-  const Chunk own = chunk(comm_.rank());
-  const std::span<const std::byte> own_live = live.empty() ? live : own.bits_of(live.data());
-  const std::span<float> mean{mean_.data<float>(), static_cast<std::size_t>(own.size())};
+  const std::int64_t size = mean_.numel();
+  const std::span<float> mean{mean_.data<float>(), static_cast<std::size_t>(size)};
   bool news = false;
   // Added up as they are and scaled once, in the order of the ranks: so does the dense reducer.
   for (int r = 0; r < comm_.size(); ++r) {
@@ -75,15 +73,23 @@ bool TwoPhase::serve(Context& cx, const CodecKey& key, std::span<const std::byte
     codec_.decode(from.first(payload_bytes_), {.to = mean, .add = r > 0});
   }
   const float share = 1.0F / static_cast<float>(comm_.size());
-  parallel_for(own.size(), kGrain, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(size, kGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)
       mean_.data<float>()[i] *= share;
   });
-  CodecInput in{.x = mean, .live = own_live, .known_finite = true};
+  return news;
+}
+
+void TwoPhase::reply(Context& cx, const CodecKey& key, std::span<const std::byte> live,
+                     bool feedback) {
+  if (comm_.size() == 1) return;
+  const Chunk own = chunk(comm_.rank());
+  CodecInput in{.x = {mean_.data<float>(), static_cast<std::size_t>(own.size())},
+                .live = live.empty() ? live : own.bits_of(live.data()),
+                .known_finite = true};
   if (feedback) in.residual = {residual_.data<float>(), static_cast<std::size_t>(own.size())};
   codec_.encode(in, key, {static_cast<std::byte*>(answer_.raw()), payload_bytes_});
   gather_ = comm_.all_gather(answer_, answers_, {cx.stream, Traffic::kGradient, 0});
-  return news;
 }
 
 void TwoPhase::finish(Context& cx) {

@@ -12,9 +12,14 @@ using Values = std::vector<float>;
 struct Method {
   Feedback feedback;
   const char* codec;
+  bool owners_answer = false;
 };
 void PrintTo(const Method& m, std::ostream* os) {
-  *os << name_of(m.feedback) << "_" << m.codec;
+  *os << name_of(m.feedback) << "_" << m.codec << (m.owners_answer ? "_answered" : "");
+}
+// What owners make of a mean, where they answer.
+float answer_to(float mean) {
+  return mean * mean + 0.5F * mean;
 }
 using Param = std::tuple<Method, int, std::int64_t>;  // ranks, elements of parameter a
 
@@ -38,6 +43,8 @@ class Reference {
     for (std::size_t r = 0; r < x.size(); ++r)
       messages.push_back(message(static_cast<int>(r), step, x[r], estimates));
     Values answer = ranks_ == 1 ? messages[0] : serve(step, messages);
+    for (float& a : answer)
+      if (ranks_ == 1 && config_.owners_answer) a = answer_to(a);
     if (!estimates) return answer;
     for (std::size_t i = 0; i < sum_.size(); ++i)
       sum_[i] += 1.0F * answer[i];
@@ -131,6 +138,7 @@ class Reference {
         mean[i] += messages[r][i];
     for (std::size_t i = 0; i < mean.size(); ++i) {
       mean[i] *= 1.0F / static_cast<float>(ranks_);
+      if (config_.owners_answer) mean[i] = answer_to(mean[i]);
       if (config_.method != Feedback::kPlain) mean[i] += server_[i];
     }
     const Values answer = through_codec(mean, step, 0, true);
@@ -156,6 +164,7 @@ CompressionConfig config_of(const Method& m) {
   config.codec.ratio = 0.1;
   config.eta = 0.3;
   config.seed = 11;
+  config.owners_answer = m.owners_answer;
   return config;
 }
 
@@ -191,9 +200,23 @@ TEST_P(Protocol, IsTheReferencesBitForBit) {
     const auto reducer = make_compressed_reducer(cx, comm, mine.layout, config);
     for (std::int64_t s = 0; s < kSteps; ++s) {
       mine.fill_values(comm.rank(), s);
-      for (std::size_t b = 0; b < mine.layout.size(); ++b)
-        reducer->submit(cx, b, {mine.layout[b].flat});
+      std::int64_t owned = 0;
+      for (std::size_t b = 0; b < mine.layout.size(); ++b) {
+        Exchange e{mine.layout[b].flat};
+        const auto answer = [&, b](Context&, const Tensor& mean, std::int64_t begin) {
+          const std::int64_t n = mine.layout[b].numel();
+          EXPECT_EQ(begin, std::min(n, comm.rank() * (((n + ranks - 1) / ranks + 7) / 8 * 8)));
+          owned += mean.numel();
+          for (float& x : mean.host<float>())
+            x = answer_to(x);
+        };
+        if (method.owners_answer) e.answer = answer;
+        reducer->submit(cx, b, e);
+      }
       reducer->finish(cx);
+      if (method.owners_answer && ranks == 1) {
+        EXPECT_EQ(owned, mine.layout[0].numel() + mine.layout[1].numel());
+      }
       for (std::size_t b = 0; b < mine.layout.size(); ++b)
         ASSERT_EQ(mine.values(b), expected[static_cast<std::size_t>(s)][b])
             << "step " << s << " bucket " << b << " rank " << comm.rank();
@@ -202,12 +225,13 @@ TEST_P(Protocol, IsTheReferencesBitForBit) {
 }
 
 const Method kMethods[] = {
-    {Feedback::kEf, "sign"},       {Feedback::kEf, "topk"},       {Feedback::kEf, "randk"},
-    {Feedback::kEf, "int8"},       {Feedback::kEf, "qsgd"},       {Feedback::kEf, "natural"},
-    {Feedback::kPlain, "topk"},    {Feedback::kPlain, "int4"},    {Feedback::kEf21, "topk"},
-    {Feedback::kEf21Sgdm, "topk"}, {Feedback::kEf21Sgdm, "sign"}, {Feedback::kEcontrol, "topk"},
-    {Feedback::kEcontrol, "sign"}, {Feedback::kEcontrol, "int8"}, {Feedback::kEcontrol, "randk"},
-    {Feedback::kEcontrol, "bf16"}};
+    {Feedback::kEf, "sign"},         {Feedback::kEf, "topk"},       {Feedback::kEf, "randk"},
+    {Feedback::kEf, "int8"},         {Feedback::kEf, "qsgd"},       {Feedback::kEf, "natural"},
+    {Feedback::kPlain, "topk"},      {Feedback::kPlain, "int4"},    {Feedback::kEf21, "topk"},
+    {Feedback::kEf21Sgdm, "topk"},   {Feedback::kEf21Sgdm, "sign"}, {Feedback::kEcontrol, "topk"},
+    {Feedback::kEcontrol, "sign"},   {Feedback::kEcontrol, "int8"}, {Feedback::kEcontrol, "randk"},
+    {Feedback::kEcontrol, "bf16"},   {Feedback::kEf, "topk", true}, {Feedback::kEf, "int8", true},
+    {Feedback::kPlain, "bf16", true}};
 INSTANTIATE_TEST_SUITE_P(Methods, Protocol,
                          testing::Combine(testing::ValuesIn(kMethods), testing::Values(1, 2, 3, 7),
                                           testing::Values<std::int64_t>(1, 1000, 4097)));
@@ -268,6 +292,13 @@ TEST(Config, WhatCannotBeIsRefused) {
   test::expect_error(ErrorKind::kConfig, "eta", [&] { make({.eta = -1.0}); });
   test::expect_error(ErrorKind::kConfig, "sgdm_beta", [&] { make({.sgdm_beta = 0.0}); });
   test::expect_error(ErrorKind::kConfig, "codec", [&] { make({.codec = {.name = "zip"}}); });
+  test::expect_error(ErrorKind::kConfig, "owners cannot answer for econtrol",
+                     [&] { make({.method = Feedback::kEcontrol, .owners_answer = true}); });
+  const auto reducer = make_compressed_reducer(runtime.context(), *world[0], mine.layout, {});
+  const Exchange answered{.value = mine.layout[0].flat,
+                          .answer = [](Context&, const Tensor&, std::int64_t) {}};
+  test::expect_error(ErrorKind::kUsage, "another kind of answer",
+                     [&] { reducer->submit(runtime.context(), 0, answered); });
   test::expect_error(ErrorKind::kConfig, "no method", [] { feedback_named("ef22"); });
 }
 
