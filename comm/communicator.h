@@ -58,7 +58,8 @@ class Communicator {
 
   // The handle keeps the tensors alive; they must not be touched before wait(). Reductions: f32,
   // f64, bf16 (summed in f32, rounded once), i32, i64, u8, always in the order of the ranks, so
-  // that the result is bitwise equal on all ranks and on all transports of the host.
+  // that the result is bitwise equal on all ranks and on all transports of the host. In a
+  // reduce-scatter and an all-gather the smaller tensor may be this rank's part of the larger one.
   // Errors: kShape, kDevice for arguments that do not fit.
   virtual WorkPtr all_reduce(Tensor t, ReduceOp op, const CallOptions& options) = 0;  // in place
   virtual WorkPtr reduce_scatter(Tensor in, Tensor out, ReduceOp op,

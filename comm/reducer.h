@@ -33,4 +33,11 @@ class Reducer : public Stateful {
 // outlive it.
 std::unique_ptr<Reducer> make_dense_reducer(Communicator& comm);
 
+// Half of that, bit for bit: reduce-scatters every tensor, whose elements are a multiple of the
+// ranks, so that the mean is in this rank's slice alone and the rest stays this rank's own.
+std::unique_ptr<Reducer> make_scatter_reducer(Communicator& comm);
+
+// The part of a flat tensor that is this rank's where all ranks have equal ones.
+Tensor own_slice(const Tensor& t, const Communicator& comm);
+
 }  // namespace gradwire

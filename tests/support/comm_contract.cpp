@@ -150,6 +150,10 @@ void reduce_scatter_sizes(Communicator& comm) {
         out,
         [&](std::int64_t i) { return expected_sum<float>(comm.size(), comm.rank() * part + i); },
         "reduce-scatter");
+    // In place: the output is the rank's own part of the input.
+    const Tensor own = in.slice(comm.rank() * part, (comm.rank() + 1) * part);
+    comm.reduce_scatter(in, own, ReduceOp::kSum, cx.stream)->wait(cx.stream);
+    EXPECT_EQ(own.to_host<float>(cx), out.to_host<float>(cx)) << "reduce-scatter in place";
   }
 }
 

@@ -56,6 +56,35 @@ TEST(Identity, IsTheDenseReducerBitForBit) {
   }
 }
 
+TEST(Scatter, IsTheDenseReducerInTheOwnSliceAndLeavesTheRest) {
+  for (const int ranks : {1, 2, 3, 4}) {
+    run_ranks(ranks, [](Communicator& comm) {
+      Runtime runtime;
+      Context& cx = runtime.context();
+      const std::int64_t part = 1001, n = part * comm.size();
+      const auto mine = [&](std::int64_t i) {
+        return std::sin(static_cast<float>(i * (comm.rank() + 1)));
+      };
+      const Tensor whole = Tensor::empty(cx, {n}, DType::kF32);
+      for (std::int64_t i = 0; i < n; ++i)
+        whole.host<float>()[static_cast<std::size_t>(i)] = mine(i);
+      const Tensor scattered = Tensor::empty(cx, {n}, DType::kF32);
+      copy(cx, scattered, whole);
+      const auto dense = make_dense_reducer(comm), scatter = make_scatter_reducer(comm);
+      dense->submit(cx, 0, {whole});
+      dense->finish(cx);
+      scatter->submit(cx, 0, {scattered});
+      scatter->finish(cx);
+      const Values want = whole.to_host<float>(cx), got = scattered.to_host<float>(cx);
+      for (std::int64_t i = 0; i < n; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        ASSERT_EQ(got[at], i / part == comm.rank() ? want[at] : mine(i)) << i;
+      }
+      EXPECT_THROW(scatter->submit(cx, 0, {scattered, 0.5F}), Error);
+    });
+  }
+}
+
 class EveryCodec : public testing::TestWithParam<std::tuple<Feedback, const char*>> {};
 INSTANTIATE_TEST_SUITE_P(Codecs, EveryCodec,
                          testing::Combine(testing::Values(Feedback::kPlain, Feedback::kEf,
