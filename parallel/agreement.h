@@ -1,6 +1,5 @@
-// Small agreements of the ranks that a training loop needs: a control word per step, a mean, the
-// largest value.
-// Collective, blocking, a few bytes each.
+// Small agreements of the ranks that a training loop needs: a control word per step, a sum, a mean,
+// the largest value. Collective, blocking, a few bytes each.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +18,7 @@ struct StepWord {
 // Flags: raised where any rank raised them. Sums: over all ranks.
 StepWord agree(Context& cx, Communicator& comm, const StepWord& mine);
 
+// Added up in the order of the ranks.
 double sum_over_ranks(Context& cx, Communicator& comm, double value);
 // sum(value * weight) / sum(weight) over the ranks; NaN where all weights are zero.
 double mean_over_ranks(Context& cx, Communicator& comm, double value, double weight = 1.0);

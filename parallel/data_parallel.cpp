@@ -63,6 +63,7 @@ DataParallel::DataParallel(Context& cx, Communicator& comm, std::unique_ptr<Redu
                            std::span<Parameter* const> params, DataParallelOptions options)
     : stages_(options.stages),
       buckets_(cx, params, options.bucket_bytes, options.apart,
+               options.tied ? options.tied->comm->size() : comm.size(),
                options.tied ? options.tied->name : ""),
       places_(buckets_.size()),
       sketch_(cx),
@@ -143,17 +144,20 @@ void DataParallel::finish_gradients(Context& cx) {
   wait_seconds_ += seconds_since(begin);
 }
 
-// Of the mean gradient of a group's parameters; the same on all its ranks.
+// Of the mean gradient of a group's parameters; the same on all its ranks. Each rank sees to its
+// slices: the same additions whether it has the mean of all or of these.
 double DataParallel::squared_norm(Context& cx, Group& g, std::uint64_t step) {
   double squares = 0.0;
   local_.clear();
   for (const std::size_t b : g.buckets) {
     if (is_averaged(b)) {
-      squares += sum_of_squares(cx, {&buckets_[b].flat, 1});
+      const Tensor own = own_slice(buckets_[b].flat, *g.comm);
+      squares += sum_of_squares(cx, {&own, 1});
     } else {
       local_.push_back(buckets_[b].flat);
     }
   }
+  if (local_.size() < g.buckets.size()) squares = sum_over_ranks(cx, *g.comm, squares);
   if (!local_.empty()) {
     squares += std::pow(g.weight * sketch_.mean_norm(cx, *g.comm, local_, step), 2);
   }

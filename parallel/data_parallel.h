@@ -79,7 +79,8 @@ class DataParallel : public Stateful {
   // The gradient of the tied parameter is final here; a no-op where there is none.
   void submit_tied(Context& cx);
   // After the last backward: submits what is left, with zeros for gradients that nothing reached,
-  // and waits. Then every gradient that is averaged is the mean over the ranks, and none is empty.
+  // and waits. Then every gradient that is averaged is the mean over the ranks (of this rank's
+  // slices of the buckets, with a reducer that scatters), and none is empty.
   void finish_gradients(Context& cx);
   // Holds from the next step on.
   void average(Averaged which) { averaged_ = which; }

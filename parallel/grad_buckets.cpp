@@ -11,14 +11,14 @@ namespace {
 constexpr std::int64_t kElementBytes = 4;
 constexpr std::int64_t kAlignElements = 64 / kElementBytes;
 
-std::int64_t aligned(std::int64_t elements) {
-  return (elements + kAlignElements - 1) / kAlignElements * kAlignElements;
+std::int64_t aligned(std::int64_t elements, std::int64_t to = kAlignElements) {
+  return (elements + to - 1) / to * to;
 }
 
 }  // namespace
 
 GradBuckets::GradBuckets(Context& cx, std::span<Parameter* const> params, std::int64_t bucket_bytes,
-                         std::span<const std::string> apart, const std::string& alone) {
+                         std::span<const std::string> apart, int slices, const std::string& alone) {
   if (bucket_bytes < 1) {
     throw Error(ErrorKind::kUsage, fmt::format("gradient buckets of {} bytes", bucket_bytes));
   }
@@ -27,6 +27,11 @@ GradBuckets::GradBuckets(Context& cx, std::span<Parameter* const> params, std::i
   };
   std::vector<Range> of_param, of_bucket;
   std::int64_t total = 0;
+  const auto close_bucket = [&] {
+    if (of_bucket.empty()) return;
+    Range& last = of_bucket.back();
+    total = last.end = last.begin + aligned(last.end - last.begin, slices * kAlignElements);
+  };
   for (std::size_t i = params.size(); i-- > 0;) {
     Parameter& p = *params[i];
     if (!p.trainable) {
@@ -40,6 +45,7 @@ GradBuckets::GradBuckets(Context& cx, std::span<Parameter* const> params, std::i
     const bool fits = shares && apart_.back() == is_apart &&
                       (total + size - of_bucket.back().begin) * kElementBytes <= bucket_bytes;
     if (!fits) {
+      close_bucket();
       buckets_.emplace_back();
       apart_.push_back(is_apart);
       of_bucket.push_back({total, total});
@@ -51,6 +57,7 @@ GradBuckets::GradBuckets(Context& cx, std::span<Parameter* const> params, std::i
     of_bucket.back().end = total;
     elements_ += p.value.numel();
   }
+  close_bucket();
   Context grads = cx.in(Segment::kGrads);
   const Tensor flat = Tensor::zeros(grads, {total}, DType::kF32);
   std::size_t at = 0;

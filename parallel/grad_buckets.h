@@ -18,10 +18,12 @@ class GradBuckets {
  public:
   // A bucket holds at most `bucket_bytes`, or one parameter that is larger than that. Slices begin
   // on 64-byte boundaries. Parameters whose names match `apart` (core/glob.h) share no bucket with
-  // others, and the one named `alone`, if any, shares none at all. The parameters must outlive this
-  // object. Errors: kUsage for a frozen parameter or a bucket size below one byte.
+  // others, and the one named `alone`, if any, shares none at all. Buckets end with a gap that lets
+  // them be cut into `slices` equal parts, at multiples of 64 bytes. The parameters must outlive
+  // this object. Errors: kUsage for a frozen parameter or a bucket size below one byte.
   GradBuckets(Context& cx, std::span<Parameter* const> params, std::int64_t bucket_bytes,
-              std::span<const std::string> apart = {}, const std::string& alone = {});
+              std::span<const std::string> apart = {}, int slices = 1,
+              const std::string& alone = {});
   ~GradBuckets();
   GradBuckets(const GradBuckets&) = delete;
   GradBuckets& operator=(const GradBuckets&) = delete;

@@ -42,6 +42,18 @@ TEST_P(Agreement, FlagsSurviveALossThatIsNotANumber) {
   });
 }
 
+TEST_P(Agreement, SumIsTheSameOnAllRanks) {
+  run_ranks(GetParam(), [](Communicator& comm) {
+    Runtime runtime;
+    double sum = 0.0;
+    for (int r = 0; r < comm.size(); ++r)
+      sum += std::sqrt(r + 2.0);
+    EXPECT_EQ(sum_over_ranks(runtime.context(), comm, std::sqrt(comm.rank() + 2.0)), sum);
+    const double mine = comm.rank() == 0 ? std::nan("") : 1.0;
+    EXPECT_TRUE(std::isnan(sum_over_ranks(runtime.context(), comm, mine)));
+  });
+}
+
 TEST_P(Agreement, MeanIsWeighted) {
   run_ranks(GetParam(), [](Communicator& comm) {
     Runtime runtime;

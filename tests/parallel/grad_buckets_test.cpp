@@ -55,6 +55,17 @@ TEST_F(GradBucketsTest, CutsAtTheLimitAndKeepsLargeParametersWhole) {
   EXPECT_THROW(buckets.bucket_of(stranger), Error);
 }
 
+TEST_F(GradBucketsTest, CanBeCutIntoEqualSlices) {
+  for (const std::int64_t n : {5, 33, 100})
+    add({n});
+  const GradBuckets buckets(cx, params, 64 * 4, {}, 3);
+  ASSERT_EQ(buckets.size(), 2U);
+  EXPECT_EQ(buckets[0].flat.numel(), 144);  // 112 elements and their gap, to 3 x 16
+  EXPECT_EQ(buckets[1].flat.numel(), 96);   // 48 + 16
+  EXPECT_EQ(buckets[1].flat.data<float>(), buckets[0].flat.data<float>() + 144);
+  EXPECT_EQ(params[0]->grad.data<float>(), buckets[1].flat.data<float>() + 48);
+}
+
 TEST_F(GradBucketsTest, EmptyGradientsBecomeZerosAndOthersStay) {
   add({2});
   add({2});
