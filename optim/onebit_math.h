@@ -19,4 +19,21 @@ struct FrozenMath {
   }
 };
 
+// The momentum takes in what it was given and becomes the update that Adam would make of it, which
+// takes the place of what was given; at most `bound`, and nothing where v is 0.
+struct PreconditionMath {
+  float beta;
+  float inv_sqrt_bc2;  // 1 / sqrt(1 - beta2^T)
+  float eps;
+  float bound;
+
+  GW_HD void operator()(float& m, float v, float& x) const {
+    const float fresh = beta * m + x;
+    const float full = fresh / (sqrtf(v) * inv_sqrt_bc2 + eps);
+    const float update = fminf(fmaxf(full, -bound), bound);
+    m = v != 0.0F ? fresh : 0.0F;
+    x = v != 0.0F ? update : 0.0F;
+  }
+};
+
 }  // namespace gradwire

@@ -86,7 +86,15 @@ class Match {
   }
 
  private:
+  // A tensor that all ranks hold and the slices of one of its size are the same state.
   static bool alike(const StatePiece& piece, const ManifestEntry& e) {
+    const bool sliced = piece.full != ManifestEntry::kNoSlice;
+    if (sliced != e.is_slice() && piece.kind == e.kind && piece.dtype == e.dtype) {
+      const Share whole = sliced ? e.share : piece.share;
+      const std::int64_t wanted = sliced ? piece.full : piece.shape.numel();
+      const std::int64_t saved = sliced ? e.shape.numel() : e.full;
+      return whole == Share::kReplicated && wanted == saved;
+    }
     return piece.kind == e.kind && piece.share == e.share && piece.dtype == e.dtype &&
            piece.full == e.full &&
            (piece.shape == e.shape || piece.kind == StateKind::kText || e.is_slice());
@@ -124,6 +132,7 @@ class Restorer final : public StateVisitor {
     if (share == Share::kMean && match_.other_ranks()) {
       return on_host(t, [&](void* out) { read_mean(name, t.dtype(), t.numel(), out); });
     }
+    if (match_.entries(name).front()->is_slice()) return slice(name, t, 0, t.numel());
     const ManifestEntry* e = match_.entry(name, share);
     if (e == nullptr) return;
     on_host(t, [&](void* out) { read(*e, out, t.bytes()); });

@@ -1,5 +1,6 @@
 #include "optim/onebit_adam.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -302,6 +303,23 @@ TEST(OnebitKernels, InstructionSetsAgree) {
     }
     k.mark_live({live.data(), m.data(), v.data(), kSize}, 0, std::ssize(live));
     k.step(math, {value.data(), m.data(), v.data()}, 1, kSize - 1);
+    std::vector<float> mean(kSize, 0.5F), kept = m;
+    k.precondition({0.9F, 2.0F, 1e-8F, 1.5F}, {mean.data(), kept.data(), v.data()}, 1, kSize - 1);
+    for (std::size_t i = 1; i < kSize - 1; ++i) {
+      const bool dead = i % 5 == 0;
+      const float fresh = 0.9F * m[i] + 0.5F;
+      EXPECT_NEAR(kept[i], dead ? 0.0F : fresh, 1e-6) << i;
+      const float update = fresh / (2.0F * std::sqrt(v[i]) + 1e-8F);
+      EXPECT_NEAR(mean[i], dead ? 0.0F : std::clamp(update, -1.5F, 1.5F), 1e-5) << i;
+    }
+    EXPECT_EQ(mean.front(), 0.5F);
+    EXPECT_EQ(mean.back(), 0.5F);
+    std::vector<float> follows(kSize, 1.0F);
+    k.follow(math, {follows.data(), mean.data(), live.data(), kSize}, 1, std::ssize(live));
+    for (std::size_t i = 0; i < kSize; ++i) {
+      const float step = i % 5 == 0 ? 0.0F : 0.01F * mean[i];
+      EXPECT_NEAR(follows[i], i < 8 ? 1.0F : 0.999F - step, 1e-6) << i;
+    }
     for (std::size_t i = 0; i < kSize; ++i) {
       EXPECT_EQ(live[i / 8] >> (i % 8) & 1, i % 5 != 0) << i;
       EXPECT_EQ(m[i] == 0.0F, i % 5 == 0) << i;
