@@ -1,5 +1,6 @@
 #include <vector>
 
+#include "comm/call.h"
 #include "comm/reducer.h"
 #include "core/error.h"
 
@@ -11,9 +12,10 @@ class ScatterReducer final : public Reducer {
   explicit ScatterReducer(Communicator& comm) : comm_(comm) {}
 
   void submit(Context& cx, std::size_t, const Exchange& e) override {
-    if (e.momentum || e.live || e.answer || e.weight != 1.0F) {
+    if (e.momentum || e.live || e.answer) {
       throw Error(ErrorKind::kUsage, "scatter reducer: takes values as they are");
     }
+    if (e.weight != 1.0F) scale(cx, e.value, e.weight);
     if (comm_.size() == 1) return;
     works_.push_back(comm_.reduce_scatter(e.value, own_slice(e.value, comm_), ReduceOp::kMean,
                                           {cx.stream, Traffic::kGradient}));
@@ -25,6 +27,9 @@ class ScatterReducer final : public Reducer {
     works_.clear();
   }
 
+  std::int64_t sent_bytes(const FlatBucket& bucket, int ranks) const override {
+    return all_reduce_bytes(bucket.numel(), ranks);  // with the gathering of what was updated
+  }
   void visit_state(StateVisitor&) override {}
 
  private:

@@ -36,6 +36,8 @@ ExitCode run_bench_step(const BenchStepArgs& args) {
   const auto rate = [&](double seconds) {
     return static_cast<double>(times.tokens_per_step) / seconds;
   };
+  const MemoryStats memory = session.allocator().stats();
+  const auto peak_of = [&](Segment s) { return memory.of(s).peak_bytes; };
   const nlohmann::json result = {
       {"program", "gradwire"},
       {"precision", session.recipe().precision},
@@ -46,7 +48,9 @@ ExitCode run_bench_step(const BenchStepArgs& args) {
         {"min", rate(times.seconds.back())},
         {"max", rate(times.seconds.front())}}},
       {"peak_rss_bytes", static_cast<std::int64_t>(rss)},
-      {"tensor_peak_bytes", session.allocator().stats().peak_bytes},
+      {"tensor_peak_bytes", memory.peak_bytes},
+      {"optimizer_bytes", peak_of(Segment::kOptim)},
+      {"exchange_bytes", peak_of(Segment::kComm)},
       {"step_s", median},
       {"predicted_step_s", times.predicted_s},
       {"wire_bytes_per_step", times.wire_bytes_per_step},

@@ -13,6 +13,8 @@
 #include "optim/onebit_lamb.h"
 #include "optim/sgd.h"
 #include "optim/zero_one_adam.h"
+#include "parallel/sharded/sharded_onebit_adam.h"
+#include "parallel/sharded/sharded_optimizer.h"
 
 namespace gradwire {
 namespace {
@@ -71,6 +73,21 @@ OnebitLambConfig lamb_config(const Recipe& recipe) {
   return config;
 }
 
+std::unique_ptr<Optimizer> make_elementwise(Context& cx, const OptimRecipe& o,
+                                            std::span<Parameter* const> params) {
+  if (o.name == "sgd") return make_sgd(cx, params, sgd_config(o));
+  return make_adamw(cx, params, adam_config(o));
+}
+
+std::unique_ptr<Optimizer> make_sharded_optimizer(Context& cx, const Recipe& recipe, Shard& shard) {
+  if (recipe.optim.name == "onebit_adam") {
+    return make_sharded_onebit_adam(cx, shard, onebit_config(recipe));
+  }
+  return make_sharded(shard, [&](std::span<Parameter* const> pieces) {
+    return make_elementwise(cx, recipe.optim, pieces);
+  });
+}
+
 std::unique_ptr<Optimizer> make_optimizer(Context& cx, const Recipe& recipe, Module& model,
                                           const GradBuckets& buckets) {
   const OptimRecipe& o = recipe.optim;
@@ -79,9 +96,7 @@ std::unique_ptr<Optimizer> make_optimizer(Context& cx, const Recipe& recipe, Mod
   if (o.name == "zero_one_adam") {
     return make_zero_one_adam(cx, buckets.all(), zero_one_config(recipe));
   }
-  const std::vector<Parameter*> params = trainable_parameters_of(model);
-  if (o.name == "sgd") return make_sgd(cx, params, sgd_config(o));
-  return make_adamw(cx, params, adam_config(o));
+  return make_elementwise(cx, o, trainable_parameters_of(model));
 }
 
 }  // namespace
@@ -103,10 +118,16 @@ std::unique_ptr<Reducer> make_compressed(Context& cx, Communicator& comm, const 
   if (c.eta > 0.0) config.eta = c.eta;
   config.sgdm_beta = c.sgdm_beta;
   config.seed = seed;
+  config.owners_answer = recipe.parallel.shard_optimizer && recipe.optim.is_onebit();
   return make_compressed_reducer(cx, comm, layout, config);
 }
 
 namespace {
+
+using MakeReducer = std::unique_ptr<Reducer> (*)(Communicator&);
+MakeReducer dense_reducer(const Recipe& recipe) {
+  return recipe.parallel.shard_optimizer ? make_scatter_reducer : make_dense_reducer;
+}
 
 // A tied embedding lives at both ends of a pipeline.
 std::optional<TiedParameter> tied_parameter(const Mesh& mesh, const Recipe& recipe, Module& model) {
@@ -114,7 +135,8 @@ std::optional<TiedParameter> tied_parameter(const Mesh& mesh, const Recipe& reci
   const std::vector<Parameter*> params = trainable_parameters_of(model);
   const auto embedding = std::ranges::find(params, kEmbeddingName, &Parameter::name);
   if (embedding == params.end()) return std::nullopt;
-  return TiedParameter{kEmbeddingName, mesh.ends.get(), mesh.here.pipeline == 0};
+  return TiedParameter{kEmbeddingName, mesh.ends.get(), mesh.here.pipeline == 0,
+                       dense_reducer(recipe)};
 }
 
 DataParallelOptions parallel_options(const Mesh& mesh, const Recipe& recipe, Module& model) {
@@ -129,9 +151,14 @@ DataParallelOptions parallel_options(const Mesh& mesh, const Recipe& recipe, Mod
 }  // namespace
 
 Learner::Learner(Context& cx, const Mesh& mesh, const Recipe& recipe, Module& model)
-    : ranks_(cx, *mesh.data, make_dense_reducer(*mesh.data), trainable_parameters_of(model),
-             parallel_options(mesh, recipe, model)),
-      optimizer_(make_optimizer(cx, recipe, model, ranks_.buckets())) {
+    : ranks_(cx, *mesh.data, dense_reducer(recipe)(*mesh.data), trainable_parameters_of(model),
+             parallel_options(mesh, recipe, model)) {
+  if (recipe.parallel.shard_optimizer) {
+    shard_.emplace(cx, ranks_.comms(), ranks_.buckets().all());
+    optimizer_ = make_sharded_optimizer(cx, recipe, *shard_);
+  } else {
+    optimizer_ = make_optimizer(cx, recipe, model, ranks_.buckets());
+  }
   if (!recipe.compresses()) return;
   for (std::size_t g = 0; g < ranks_.groups(); ++g)
     ranks_.compress_with(make_compressed(cx, ranks_.comm(g), recipe, ranks_.layout(g)), g);

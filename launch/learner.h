@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "comm/codec/codec.h"
@@ -12,6 +13,7 @@
 #include "optim/optimizer.h"
 #include "parallel/data_parallel.h"
 #include "parallel/mesh.h"
+#include "parallel/sharded/shard.h"
 #include "train/update.h"
 
 namespace gradwire {
@@ -27,6 +29,7 @@ class Learner {
 
  private:
   DataParallel ranks_;
+  std::optional<Shard> shard_;
   std::unique_ptr<Optimizer> optimizer_;
 };
 

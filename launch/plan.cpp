@@ -44,14 +44,14 @@ std::int64_t parameters_of_stage(const DecoderConfig& c, UnitRange stage) {
 }
 
 std::int64_t optimizer_copies(const Recipe& recipe) {
-  if (recipe.optim.name == "adamw") return 2;
+  if (recipe.optim.is_adam()) return 2;
   return recipe.optim.momentum > 0.0 ? 1 : 0;
 }
 
 // Rows of all stages' activations that a rank holds at once: as many micro-batches as the dry run
 // says, of its largest stage.
 MemoryPlan memory_of_rank(const Recipe& recipe, const DecoderConfig& config, const Stages& stages,
-                          int rank, int live) {
+                          int rank, int live, int replicas) {
   MemoryPlan memory;
   const std::int64_t rows = recipe.batch.micro * recipe.data.context;
   for (const UnitRange& stage : stages.of_rank(rank)) {
@@ -60,6 +60,7 @@ MemoryPlan memory_of_rank(const Recipe& recipe, const DecoderConfig& config, con
   }
   memory.grads = memory.params;
   memory.optim = optimizer_copies(recipe) * memory.params;
+  if (recipe.parallel.shard_optimizer) memory.optim /= replicas;
   return memory;
 }
 
@@ -75,8 +76,8 @@ Plan make_plan(const Recipe& recipe, std::int64_t vocabulary, const MeshShape& s
   plan.accumulation = stages.schedule.micros;
   plan.bubble_share = dry.bubble_share;
   for (int r = 0; r < shape.pipeline; ++r) {
-    const MemoryPlan memory =
-        memory_of_rank(recipe, config, stages, r, dry.peak_live[static_cast<std::size_t>(r)]);
+    const MemoryPlan memory = memory_of_rank(
+        recipe, config, stages, r, dry.peak_live[static_cast<std::size_t>(r)], shape.data);
     if (memory.total() > plan.memory.total()) plan.memory = memory;
   }
   plan.wire_bytes_per_step = 2 * (shape.data - 1) * plan.memory.grads / shape.data;

@@ -204,6 +204,7 @@ struct ParallelRecipe {
   std::string stages = "measured";
   bool recompute = false;
   std::int64_t bucket_bytes = 4 << 20;
+  bool shard_optimizer = false;
 
   // Replicas of the model on so many ranks, where validate() passed.
   std::int64_t replicas(std::int64_t ranks) const { return ranks / pipeline; }
@@ -225,6 +226,8 @@ struct ParallelRecipe {
       "activation checkpointing: keep each block's input only and compute the rest again");
     v("bucket_bytes", bucket_bytes, "gradients are exchanged in buckets of about this size",
       at_least(1024));
+    v("shard_optimizer", shard_optimizer,
+      "each rank keeps and updates its part of the optimizer's state (ZeRO stage 1)");
   }
   bool operator==(const ParallelRecipe&) const = default;
 };

@@ -43,6 +43,7 @@ class Rules {
     if (pipeline(ranks)) batch(r_.parallel.replicas(ranks));
     steps();
     compression();
+    sharding();
     communication();
     text();
     return std::move(problems_);
@@ -179,6 +180,23 @@ class Rules {
       blame({"optim.freeze_step", "train.steps"},
             fmt::format("{} dense steps in a run of {}: nothing would be compressed",
                         r_.optim.freeze_step, r_.train.steps));
+    }
+  }
+
+  void sharding() {
+    if (!r_.parallel.shard_optimizer || !r_.optim.is_onebit()) return;
+    const std::string method = r_.compress.resolved_method(true);
+    if (r_.optim.name == "onebit_lamb") {
+      blame({"parallel.shard_optimizer", "optim.name"},
+            "onebit_lamb scales by norms of whole parameters, which no rank's slice has");
+    } else if (r_.optim.name == "zero_one_adam") {
+      blame({"parallel.shard_optimizer", "optim.name"},
+            "zero_one_adam takes steps of every rank's own, for which each needs all of the state");
+    } else if (method != "ef" && method != "plain") {
+      blame({"parallel.shard_optimizer", "compress.method"},
+            fmt::format("sharded, onebit_adam compresses its update by error feedback: 'ef' (or "
+                        "'plain'), not '{}'",
+                        method));
     }
   }
 

@@ -72,8 +72,8 @@ DataParallel::DataParallel(Context& cx, Communicator& comm, std::unique_ptr<Redu
   groups_.push_back({&comm, std::move(dense), nullptr});
   if (options.tied) {
     // The mean over both stages' ranks of twice a gradient is the mean over replicas of their sum.
-    groups_.push_back({options.tied->comm, make_dense_reducer(*options.tied->comm), nullptr, 2.0F,
-                       options.tied->counts});
+    TiedParameter& tied = *options.tied;
+    groups_.push_back({tied.comm, tied.dense(*tied.comm), nullptr, 2.0F, tied.counts});
   }
   for (std::size_t b = 0; b < buckets_.size(); ++b) {
     const bool tied = options.tied && buckets_[b].params.front()->name == options.tied->name;
@@ -82,6 +82,13 @@ DataParallel::DataParallel(Context& cx, Communicator& comm, std::unique_ptr<Redu
     g.buckets.push_back(b);
     g.layout.push_back(buckets_[b]);
   }
+}
+
+std::vector<Communicator*> DataParallel::comms() const {
+  std::vector<Communicator*> all;
+  for (const Place& p : places_)
+    all.push_back(groups_[p.group].comm);
+  return all;
 }
 
 void DataParallel::broadcast(Context& cx, std::span<Parameter* const> params) {

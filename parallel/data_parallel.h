@@ -27,6 +27,7 @@ struct TiedParameter {
   std::string name;
   Communicator* comm = nullptr;  // the ranks of both stages, of all replicas
   bool counts = true;            // here, in the norm of the gradient: at one end only
+  std::unique_ptr<Reducer> (*dense)(Communicator& comm) = make_dense_reducer;
 };
 
 struct DataParallelOptions {
@@ -62,6 +63,7 @@ class DataParallel : public Stateful {
   std::size_t groups() const { return groups_.size(); }
   Communicator& comm(std::size_t group = 0) { return *groups_.at(group).comm; }
   std::span<const FlatBucket> layout(std::size_t group) const { return groups_.at(group).layout; }
+  std::vector<Communicator*> comms() const;  // by bucket
   // What goes through agree() and compress_gradients() from now on; made for layout(group).
   void compress_with(std::unique_ptr<Reducer> compressed, std::size_t group = 0) {
     groups_.at(group).compressed = std::move(compressed);

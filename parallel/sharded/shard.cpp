@@ -1,6 +1,7 @@
 #include "parallel/sharded/shard.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -42,13 +43,16 @@ class Shard::PieceVisitor final : public StateVisitor {
 };
 
 Shard::Shard(Context& cx, Communicator& comm, std::span<const FlatBucket> whole)
-    : comm_(comm), whole_(whole.begin(), whole.end()) {
+    : Shard(cx, std::vector<Communicator*>(whole.size(), &comm), whole) {}
+
+Shard::Shard(Context& cx, std::vector<Communicator*> comms, std::span<const FlatBucket> whole)
+    : comms_(std::move(comms)), whole_(whole.begin(), whole.end()) {
   Context params = cx.in(Segment::kParams);
   for (std::size_t b = 0; b < whole_.size(); ++b) {
     const FlatBucket& bucket = whole_[b];
-    if (bucket.numel() % comm.size() != 0) {
+    if (bucket.numel() % comm(b).size() != 0) {
       throw Error(ErrorKind::kUsage, fmt::format("shard: a bucket of {} elements for {} ranks",
-                                                 bucket.numel(), comm.size()));
+                                                 bucket.numel(), comm(b).size()));
     }
     values_.push_back(Tensor::zeros(params, {bucket.numel()}, DType::kF32));
     for (std::size_t i = 0; i < bucket.params.size(); ++i) {
@@ -63,9 +67,9 @@ Shard::Shard(Context& cx, Communicator& comm, std::span<const FlatBucket> whole)
 void Shard::add_slice(std::size_t bucket) {
   const FlatBucket& whole = whole_[bucket];
   FlatBucket& slice = slices_.emplace_back();
-  slice.flat = own_slice(whole.flat, comm_);
-  const Tensor values = own_slice(values_[bucket], comm_);
-  const std::int64_t begin = comm_.rank() * slice.numel();
+  slice.flat = own_slice(whole.flat, comm(bucket));
+  const Tensor values = own_slice(values_[bucket], comm(bucket));
+  const std::int64_t begin = slice_begin(bucket);
   for (std::size_t i = 0; i < whole.params.size(); ++i) {
     const Parameter& p = *whole.params[i];
     const std::int64_t first = whole.begins[i] - begin, full = p.value.numel();
@@ -92,9 +96,9 @@ std::vector<Parameter*> Shard::pieces() {
 void Shard::gather(Context& cx, std::size_t bucket) {
   for (Parameter* p : whole_[bucket].params)
     ++p->version;
-  if (comm_.size() == 1) return;
-  gathers_.push_back(comm_.all_gather(own_slice(values_[bucket], comm_), values_[bucket],
-                                      {cx.stream, Traffic::kParameter}));
+  if (comm(bucket).size() == 1) return;
+  gathers_.push_back(comm(bucket).all_gather(own_slice(values_[bucket], comm(bucket)),
+                                             values_[bucket], {cx.stream, Traffic::kParameter}));
 }
 
 void Shard::wait(Context& cx) {

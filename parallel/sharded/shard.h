@@ -24,20 +24,23 @@ namespace gradwire {
 
 class Shard {
  public:
-  // The values of the buckets' parameters move into buffers like the gradients'. `comm` and the
-  // parameters must outlive this object. Errors: kUsage for a bucket that has no equal slices.
+  // The values of the buckets' parameters move into buffers like the gradients'. `comms` are the
+  // ranks that share each bucket; they and the parameters must outlive this object. Errors: kUsage
+  // for a bucket that has no equal slices.
+  Shard(Context& cx, std::vector<Communicator*> comms, std::span<const FlatBucket> whole);
+  // The same ranks for all.
   Shard(Context& cx, Communicator& comm, std::span<const FlatBucket> whole);
   Shard(const Shard&) = delete;
   Shard& operator=(const Shard&) = delete;
 
-  Communicator& comm() const { return comm_; }
+  Communicator& comm(std::size_t bucket) const { return *comms_[bucket]; }
   std::span<const FlatBucket> whole() const { return whole_; }
   // By bucket, this rank's slice. Every parameter of the bucket has a piece in it, of its name,
   // flat and often empty; values and gradients are views of the whole ones.
   std::span<const FlatBucket> slices() const { return slices_; }
   std::vector<Parameter*> pieces();
   std::int64_t slice_begin(std::size_t bucket) const {
-    return comm_.rank() * slices_[bucket].numel();
+    return comm(bucket).rank() * slices_[bucket].numel();
   }
 
   // Sends this rank's slice of a bucket's values to all, and takes theirs; wait() for all that were
@@ -57,7 +60,7 @@ class Shard {
   class PieceVisitor;
   void add_slice(std::size_t bucket);
 
-  Communicator& comm_;
+  std::vector<Communicator*> comms_;  // by bucket
   std::vector<FlatBucket> whole_, slices_;
   std::vector<Tensor> values_;    // by bucket, f32, 0 in the gaps
   std::deque<Parameter> pieces_;  // in the order of the buckets

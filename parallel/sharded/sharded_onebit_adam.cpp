@@ -98,13 +98,13 @@ class ShardedOnebitAdam final : public OnebitAdam {
   void gather_live(Context& cx, std::size_t bucket) {
     Bucket& b = buckets()[bucket];
     if (b.live_is_made) return;
-    shard_.comm()
+    shard_.comm(bucket)
         .all_gather(live_in(cx, b), live_[bucket], {cx.stream, Traffic::kGradient, 0})
         ->wait(cx.stream);
   }
 
   Shard& shard_;
-  float bound_;  // of an update, before its bias correction
+  float bound_;               // of an update, before its bias correction
   std::vector<Tensor> live_;  // u8 [n/8], of whole buckets
 };
 

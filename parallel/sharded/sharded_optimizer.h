@@ -13,8 +13,8 @@
 
 namespace gradwire {
 
-// `make` gets this rank's pieces; `shard` must outlive the result. Errors: kUsage, of needs(), for a
-// rule that exchanges anything but gradients.
+// `make` gets this rank's pieces; `shard` must outlive the result. Errors: kUsage, of needs(), for
+// a rule that exchanges anything but gradients.
 std::unique_ptr<Optimizer> make_sharded(
     Shard& shard,
     const std::function<std::unique_ptr<Optimizer>(std::span<Parameter* const> pieces)>& make);

@@ -9,6 +9,8 @@ CASES = {
     "1-bit Adam": ['optim.name="onebit_adam"', "optim.freeze_step=12"],
     "1-bit Adam, embedding left out": ['optim.name="onebit_adam"', "optim.freeze_step=12",
                                        'optim.uncompressed=["*embed*"]'],
+    "1-bit Adam, sharded": ['optim.name="onebit_adam"', "optim.freeze_step=12",
+                            "parallel.shard_optimizer=true"],
     "0/1 Adam": ['optim.name="zero_one_adam"', "optim.freeze_step=12", "optim.local_step_scaler=6",
                  "optim.local_steps=4"],
     "1-bit LAMB": ['optim.name="onebit_lamb"', "optim.freeze_step=12"],
@@ -85,6 +87,18 @@ class Compression(ProgramTest):
         out = self.train(*sets, "batch.micro=2", ranks=4, run="off")
         self.assertIn("decided anew: it was for 2 ranks, this run has 4", out)
         self.assertIn("step 24: compression off: ", out)
+
+    def test_sharded_state_changes_no_bit(self):
+        self.train(ranks=2, run="whole")
+        self.train("parallel.shard_optimizer=true", *CHECKED, ranks=2, run="sharded")
+        self.assertEqual([r["loss"] for r in self.metrics("whole")],
+                         [r["loss"] for r in self.metrics("sharded")])
+        # The checkpoint of one is the other's, and that of fewer ranks.
+        for later in self.checkpoints("sharded")[2:]:
+            shutil.rmtree(later)
+        self.train(*CHECKED, ranks=2, run="sharded")
+        self.assertEqual([r["loss"] for r in self.metrics("whole")],
+                         [r["loss"] for r in self.metrics("sharded")])
 
     def test_residuals_go_to_another_number_of_ranks(self):
         sets = CASES["1-bit Adam"]

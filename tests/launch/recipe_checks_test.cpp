@@ -146,6 +146,22 @@ TEST_F(RecipeChecks, CompressionFitsTheRule) {
             "rules that exchange gradients, leave some out");
 }
 
+TEST_F(RecipeChecks, ShardedStateFitsTheRule) {
+  const std::string sharded = "[parallel]\nshard_optimizer = true\n[optim]\nname = ";
+  for (const char* rule : {"'adamw'", "'sgd'", "'onebit_adam'"})
+    EXPECT_EQ(violations(sharded + rule + "\n"), "");
+  EXPECT_EQ(violations(sharded + "'adamw'\n[compress]\nmethod = 'econtrol'\n"), "");
+  EXPECT_EQ(violations(sharded + "'onebit_lamb'\n"),
+            "r:4: parallel.shard_optimizer: onebit_lamb scales by norms of whole parameters, which "
+            "no rank's slice has");
+  EXPECT_EQ(violations(sharded + "'zero_one_adam'\n"),
+            "r:4: parallel.shard_optimizer: zero_one_adam takes steps of every rank's own, for "
+            "which each needs all of the state");
+  EXPECT_EQ(violations(sharded + "'onebit_adam'\n[compress]\nmethod = 'ef21'\n"),
+            "r:4: parallel.shard_optimizer: sharded, onebit_adam compresses its update by error "
+            "feedback: 'ef' (or 'plain'), not 'ef21'");
+}
+
 TEST(RecipeValues, WhatZeroStandsFor) {
   ModelRecipe m;
   m.width = 256;
