@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Final validation loss of compressed training against dense AdamW, on the King James model.
 
-First sweeps the learning rate of the dense baseline (one seed), then trains every variant at the best
-rate with every seed, all for the same number of steps, and prints the mean gap to dense AdamW in
-nats with its spread over the seeds. Finished runs are kept under --runs and not repeated. With --plot
-the curves of the first seed are drawn into an SVG file.
+First sweeps the learning rate of the dense baseline (one seed) unless --rate gives it, then trains
+every variant at the best rate with every seed, all for the same number of steps, and prints the mean
+gap to dense AdamW in nats with its spread over the seeds. Finished runs are kept under --runs and
+not repeated. With --plot the curves of the first seed are drawn into an SVG file.
 
-Usage: bench/quality.py GRADWIRE [--steps 300] [--seeds 3] [--ranks 2] [--precision f32] [--only NAME]...
+Usage: bench/quality.py GRADWIRE [--steps 300] [--seeds 3] [--ranks 2] [--precision f32] [--rate LR]
+                        [--only NAME]... [--set KEY=VALUE]...
        (after `launch/prepare_kjv.sh` and `gradwire prepare examples/lm_kjv.toml`)
 """
 
@@ -33,6 +34,8 @@ def variants(steps):
         BASELINE: {},
         "1-bit Adam, 15 % warm-up": one_bit(0.15),
         "1-bit Adam, 30 % warm-up": one_bit(0.30),
+        "1-bit Adam, 15 %, sharded": {**one_bit(0.15), "parallel.shard_optimizer": True},
+        "1-bit Adam, 30 %, sharded": {**one_bit(0.30), "parallel.shard_optimizer": True},
         "1-bit Adam, 15 %, no feedback": {**one_bit(0.15), "compress.method": "plain"},
         "1-bit Adam, top-10 %": {**one_bit(0.15), "compress.codec": "topk", "compress.ratio": 0.1},
         "1-bit Adam, EControl sign": {**one_bit(0.15), "compress.method": "econtrol"},
@@ -66,6 +69,8 @@ def train(a, folder, settings):
                    "--resume", "none"]
         for key, value in settings.items():
             command += ["--set", f"{key}={json.dumps(value)}"]
+        for setting in a.set:
+            command += ["--set", setting]
         environment = dict(os.environ, OMPI_MCA_rmaps_base_oversubscribe="1",
                            OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
         result = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -109,7 +114,10 @@ def main():
     p.add_argument("--seeds", type=int, default=3)
     p.add_argument("--ranks", type=int, default=2)
     p.add_argument("--precision", default="f32", choices=["f32", "bf16"])
+    p.add_argument("--rate", type=float, help="learning rate; none: the best of a sweep")
     p.add_argument("--only", action="append", help="part of a variant's name; may be repeated")
+    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                   help="of every run; may be repeated (and wants --runs of its own)")
     p.add_argument("--runs", default="runs/quality")
     p.add_argument("--plot", help="SVG file for the curves")
     a = p.parse_args()
@@ -117,13 +125,13 @@ def main():
     os.chdir(os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 
     sweep = {}
-    for rate in RATES:
+    for rate in RATES if a.rate is None else []:
         folder = os.path.join(a.runs, f"{a.steps}-{a.ranks}-{a.precision}", f"sweep-{rate:g}")
         sweep[rate] = final_loss(train(a, folder, {"optim.lr": rate, "seed": 1}))
         print(f"{BASELINE}, lr {rate:g}: {sweep[rate]:.4f}", flush=True)
-    best = min(sweep, key=sweep.get)
+    best = a.rate or min(sweep, key=sweep.get)
     print(f"learning rate {best:g}, {a.steps} steps, {a.ranks} ranks, {a.precision}")
-    if best in (RATES[0], RATES[-1]):
+    if sweep and best in (RATES[0], RATES[-1]):
         print("note: the best rate is at an end of the sweep")
 
     losses, curves = {}, {}

@@ -14,7 +14,8 @@
 namespace gradwire {
 namespace {
 
-// Of m / sqrt(v), whatever the gradients, while v moves; infinite where there is no such bound.
+// Of m / sqrt(v), whatever the gradients, while v moves (Cauchy-Schwarz over both sums); infinite
+// where there is no such bound.
 float largest_update(const AdamWConfig& c) {
   const double room = (1.0 - c.beta2) * (1.0 - c.beta1 * c.beta1 / c.beta2);
   return c.beta2 > 0.0 && room > 0.0 ? static_cast<float>((1.0 - c.beta1) / std::sqrt(room))

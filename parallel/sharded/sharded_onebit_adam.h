@@ -5,12 +5,16 @@
 // with s:
 //   c_i = (1 - beta1) grad_scale g_i + e_i     q_i = C(c_i)    e_i = c_i - q_i     worker to owner
 //   m   = beta1 m + mean q_i                                                       owner
-//   u   = m / (sqrt(v / (1 - beta2^T)) + eps) + s    r = C(u)    s = u - r         owner to all
+//   u   = clip(m / (sqrt(v / (1 - beta2^T)) + eps))                                owner
+//   r   = C(u + s)                             s = u + s - r                       owner to all
 //   value = (1 - lr wd) value - lr r / (1 - beta1^t)                               all
 // A worker that holds no momentum cannot send beta1 m + (1 - beta1) g_i; it need not, since that
 // part is the same on all of them. What is compressed is linear in the gradient all the same, e_i
-// is owed to m in either form, and what the owner's codec loses of r is owed to the values. C's
-// scales cover blocks of one magnitude on the way back: u has been divided by the root of v.
+// is owed to m in either form, and what the owner's codec loses of u is owed to the values. On the
+// way back, a block of one scale holds values of one size: they have been divided by the root of v.
+// Where v had all but vanished when it was frozen, the noise of a bit would make u huge and drown
+// its block: |u| is clipped at the largest m / sqrt(v) of AdamW, (1 - beta1) / sqrt((1 - beta2)
+// (1 - beta1^2 / beta2)).
 #pragma once
 
 #include <memory>
