@@ -36,6 +36,8 @@ def variants(steps):
         "1-bit Adam, 30 % warm-up": one_bit(0.30),
         "1-bit Adam, 15 %, sharded": {**one_bit(0.15), "parallel.shard_optimizer": True},
         "1-bit Adam, 30 %, sharded": {**one_bit(0.30), "parallel.shard_optimizer": True},
+        "1-bit Adam, 30 %, sharded, int8": {**one_bit(0.30), "parallel.shard_optimizer": True,
+                                            "compress.codec": "int8"},
         "1-bit Adam, 15 %, no feedback": {**one_bit(0.15), "compress.method": "plain"},
         "1-bit Adam, top-10 %": {**one_bit(0.15), "compress.codec": "topk", "compress.ratio": 0.1},
         "1-bit Adam, EControl sign": {**one_bit(0.15), "compress.method": "econtrol"},
