@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <stdlib.h>
 
 #include "launch/recipe_io.h"
 
@@ -17,11 +18,8 @@ namespace gradwire {
 class RecipeFiles : public ::testing::Test {
  protected:
   RecipeFiles() {
-    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = std::filesystem::path(::testing::TempDir()) /
-              (std::string(info->test_suite_name()) + "." + info->name());
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
+    std::string pattern = (std::filesystem::temp_directory_path() / "gw_recipe_XXXXXX").string();
+    folder_ = ::mkdtemp(pattern.data());  // of its own, where two suites run at once too
   }
   ~RecipeFiles() override { std::filesystem::remove_all(folder_); }
 
