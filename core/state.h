@@ -15,6 +15,7 @@ enum class Share : std::uint8_t {
   kReplicated,  // every rank holds the same value: saved once
   kPerRank,     // each its own
   kMean,  // each its own; on another number of ranks all take the mean of those that were saved
+  kPerLayout,  // each its own, of worth to this layout alone: on another it stays as constructed
 };
 
 class StateVisitor {

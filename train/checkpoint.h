@@ -33,7 +33,8 @@ struct RunIdentity {
   std::string model;
   std::string recipe;
   // How state is spread over ranks beyond their number; empty where all have the same pieces. Of
-  // another layout, what each rank has of its own is averaged, as for another number of ranks.
+  // another layout, what each rank has of its own is averaged or dropped (Share), as for another
+  // number of ranks.
   std::string layout{};
 };
 

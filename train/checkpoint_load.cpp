@@ -29,9 +29,10 @@ class Match {
       by_name_[e.name].push_back(&e);
   }
 
-  // Null where the resize rule leaves the piece alone. Errors: kCheckpoint where nothing fits.
+  // Null where the piece stays as it was constructed. Errors: kCheckpoint where nothing fits.
   const ManifestEntry* entry(std::string_view name, Share share) const {
     int owner = rank_;
+    if (is_dropped(share)) return nullptr;
     if (share == Share::kPerRank && other_ranks()) {
       const std::optional<int> taken = options_.resize(name, manifest_.ranks);
       if (!taken) return nullptr;
@@ -51,6 +52,8 @@ class Match {
     return manifest_.ranks != ranks_ || manifest_.layout != options_.layout;
   }
 
+  bool is_dropped(Share share) const { return share == Share::kPerLayout && other_ranks(); }
+
   // Saved, but not of these pieces. Where no rank wants it, the checkpoint is of another run.
   std::vector<std::string> unwanted(const std::vector<StatePiece>& pieces) const {
     std::unordered_set<std::string> wanted;
@@ -58,7 +61,8 @@ class Match {
       wanted.insert(piece.name);
     std::vector<std::string> extra;
     for (const auto& [name, entries] : by_name_) {
-      const bool needed = !options_.weights_only || name.starts_with(kParamPrefix);
+      const bool needed = (!options_.weights_only || name.starts_with(kParamPrefix)) &&
+                          !is_dropped(entries.front()->share);
       if (needed && !wanted.contains(name)) extra.push_back(name);
     }
     return extra;
@@ -68,6 +72,7 @@ class Match {
   std::vector<std::string> problems(const std::vector<StatePiece>& pieces) const {
     std::vector<std::string> found, missing, unsplit;
     for (const StatePiece& piece : pieces) {
+      if (is_dropped(piece.share)) continue;
       const auto saved = by_name_.find(piece.name);
       if (saved == by_name_.end()) {
         missing.push_back(piece.name);
@@ -111,6 +116,7 @@ class Match {
                          x.full != ManifestEntry::kNoSlice ? fmt::format(" of {}", x.full)
                          : x.share == Share::kReplicated   ? ""
                          : x.share == Share::kPerRank      ? " per rank"
+                         : x.share == Share::kPerLayout    ? " per layout"
                                                            : " to be averaged");
     };
     return fmt::format("{}: saved as {}, wanted as {}", piece.name, words(e), words(piece));

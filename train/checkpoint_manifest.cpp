@@ -26,13 +26,15 @@ constexpr std::array kKinds = {StateKind::kTensor, StateKind::kInteger, StateKin
                                StateKind::kText};
 constexpr std::array kTypes = {DType::kF32, DType::kF64, DType::kBf16,
                                DType::kI32, DType::kI64, DType::kU8};
-constexpr std::array kShares = {Share::kReplicated, Share::kPerRank, Share::kMean};
+constexpr std::array kShares = {Share::kReplicated, Share::kPerRank, Share::kMean,
+                                Share::kPerLayout};
 
 const char* name_of(Share share) {
   switch (share) {
     case Share::kReplicated: return "replicated";
     case Share::kPerRank: return "per_rank";
     case Share::kMean: return "mean";
+    case Share::kPerLayout: return "per_layout";
   }
   return "?";
 }

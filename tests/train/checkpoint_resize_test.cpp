@@ -43,6 +43,9 @@ class Residuals final : public Stateful {
     v.number("drift", drift, Share::kMean);
     v.slice("server", server, begin_of(rank_, ranks_), full);
     if (with_count) v.number("count", count, Share::kMean);
+    if (!with_reference) return;
+    v.tensor("reference", reference, Share::kPerLayout);
+    v.number("age", age, Share::kPerLayout);
   }
   float value(double seed, int i) const {
     return static_cast<float>(std::sin(seed * (rank_ + 1) + 10.0 * i));
@@ -50,10 +53,11 @@ class Residuals final : public Stateful {
 
   Runtime runtime;
   Context& cx = runtime.context();
-  Tensor error, rough, server;
+  Tensor error, rough, server, reference = Tensor::zeros(cx, {2}, DType::kF32);
   double drift = 0.0;
   std::int64_t full = kFull, count = 0;
-  bool with_count = false;
+  std::int64_t age = 0;
+  bool with_count = false, with_reference = false;
 
  private:
   int rank_, ranks_;
@@ -140,6 +144,38 @@ TEST(CheckpointResize, AnotherTensorThanTheSlicedOneIsRefused) {
   load(folder, 2, [](Residuals& mine, Coordinator&, const auto& load_it) {
     mine.full = kFull + 1;
     EXPECT_THROW(load_it(), Error);
+  });
+}
+
+// On another number of ranks it stays as it was, and may be missing or left over.
+TEST(CheckpointResize, WhatIsOfOneLayoutAloneIsDropped) {
+  const TempFolder folder;
+  save(folder, 3, [](Residuals& r) {
+    r.with_reference = true;
+    fill(r.cx, r.reference, r.error.host<float>()[0]);
+    r.age = 9;
+  });
+  for (const int now : {2, 3}) {
+    load(folder, now, [&](Residuals& mine, Coordinator& rank, const auto& load_it) {
+      mine.with_reference = true;
+      load_it();
+      const float want = now == 3 ? Residuals(rank.rank(), 3, 7.0).value(7.0, 0) : 0.0F;
+      EXPECT_EQ(mine.reference.to_host<float>(mine.cx), (std::vector<float>{want, want}));
+      EXPECT_EQ(mine.age, now == 3 ? 9 : 0);
+    });
+    load(folder, now, [&](Residuals&, Coordinator&, const auto& load_it) {
+      if (now == 3) {
+        EXPECT_THROW(load_it(), Error);
+      } else {
+        EXPECT_NO_THROW(load_it());
+      }
+    });
+  }
+  const TempFolder without;
+  save(without, 3);
+  load(without, 2, [](Residuals& mine, Coordinator&, const auto& load_it) {
+    mine.with_reference = true;
+    EXPECT_NO_THROW(load_it());
   });
 }
 
