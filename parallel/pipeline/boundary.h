@@ -6,6 +6,7 @@
 
 #include "comm/communicator.h"
 #include "core/context.h"
+#include "core/state.h"
 #include "core/tensor.h"
 
 namespace gradwire {
@@ -14,6 +15,7 @@ namespace gradwire {
 struct BoundaryReceive {
   WorkPtr work;
   Tensor buffer;
+  DType dtype = DType::kF32;  // what is wanted, where the message is of another
   explicit operator bool() const { return work != nullptr; }
 };
 
@@ -24,9 +26,8 @@ struct BoundaryLink {
   bool gradient = false;
 };
 
-class Boundary {
+class Boundary : public Stateful {
  public:
-  virtual ~Boundary() = default;
   // Begins to send `t`, a result or a gradient.
   virtual WorkPtr send(Context& cx, const BoundaryLink& link, int peer, const Tensor& t) = 0;
   // Begins to receive one.
@@ -34,6 +35,8 @@ class Boundary {
                                   const Shape& shape, DType dtype) = 0;
   // Waits, and gives what was sent.
   virtual Tensor take(Context& cx, const BoundaryLink& link, BoundaryReceive& r) = 0;
+  // What is kept from step to step, if anything.
+  void visit_state(StateVisitor&) override {}
 };
 
 // Tensors as they are.

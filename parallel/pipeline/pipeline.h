@@ -10,7 +10,7 @@
 
 namespace gradwire {
 
-class Pipeline {
+class Pipeline : public Stateful {
  public:
   // `stages` are the ranks of this replica, and must outlive it. The schedule has its messages.
   // `boundary` is how results travel in training; evaluation sends them as they are. Errors:
@@ -32,6 +32,8 @@ class Pipeline {
   const std::vector<TimelineEvent>& timeline() const { return executor_.timeline(); }
   // Seconds spent waiting for other stages since the last call of this.
   double take_wait_seconds();
+  // The boundary's.
+  void visit_state(StateVisitor& v) override { boundary_->visit_state(v); }
 
  private:
   Communicator& stages_;
