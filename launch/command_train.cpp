@@ -117,7 +117,9 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
   say(session, placement_text(session.ranks(), session.mesh(), stages));
 
   Learner learner(session.cx(), session.mesh(), recipe, lm->model);
-  Pipeline pipeline(*session.mesh().pipeline, stages.schedule);
+  Communicator& replica = *session.mesh().pipeline;
+  Pipeline pipeline(replica, stages.schedule,
+                    make_boundary(session.cx(), replica, recipe, stages.schedule));
   Checkpointing checkpoints(
       session.ranks(), {session.checkpoint_dir(),
                         recipe.checkpoint.every,
@@ -136,7 +138,8 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
       train_options(session),
       {session.comm(), pipeline, lm->task, learner.optimizer(), learner.ranks(), checkpoints,
        report, schedule_config(recipe), [&] { return stop.requested(); }, compressing});
-  std::vector<Stateful*> state{&learner.optimizer(), &learner.ranks(), &lm->task, &trainer};
+  std::vector<Stateful*> state{&learner.optimizer(), &learner.ranks(), &lm->task, &pipeline,
+                               &trainer};
   if (compressing) state.push_back(compressing);
   checkpoints.track({parameters_of(lm->model), std::move(state)});
   resume(session, checkpoints, report, args.resume);

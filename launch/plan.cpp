@@ -81,10 +81,9 @@ Plan make_plan(const Recipe& recipe, std::int64_t vocabulary, const MeshShape& s
     if (memory.total() > plan.memory.total()) plan.memory = memory;
   }
   plan.wire_bytes_per_step = 2 * (shape.data - 1) * plan.memory.grads / shape.data;
-  const std::int64_t boundary = recipe.batch.micro * recipe.data.context * config.width *
-                                static_cast<std::int64_t>(size_of(config.compute));
   plan.boundary_bytes_per_step =
-      shape.pipeline > 1 ? 2 * plan.accumulation * stages.schedule.chunks * boundary : 0;
+      shape.pipeline > 1 ? 2 * plan.accumulation * stages.schedule.chunks * boundary_bytes(recipe)
+                         : 0;
   return plan;
 }
 

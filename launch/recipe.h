@@ -202,6 +202,7 @@ struct ParallelRecipe {
   std::string schedule = "1f1b";
   std::int64_t chunks = 1;
   std::string stages = "measured";
+  std::string boundary = "same";
   bool recompute = false;
   std::int64_t bucket_bytes = 4 << 20;
   bool shard_optimizer = false;
@@ -222,6 +223,11 @@ struct ParallelRecipe {
       "where the model is cut: measured (equal times), even (equal numbers of units), or the units "
       "of each stage, as in \"3 3 2\": the embedding, the blocks and the head are a unit each",
       nonempty());
+    v("boundary", boundary,
+      "what travels between stages in training: same (activations and gradients as they are), "
+      "bf16, "
+      "or int8 (differences to the step before; docs/parallel.md)",
+      one_of({"same", "bf16", "int8"}));
     v("recompute", recompute,
       "activation checkpointing: keep each block's input only and compute the rest again");
     v("bucket_bytes", bucket_bytes, "gradients are exchanged in buckets of about this size",

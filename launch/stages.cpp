@@ -12,6 +12,8 @@
 
 #include "comm/sockets.h"
 #include "core/error.h"
+#include "parallel/pipeline/compressed_boundary.h"
+#include "parallel/pipeline/difference_code.h"
 #include "parallel/pipeline/dry_run.h"
 
 namespace gradwire {
@@ -31,6 +33,11 @@ Schedule computing(const ParallelRecipe& p, int micros) {
   if (p.schedule == "zero_bubble") return zero_bubble(ranks, micros);
   if (p.schedule == "interleaved") return interleaved(ranks, static_cast<int>(p.chunks), micros);
   return one_f_one_b(ranks, micros);
+}
+
+// Of every result that travels between stages.
+Shape boundary_shape(const Recipe& recipe) {
+  return {recipe.batch.micro, recipe.data.context, recipe.model.width};
 }
 
 std::string cut_path(const Recipe& recipe) {
@@ -214,9 +221,30 @@ std::string placement_text(Coordinator& ranks, const Mesh& mesh, const Stages& s
   return fmt::format("rank  host  device  place\n{}", fmt::join(ranks.all_gather(mine), "\n"));
 }
 
+std::unique_ptr<Boundary> make_boundary(Context& cx, Communicator& ranks, const Recipe& recipe,
+                                        const Schedule& schedule) {
+  const std::string& name = recipe.parallel.boundary;
+  if (name == "bf16") return make_bf16_boundary(ranks);
+  if (name == "int8") return make_int8_boundary(cx, ranks, schedule, boundary_shape(recipe));
+  return make_plain_boundary(ranks);
+}
+
+std::int64_t boundary_bytes(const Recipe& recipe) {
+  const std::int64_t numel = boundary_shape(recipe).numel();
+  if (recipe.parallel.boundary == "int8") return DifferenceCode(numel).bytes();
+  const bool narrow = recipe.precision == "bf16" || recipe.parallel.boundary == "bf16";
+  return numel * static_cast<std::int64_t>(size_of(narrow ? DType::kBf16 : DType::kF32));
+}
+
 std::string layout_text(const Recipe& recipe, const Stages& stages) {
   if (recipe.parallel.pipeline == 1) return "";
-  return fmt::format("pipeline {}, stages {}", recipe.parallel.pipeline, to_text(stages.cut));
+  std::string text =
+      fmt::format("pipeline {}, stages {}", recipe.parallel.pipeline, to_text(stages.cut));
+  if (recipe.parallel.boundary == "int8") {  // which keeps references of this size
+    text += fmt::format(", {} references of {}", stages.schedule.micros,
+                        to_string(boundary_shape(recipe)));
+  }
+  return text;
 }
 
 }  // namespace gradwire

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include "launch/recipe.h"
 #include "models/decoder_lm.h"
 #include "parallel/mesh.h"
+#include "parallel/pipeline/boundary.h"
 #include "parallel/pipeline/schedule.h"
 #include "train/checkpoint_coordinator.h"
 
@@ -55,6 +57,13 @@ Stages plan_stages(Context& cx, Communicator& world, const Recipe& recipe,
 // A line for each rank: host, device, stages with their units, and what they take where that was
 // measured. Collective.
 std::string placement_text(Coordinator& ranks, const Mesh& mesh, const Stages& stages);
+
+// How results travel between stages in training, as the recipe says. `ranks`, those of this
+// replica, must outlive it.
+std::unique_ptr<Boundary> make_boundary(Context& cx, Communicator& ranks, const Recipe& recipe,
+                                        const Schedule& schedule);
+// Bytes of one result, or of its gradient, as it travels.
+std::int64_t boundary_bytes(const Recipe& recipe);
 
 // What a checkpoint's RunIdentity::layout says: empty without a pipeline.
 std::string layout_text(const Recipe& recipe, const Stages& stages);

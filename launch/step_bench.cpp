@@ -82,7 +82,8 @@ StepTimes time_steps(Context& cx, Communicator& comm, const Recipe& recipe, std:
   set_trainable(model, recipe.model.trainable, mesh.shape.pipeline > 1);
   Learner learner(cx, mesh, recipe, model);
   const ExchangeForecast exchange = probe_exchange(cx, comm, recipe, learner.ranks()).forecast;
-  Pipeline pipeline(*mesh.pipeline, stages.schedule);
+  Pipeline pipeline(*mesh.pipeline, stages.schedule,
+                    make_boundary(cx, *mesh.pipeline, recipe, stages.schedule));
 
   const std::int64_t rows = recipe.batch.micro;
   const int micros = stages.schedule.micros;

@@ -3,14 +3,16 @@
 from harness import *
 
 LONG = "train.steps=300"
+INT8 = ("parallel.pipeline=2", 'parallel.stages="even"', 'parallel.boundary="int8"')
 
 
 class Resume(ProgramTest):
-    def stop_and_resume(self, ranks, send, optimizer='optim.name="adamw"'):
-        self.train(LONG, optimizer, ranks=ranks, run="straight")
+    def stop_and_resume(self, ranks, send, *settings):
+        self.train(LONG, *settings, ranks=ranks, run="straight")
 
-        arguments = ["train", "recipe.toml", "--set", LONG, "--set", optimizer,
-                     "--set", 'run.dir="stopped"']
+        arguments = ["train", "recipe.toml", "--set", 'run.dir="stopped"']
+        for setting in (LONG, *settings):
+            arguments += ["--set", setting]
         process = self.start(*arguments, ranks=ranks)
         self.wait_for_step(process, 7, run="stopped")
         send(process)
@@ -46,6 +48,17 @@ class Resume(ProgramTest):
 
     def test_usr1_to_mpirun_reaches_the_ranks(self):
         self.stop_and_resume(2, lambda p: p.send_signal(signal.SIGUSR1))
+
+    def test_references_between_stages(self):
+        self.stop_and_resume(2, lambda p: p.send_signal(signal.SIGUSR1), *INT8)
+
+    def test_references_are_dropped_on_another_layout(self):
+        self.train("train.steps=40", *INT8, run="a", ranks=2)
+        for settings in (("batch.micro=1",), ("parallel.boundary=\"same\"",), ("parallel.pipeline=1",)):
+            out = self.train("train.steps=60", *INT8, *settings, run="a", ranks=2)
+            self.assertIn("at step 40", out)
+            for checkpoint in self.checkpoints("a")[-2:]:  # of steps 50 and 60
+                shutil.rmtree(checkpoint)
 
     def test_resume_none_starts_over(self):
         self.train(run="a")
