@@ -89,7 +89,7 @@ void one_stays_away(const Job& job) {
     return job.note("rank", "stayed away");
   }
   try {
-    const PeerWatch watch(cx, job.comm, job.note_and_exit(), 3s);
+    const PeerWatch watch(cx, job.comm, job.note_and_exit(), 8s);
     job.note("rank", "connected");
   } catch (const Error& e) {
     job.note("rank", e.what());
