@@ -138,6 +138,7 @@ class Restorer final : public StateVisitor {
     if (share == Share::kMean && match_.other_ranks()) {
       return on_host(t, [&](void* out) { read_mean(name, t.dtype(), t.numel(), out); });
     }
+    if (match_.is_dropped(share)) return;
     if (match_.entries(name).front()->is_slice()) return slice(name, t, 0, t.numel());
     const ManifestEntry* e = match_.entry(name, share);
     if (e == nullptr) return;
