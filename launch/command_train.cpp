@@ -41,6 +41,10 @@ void say(const Session& session, const std::string& text) {
   if (session.is_first()) fmt::print(stderr, "{}\n", text);
 }
 
+std::int64_t host_memory_bytes() {
+  return static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+}
+
 // The folder of the run, with the resolved recipe in it.
 void make_run_folder(Session& session) {
   together(session.ranks(), [&] {
@@ -168,6 +172,11 @@ ExitCode run_train(const TrainArgs& args) {
         to_text(make_plan(r, r.data.vocab_size, session.mesh().shape), r, session.mesh().shape));
     return ExitCode::kDone;
   }
+  together(session.ranks(), [&] {
+    const Recipe& r = session.recipe();
+    check_fits(make_plan(r, r.data.vocab_size, session.mesh().shape), session.env().local_size,
+               host_memory_bytes());
+  });
   return train(session, args, stop);
 }
 

@@ -1,0 +1,125 @@
+// What a recipe is expected to cost, before anything is made.
+#include "launch/plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/context.h"
+#include "core/error.h"
+#include "launch/language_model.h"
+#include "launch/stages.h"
+
+namespace gradwire {
+namespace {
+
+Recipe small() {
+  Recipe r;
+  r.model.layers = 4;
+  r.model.width = 64;
+  r.model.ffn_width = 128;
+  r.model.tie_embeddings = false;
+  r.data.context = 32;
+  r.batch = {.global = 32, .micro = 2};
+  r.parallel.stages = "even";
+  return r;
+}
+
+// Stage by stage against the parameters of the model that a rank would make.
+TEST(Plan, CountsTheParametersOfTheLargestRank) {
+  for (const int pipeline : {1, 2, 3}) {
+    Recipe r = small();
+    r.parallel.pipeline = pipeline;
+    r.batch = {.global = 2, .micro = 1};
+    r.data.context = 1;  // activations are nothing beside the parameters
+    Runtime runtime;
+    const DecoderConfig config = decoder_config(r, 300);
+    const Stages stages = stages_without_measuring(r, config, 2);
+    std::int64_t most = 0;
+    for (int rank = 0; rank < pipeline; ++rank) {
+      DecoderLm model(runtime.context(), config, stages.of_rank(rank));
+      most = std::max(most, count_elements(parameters_of(model)));
+    }
+    const Plan plan = make_plan(r, 300, {2, pipeline});
+    EXPECT_EQ(plan.memory.params, 4 * most) << pipeline;
+    EXPECT_EQ(plan.memory.optim, 8 * most);
+    r.parallel.shard_optimizer = true;
+    EXPECT_EQ(make_plan(r, 300, {2, pipeline}).memory.optim, 4 * most);
+  }
+}
+
+TEST(Plan, ActivationsAreThoseThatTheScheduleHolds) {
+  Recipe r = small();
+  r.parallel.pipeline = 2;
+  const auto activations = [&](const char* schedule) {
+    r.parallel.schedule = schedule;
+    return make_plan(r, 300, {1, 2}).memory.activations;
+  };
+  EXPECT_GT(activations("gpipe"), 4 * activations("1f1b"));  // of 16 micro-batches against 2
+  r.parallel.recompute = true;
+  const std::int64_t recomputed = activations("1f1b");
+  r.parallel.recompute = false;
+  EXPECT_LT(recomputed, activations("1f1b"));
+}
+
+TEST(Plan, RefusesWhatTheHostCannotHold) {
+  Plan plan;
+  plan.memory.params = 600'000'000;
+  EXPECT_NO_THROW(check_fits(plan, 2, 1'200'000'000));
+  try {
+    check_fits(plan, 2, 1'000'000'000);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kConfig);
+    EXPECT_THAT(e.what(),
+                testing::HasSubstr("about 1200 MB for 2 ranks on this host, which has 1000 MB"));
+  }
+}
+
+TEST(Stages, CutsBalanceTheCostliest) {
+  const std::vector<double> costs{1, 2, 2, 2, 2, 5};
+  EXPECT_EQ(to_text(balanced_cut(costs, 1)), "6");
+  EXPECT_EQ(to_text(balanced_cut(costs, 2)), "4 2");
+  EXPECT_EQ(to_text(balanced_cut(costs, 3)), "3 2 1");
+  EXPECT_EQ(to_text(balanced_cut(costs, 6)), "1 1 1 1 1 1");
+  EXPECT_THROW(balanced_cut(costs, 7), Error);
+}
+
+// Against every other cut.
+TEST(Stages, NoOtherCutIsBetter) {
+  const std::vector<double> costs{3, 1, 4, 1, 5, 9, 2, 6};
+  const auto worst = [&](const std::vector<UnitRange>& cut) {
+    double most = 0.0;
+    for (const UnitRange& r : cut) {
+      double sum = 0.0;
+      for (int u = r.begin; u < r.end; ++u)
+        sum += costs[static_cast<std::size_t>(u)];
+      most = std::max(most, sum);
+    }
+    return most;
+  };
+  double best = 1e9;
+  for (int a = 1; a < 7; ++a)
+    for (int b = a + 1; b < 8; ++b)
+      best = std::min(best, worst({{0, a}, {a, b}, {b, 8}}));
+  EXPECT_EQ(worst(balanced_cut(costs, 3)), best);
+}
+
+TEST(Stages, CutsAsWritten) {
+  EXPECT_EQ(parse_cut("3 3 2", 8, 3), (std::vector<UnitRange>{{0, 3}, {3, 6}, {6, 8}}));
+  for (const char* wrong : {"", "3 3", "3 3 3", "4 4", "0 4 4", "3 x 2", "-1 7 2", "3,3,2"})
+    EXPECT_THROW(parse_cut(wrong, 8, 3), Error) << wrong;
+}
+
+TEST(Stages, MeasuredUnitsCostSomething) {
+  Runtime runtime;
+  const Recipe r = small();
+  const auto costs = measure_units(runtime.context(), r, decoder_config(r, 300));
+  ASSERT_EQ(costs.size(), 6U);
+  for (const UnitCost& c : costs) {
+    EXPECT_GT(c.seconds, 0.0);
+    EXPECT_GT(c.bytes, 0);
+  }
+}
+
+}  // namespace
+}  // namespace gradwire
