@@ -45,6 +45,8 @@ struct CallOptions {
   std::int64_t dense_bytes;  // what the exchange would have sent as dense f32
 };
 
+class CallObserver;
+
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -79,6 +81,10 @@ class Communicator {
 
   // Counts for this rank, shared by the whole world.
   virtual WireLedger& ledger() = 0;
+
+  // From now on `by` hears of this communicator's calls (comm/call_observer.h), and of none of its
+  // parts'; null: nobody does. It must outlive the handles of those calls.
+  virtual void observe(CallObserver* by) = 0;
 };
 
 }  // namespace gradwire

@@ -17,6 +17,27 @@ class DoneWork final : public Work {
   void wait(Stream) override {}
 };
 
+// Says when it is waited for, and when no more.
+class ObservedWork final : public Work {
+ public:
+  ObservedWork(WorkPtr work, CallObserver& observer, const CallNote& note)
+      : work_(std::move(work)), observer_(observer), note_(note) {}
+  void wait(Stream on) override {
+    observer_.waits(note_);
+    work_->wait(on);
+    observer_.goes_on();
+  }
+
+ private:
+  WorkPtr work_;
+  CallObserver& observer_;
+  CallNote note_;
+};
+
+CallNote note_of(const Call& call) {
+  return {call.kind, call.sequence, call.group.empty() ? CallNote::kAll : call.group.front().peer};
+}
+
 std::byte* host_bytes(CallKind kind, const Tensor& t) {
   if (!t) throw Error(ErrorKind::kShape, fmt::format("{}: empty tensor", name_of(kind)));
   if (t.device().type != DeviceType::kCpu) {
@@ -74,7 +95,10 @@ WorkPtr HostCommunicator::submit(Call call, const CallOptions& options) {
     ledger().add(options.traffic, 0, options.dense_bytes < 0 ? 0 : options.dense_bytes);
     return std::make_unique<DoneWork>();
   }
-  return start(std::move(call), options);
+  if (observer_ == nullptr) return start(std::move(call), options);
+  const CallNote note = note_of(call);
+  observer_->begins(note);
+  return std::make_unique<ObservedWork>(start(std::move(call), options), *observer_, note);
 }
 
 std::unique_ptr<Communicator> HostCommunicator::split(int color, int key) {

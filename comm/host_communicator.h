@@ -4,6 +4,7 @@
 #pragma once
 
 #include "comm/call.h"
+#include "comm/call_observer.h"
 #include "comm/communicator.h"
 
 namespace gradwire {
@@ -18,6 +19,7 @@ class HostCommunicator : public Communicator {
   WorkPtr broadcast(Tensor t, int root, const CallOptions& options) final;
   WorkPtr exchange(std::span<const P2p> group, const CallOptions& options) final;
   void barrier() final;
+  void observe(CallObserver* by) final { observer_ = by; }
 
  protected:
   // Starts a checked call; counts what it sends in the ledger before its wait() returns.
@@ -33,6 +35,7 @@ class HostCommunicator : public Communicator {
   WorkPtr submit(Call call, const CallOptions& options);
   std::uint64_t collectives_ = 0;
   std::uint64_t exchanges_ = 0;
+  CallObserver* observer_ = nullptr;
 };
 
 }  // namespace gradwire

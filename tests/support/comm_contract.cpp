@@ -10,6 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "comm/call_observer.h"
 #include "core/error.h"
 
 namespace gradwire::test {
@@ -281,6 +282,49 @@ void exchange_beside_collectives(Communicator& comm) {
   EXPECT_EQ(sum.host<float>()[0], static_cast<float>(comm.size()));
 }
 
+class Hearing final : public CallObserver {
+ public:
+  void begins(const CallNote& call) noexcept override { note("begins", call); }
+  void waits(const CallNote& call) noexcept override { note("waits", call); }
+  void goes_on() noexcept override { heard.push_back("goes on"); }
+  std::vector<std::string> heard;
+
+ private:
+  void note(const char* what, const CallNote& call) {
+    heard.push_back(std::string(what) + " " + name_of(call.kind) + " " +
+                    std::to_string(call.sequence) + " " + std::to_string(call.peer));
+  }
+};
+
+// A call of one rank is answered at once: nothing that could hang.
+void observer_hears_of_calls(Communicator& comm) {
+  Runtime runtime;
+  Context& cx = runtime.context();
+  const auto fresh = comm.split(0, comm.rank());  // counts from 0
+  Tensor t = filled<float>(cx, 10, [](std::int64_t) { return 1.0F; });
+  Tensor in = Tensor::empty(cx, {10}, DType::kF32);
+  const int n = comm.size();
+  const int next = (comm.rank() + 1) % n, previous = (comm.rank() + n - 1) % n;
+  const P2p group[] = {{P2p::Dir::kSend, next, t}, {P2p::Dir::kRecv, previous, in}};
+  Hearing hearing;
+  fresh->barrier();
+  fresh->observe(&hearing);
+  const WorkPtr first = fresh->all_gather(Tensor::zeros(cx, {1}, DType::kF32),
+                                          Tensor::zeros(cx, {n}, DType::kF32), cx.stream);
+  const WorkPtr second = fresh->exchange(group, cx.stream);
+  second->wait(cx.stream);
+  first->wait(cx.stream);
+  fresh->observe(nullptr);
+  fresh->barrier();
+  std::vector<std::string> expected = {"begins all-gather 1 -1"};
+  const std::string exchange = " exchange 0 " + std::to_string(next);
+  for (const std::string& what : {"begins" + exchange, "waits" + exchange, std::string("goes on")})
+    expected.push_back(what);
+  expected.insert(expected.end(), {"waits all-gather 1 -1", "goes on"});
+  if (n == 1) expected = {expected.begin() + 1, expected.begin() + 4};
+  EXPECT_EQ(hearing.heard, expected);
+}
+
 void split_by_odd_colors(Communicator& comm) {
   Runtime runtime;
   Context& cx = runtime.context();
@@ -446,6 +490,7 @@ std::vector<ContractCase> contract_cases() {
           {"exchange_ring", exchange_ring},
           {"exchange_both_ways", exchange_both_ways},
           {"exchange_beside_collectives", exchange_beside_collectives},
+          {"observer_hears_of_calls", observer_hears_of_calls},
           {"split_by_odd_colors", split_by_odd_colors},
           {"several_in_flight", several_in_flight},
           {"barrier_waits_for_all", barrier_waits_for_all},
