@@ -54,9 +54,9 @@ std::vector<double> Executor::run(Run run) {
   for (std::size_t i = 0; i < program.size(); ++i) {
     begin_receives(run, program, i);
     if (run.hooks.begins) run.hooks.begins(program[i]);
-    action_begin_s_ = now_s();
+    began_s_ = now_s();
     carry_out(run, program[i]);
-    timeline_.push_back({comm_.rank(), program[i], action_begin_s_, now_s()});
+    timeline_.push_back({comm_.rank(), program[i], began_s_, now_s()});
   }
   flights_.clear();
   while (!sends_.empty())
@@ -77,12 +77,16 @@ void Executor::begin_receives(Run& run, const Program& program, std::size_t at) 
 }
 
 void Executor::begin_receive(Run& run, const Action& a) {
+  arrival_of(a).coming =
+      boundary_.receive(run.cx, {a.stage, a.micro, is_gradient(a)}, schedule_.rank_of(a.stage),
+                        run.model.boundary_shape(), run.model.boundary_type());
+}
+
+// Where what is received will be used.
+Executor::Arrival& Executor::arrival_of(const Action& a) {
   const bool gradient = is_gradient(a);
   Flight& f = flight(gradient ? a.stage - 1 : a.stage + 1, a.micro);
-  Arrival& arrival = gradient ? f.gradient : f.input;
-  arrival.coming =
-      boundary_.receive(run.cx, {a.stage, a.micro, gradient}, schedule_.rank_of(a.stage),
-                        run.model.boundary_shape(), run.model.boundary_type());
+  return gradient ? f.gradient : f.input;
 }
 
 void Executor::carry_out(Run& run, const Action& a) {
@@ -94,7 +98,9 @@ void Executor::carry_out(Run& run, const Action& a) {
     case Act::kSendResult:
     case Act::kSendGradient: return send(run, a);
     case Act::kReceiveResult:
-    case Act::kReceiveGradient: return;  // begun before; waited for where it is needed
+    case Act::kReceiveGradient:  // begun before; waited for where it is needed
+      arrival_of(a).event = timeline_.size();
+      return;
     case Act::kReduce:
       if (run.hooks.reduce) run.hooks.reduce(a.stage);
       return;
@@ -108,8 +114,10 @@ Tensor Executor::take(Context& cx, const BoundaryLink& link, Arrival& a) {
   if (!a.coming) return std::move(a.here);
   const double begin = now_s();
   Tensor t = boundary_.take(cx, link, a.coming);
-  action_begin_s_ = now_s();
-  waited_s_ += action_begin_s_ - begin;
+  began_s_ = now_s();
+  waited_s_ += began_s_ - begin;
+  timeline_[a.event].begin_s = begin;
+  timeline_[a.event].end_s = began_s_;
   a.coming = {};
   return t;
 }

@@ -53,8 +53,8 @@ class Executor {
   // A schedule without backward: only the losses.
   std::vector<double> evaluate(Context& cx, StageModel& model);
 
-  // The actions of the last run, in seconds on the steady clock. A computation begins when what it
-  // needs is there.
+  // The actions of the last run, as begun and ended, in seconds on the steady clock. What a
+  // computation waits for is the receive's time and not its own.
   const std::vector<TimelineEvent>& timeline() const { return timeline_; }
   // Seconds of it spent waiting for other stages.
   double waited_s() const { return waited_s_; }
@@ -64,6 +64,7 @@ class Executor {
   struct Arrival {
     Tensor here;
     BoundaryReceive coming;
+    std::size_t event = 0;  // the receive's in the timeline
   };
   // A micro-batch in a stage.
   struct Flight {
@@ -85,6 +86,7 @@ class Executor {
   void carry_out(Run& run, const Action& a);
   void begin_receives(Run& run, const Program& program, std::size_t at);
   void begin_receive(Run& run, const Action& a);
+  Arrival& arrival_of(const Action& a);
   void forward(Run& run, const Action& a);
   void backward(Run& run, const Action& a);
   void backward_weights(Run& run, const Action& a);
@@ -103,8 +105,8 @@ class Executor {
   std::map<std::pair<int, int>, Flight> flights_;
   std::deque<WorkPtr> sends_;
   std::size_t received_to_ = 0;  // of the program: receives before it have begun
-  double action_begin_s_ = 0.0;  // after what it waited for
   std::vector<TimelineEvent> timeline_;
+  double began_s_ = 0.0;  // the action at hand
   double waited_s_ = 0.0;
 };
 

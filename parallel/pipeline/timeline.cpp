@@ -1,6 +1,7 @@
 #include "parallel/pipeline/timeline.h"
 
 #include <algorithm>
+#include <limits>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -24,20 +25,20 @@ std::string_view kind_of(Act act) {
 }
 
 double bubble_share(std::span<const TimelineEvent> events) {
-  if (events.empty()) return 0.0;
-  double begin_s = events[0].begin_s, end_s = events[0].end_s, busy_s = 0.0;
+  double begin_s = std::numeric_limits<double>::infinity(), end_s = -begin_s, busy_s = 0.0;
   int ranks = 0;
   for (const TimelineEvent& e : events) {
+    ranks = std::max(ranks, e.rank + 1);
+    if (!is_compute(e.action.act)) continue;
     begin_s = std::min(begin_s, e.begin_s);
     end_s = std::max(end_s, e.end_s);
-    ranks = std::max(ranks, e.rank + 1);
-    if (is_compute(e.action.act)) busy_s += e.end_s - e.begin_s;
+    busy_s += e.end_s - e.begin_s;
   }
-  const double all_s = ranks * (end_s - begin_s);
-  return all_s > 0 ? 1 - busy_s / all_s : 0.0;
+  return end_s > begin_s ? 1 - busy_s / (ranks * (end_s - begin_s)) : 0.0;
 }
 
-std::string to_chrome_trace(std::span<const TimelineEvent> events) {
+std::string to_chrome_trace(std::span<const TimelineEvent> events,
+                            std::span<const TimelineSpan> others) {
   using nlohmann::json;
   json list = json::array();
   int ranks = 0;
@@ -59,6 +60,15 @@ std::string to_chrome_trace(std::span<const TimelineEvent> events) {
                     {"ts", e.begin_s * 1e6},
                     {"dur", (e.end_s - e.begin_s) * 1e6},
                     {"args", {{"stage", e.action.stage}, {"micro", e.action.micro}}}});
+  }
+  for (const TimelineSpan& o : others) {
+    list.push_back({{"ph", "X"},
+                    {"name", o.name},
+                    {"cat", "step"},
+                    {"pid", 0},
+                    {"tid", o.rank},
+                    {"ts", o.begin_s * 1e6},
+                    {"dur", (o.end_s - o.begin_s) * 1e6}});
   }
   return json{{"displayTimeUnit", "ms"}, {"traceEvents", list}}.dump();
 }

@@ -17,9 +17,17 @@ struct TimelineEvent {
   double end_s = 0.0;
 };
 
+// Anything else that takes a rank time.
+struct TimelineSpan {
+  int rank = 0;
+  std::string name;
+  double begin_s = 0.0;
+  double end_s = 0.0;
+};
+
 // The share of ranks' time in which they do not compute, between the first begin and the last end
-// of any event: 1 - sum(computing) / (ranks * span). Ranks are 0 to the highest that is named.
-// 0 for no events.
+// of any computation: 1 - sum(computing) / (ranks * span). Ranks are 0 to the highest that is
+// named. 0 for no computation.
 double bubble_share(std::span<const TimelineEvent> events);
 
 // What an action is called in a legend: "forward", "weight gradient".
@@ -30,7 +38,9 @@ std::string_view kind_of(Act act);
 // bubble share. A rank's later chunks are paler.
 std::string to_svg(std::span<const TimelineEvent> events, std::string_view title);
 
-// For Perfetto or chrome://tracing: a thread per rank, with all actions, in microseconds.
-std::string to_chrome_trace(std::span<const TimelineEvent> events);
+// For Perfetto or chrome://tracing: a thread per rank, with all actions and `others`, in
+// microseconds.
+std::string to_chrome_trace(std::span<const TimelineEvent> events,
+                            std::span<const TimelineSpan> others = {});
 
 }  // namespace gradwire

@@ -20,6 +20,7 @@ using Gradients = std::map<std::string, std::vector<float>>;
 struct Outcome {
   std::vector<double> losses;
   Gradients gradients;
+  std::vector<TimelineEvent> timeline;  // of all ranks
 };
 
 DecoderConfig untied(bool recompute) {
@@ -68,6 +69,8 @@ Outcome pipelined(const Schedule& compute, bool recompute) {
     EXPECT_EQ(static_cast<int>(reduced.size()), schedule.chunks);
     EXPECT_EQ(executor.timeline().size(),
               schedule.ranks[static_cast<std::size_t>(comm.rank())].size());
+    outcome.timeline.insert(outcome.timeline.end(), executor.timeline().begin(),
+                            executor.timeline().end());
     if (!losses.empty()) outcome.losses = losses;
     for (const Parameter* p : parameters_of(stages.model())) {
       EXPECT_TRUE(outcome.gradients.emplace(p->name, p->grad.to_host<float>(cx)).second);
@@ -103,6 +106,31 @@ TEST_P(ExecutorTest, IsOneRankBitForBit) {
   ASSERT_EQ(got.gradients.size(), expected.gradients.size());
   for (const auto& [name, values] : expected.gradients)
     EXPECT_EQ(got.gradients.at(name), values) << name;
+}
+
+// What is waited for is no computing: a receive ends after its send began, and what uses it begins
+// after that.
+TEST(Executor, TimelineKeepsWaitingAndComputingApart) {
+  const Outcome got = pipelined(zero_bubble(3, kMicros), false);
+  const auto event = [&](Act act, int stage, int micro) {
+    const Action wanted = make_action(act, stage, micro);
+    const auto is = [&](const TimelineEvent& e) { return e.action == wanted; };
+    const auto found = std::find_if(got.timeline.begin(), got.timeline.end(), is);
+    if (found == got.timeline.end()) throw Error(ErrorKind::kInternal, to_text(wanted));
+    return *found;
+  };
+  for (int micro = 0; micro < kMicros; ++micro) {
+    for (int stage = 0; stage < 2; ++stage) {
+      const TimelineEvent result = event(Act::kReceiveResult, stage, micro);
+      EXPECT_GE(result.end_s, event(Act::kSendResult, stage, micro).begin_s);
+      EXPECT_LE(result.end_s, event(Act::kForward, stage + 1, micro).begin_s);
+      const TimelineEvent gradient = event(Act::kReceiveGradient, stage + 1, micro);
+      EXPECT_GE(gradient.end_s, event(Act::kSendGradient, stage + 1, micro).begin_s);
+      EXPECT_LE(gradient.end_s, event(Act::kBackwardInput, stage, micro).begin_s);
+    }
+  }
+  for (const TimelineEvent& e : got.timeline)
+    EXPECT_LE(e.begin_s, e.end_s) << to_text(e.action);
 }
 
 TEST(Executor, EvaluatesWithoutKeepingAnything) {

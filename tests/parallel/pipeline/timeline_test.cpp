@@ -25,6 +25,9 @@ int count(std::string_view text, std::string_view what) {
 
 TEST(Timeline, BubbleIsWhatRanksDoNotCompute) {
   EXPECT_DOUBLE_EQ(bubble_share(small()), 1 - 4.5 / 8.0);
+  std::vector<TimelineEvent> with_reduction = small();
+  with_reduction.push_back({0, {Act::kReduce, 0, 0}, 14.0, 20.0});
+  EXPECT_DOUBLE_EQ(bubble_share(with_reduction), 1 - 4.5 / 8.0);
   EXPECT_EQ(bubble_share({}), 0.0);
   const DryRun d = dry_run(with_messages(one_f_one_b(4, 8)), SendModel::kGrouped);
   EXPECT_NEAR(bubble_share(d.timeline), 3.0 / 11.0, 1e-12);
@@ -42,6 +45,12 @@ TEST(Timeline, ChromeTraceHasEveryEventInMicroseconds) {
   EXPECT_EQ(send.at("tid"), 0);
   EXPECT_DOUBLE_EQ(send.at("ts"), 11e6);
   EXPECT_DOUBLE_EQ(send.at("dur"), 1e6);
+  const std::vector<TimelineSpan> others = {{1, "update", 14.0, 14.5}};
+  const auto with_update = nlohmann::json::parse(to_chrome_trace(small(), others));
+  const auto& update = with_update.at("traceEvents").back();
+  EXPECT_EQ(update.at("name"), "update");
+  EXPECT_EQ(update.at("tid"), 1);
+  EXPECT_DOUBLE_EQ(update.at("dur"), 0.5e6);
   EXPECT_EQ(nlohmann::json::parse(to_chrome_trace({})).at("traceEvents").size(), 0u);
 }
 
