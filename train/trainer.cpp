@@ -40,6 +40,8 @@ Outcome Trainer::train(Context& cx) {
   while (step_ < options_.steps || !parts_.optimizer.settled()) {
     const Clock::time_point start = Clock::now();
     const StepResult result = train_step(cx);
+    for (StepObserver* o : parts_.observers)
+      o->step_ends(parts_.pipeline.timeline());
     const StepMetrics m = report_step(cx, result, seconds_since(start));
     if (result.skipped) count_skipped(result);
     if (parts_.compression && !result.skipped) {
@@ -73,21 +75,32 @@ bool Trainer::settles(std::int64_t step) const {
 
 Trainer::StepResult Trainer::train_step(Context& cx) {
   ++step_;
+  for (StepObserver* o : parts_.observers)
+    o->step_begins(step_);
   const auto replica = static_cast<std::uint64_t>(parts_.ranks.comm().rank());
   cx.rng =
       Rng{derive_seed(derive_seed(options_.seed, replica), static_cast<std::uint64_t>(step_)), 0};
   update_.hold_dense(parts_.compression && parts_.compression->holds_dense());
   update_.begin(step_, settles(step_));
   const std::vector<double> losses = accumulate_gradients(cx);
-  StepResult result = agree(cx, losses, update_.norm(cx));
+  enter(StepPart::kGradients);
+  const double norm = update_.norm(cx);
+  enter(StepPart::kAgreement);
+  StepResult result = agree(cx, losses, norm);
   if (result.skipped) return result;
 
+  enter(StepPart::kUpdate);
   nonfinite_in_row_ = 0;
   update_.apply(cx, result.lr);
   for (const std::string& news : {parts_.optimizer.take_news(), parts_.ranks.take_news()}) {
     if (!news.empty()) parts_.report.note(fmt::format("step {}: {}", step_, news));
   }
   return result;
+}
+
+void Trainer::enter(StepPart part) {
+  for (StepObserver* o : parts_.observers)
+    o->part_begins(part);
 }
 
 // The losses of the micro-batches, where this rank has the last stage.
@@ -98,6 +111,10 @@ std::vector<double> Trainer::accumulate_gradients(Context& cx) {
   ExecutorHooks hooks;
   hooks.recorded = [&](Tape& tape) { update_.overlap(cx, tape, passes); };
   hooks.tie = [&](int) { update_.submit_tied(cx); };
+  hooks.begins = [&](const Action& action) {
+    for (StepObserver* o : parts_.observers)
+      o->action_begins(action);
+  };
   return parts_.pipeline.train(cx, parts_.task.next_step(), hooks);
 }
 

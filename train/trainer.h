@@ -16,6 +16,7 @@
 #include "train/checkpointing.h"
 #include "train/compression_switch.h"
 #include "train/reporter.h"
+#include "train/step_observer.h"
 #include "train/task.h"
 #include "train/update.h"
 
@@ -48,6 +49,7 @@ struct TrainParts {
   ScheduleConfig schedule;
   std::function<bool()> stop_requested;      // asked once per step
   CompressionSwitch* compression = nullptr;  // where the run compresses; tracked as the rest
+  std::vector<StepObserver*> observers{};
 };
 
 class Trainer : public Stateful {
@@ -74,6 +76,7 @@ class Trainer : public Stateful {
   Outcome train(Context& cx);
   StepResult train_step(Context& cx);
   std::vector<double> accumulate_gradients(Context& cx);
+  void enter(StepPart part);
   StepResult agree(Context& cx, const std::vector<double>& losses, double grad_norm);
   void count_skipped(const StepResult& r);
   // Whether the replicas must be equal after this step: it ends the run, or an evaluation or a

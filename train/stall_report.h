@@ -1,0 +1,42 @@
+// What to say when a run stands still: a table of all ranks, and whom the others wait for. Works on
+// copies of the status boards; reads nothing itself.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "train/status_board.h"
+
+namespace gradwire {
+
+// A rank as another one found it.
+struct SeenRank {
+  std::optional<RankStatus> status;  // nothing: its board cannot be seen from here
+  // Of /proc/PID/stat: 'R', 'S', 'T' (stopped), ...; kGone: no such process; kUnknown: on another
+  // host.
+  char process = kUnknown;
+  static constexpr char kGone = '-';
+  static constexpr char kUnknown = '?';
+};
+
+struct StallView {
+  std::span<const SeenRank> ranks;      // of the world, in order
+  std::int64_t now_ms = 0;              // of the system clock
+  std::int64_t silent_after_ms = 5000;  // without a heartbeat, a process counts as stopped
+};
+
+// "backward of micro-batch 3 in stage 1"
+std::string describe(const Action& action);
+
+// The rank that holds up the others: one whose process is gone, stopped or silent; else, of those
+// that wait for nobody, the one that has been at the same thing for longest. Nothing where all
+// wait.
+std::optional<int> find_culprit(const StallView& view);
+
+// For each rank host, step, action and for how long, last collective, and whom it waits for in
+// which call; then a sentence about the culprit.
+std::string stall_report(const StallView& view);
+
+}  // namespace gradwire
