@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -13,6 +14,7 @@
 #include "launch/learner.h"
 #include "launch/plan.h"
 #include "launch/recipe_io.h"
+#include "launch/run_watch.h"
 #include "launch/samples.h"
 #include "launch/session.h"
 #include "launch/stop_signal.h"
@@ -102,6 +104,13 @@ void show_result(Session& session, const TokenData& data, const Stages& stages, 
     if (session.is_first()) fmt::print("---\n{}\n", text);
 }
 
+std::vector<StepObserver*> observers(std::initializer_list<StepObserver*> all) {
+  std::vector<StepObserver*> there;
+  std::ranges::copy_if(all, std::back_inserter(there),
+                       [](StepObserver* o) { return o != nullptr; });
+  return there;
+}
+
 ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) {
   const PreparedText prepared =
       session.prepare([&](const std::string& line) { say(session, line); });
@@ -138,10 +147,11 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
     });
   }
   CompressionSwitch* const compressing = compression ? &*compression : nullptr;
-  Trainer trainer(
-      train_options(session),
-      {session.comm(), pipeline, lm->task, learner.optimizer(), learner.ranks(), checkpoints,
-       report, schedule_config(recipe), [&] { return stop.requested(); }, compressing});
+  RunWatch watch(session);
+  Trainer trainer(train_options(session),
+                  {session.comm(), pipeline, lm->task, learner.optimizer(), learner.ranks(),
+                   checkpoints, report, schedule_config(recipe), [&] { return stop.requested(); },
+                   compressing, observers({watch.steps()})});
   std::vector<Stateful*> state{&learner.optimizer(), &learner.ranks(), &lm->task, &pipeline,
                                &trainer};
   if (compressing) state.push_back(compressing);

@@ -19,6 +19,7 @@ enum class ExitCode : int {
   kCheckpoint = 4,  // none that can be loaded
   kNumeric = 5,     // loss or gradients not finite too often in a row, or replicas differ
   kPeerLost = 6,
+  kStalled = 7,    // a step made no progress: the watchdog ended it
   kResources = 8,  // out of memory or disk
   kStopped = 75,   // on request, with a complete checkpoint: start again to go on
 };

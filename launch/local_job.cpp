@@ -216,7 +216,10 @@ std::vector<RankEnd> LocalJob::wait() {
     pass_signals_on();
     reap(ends);
     const bool failed = std::ranges::any_of(ends, [](const RankEnd& e) { return !good(e.status); });
-    if (failed && !patience_ends) patience_ends = Clock::now() + kGrace;
+    if (failed && !patience_ends) {
+      patience_ends = Clock::now() + kGrace;
+      signal_all(SIGCONT);  // one that is stopped cannot learn of it
+    }
     if (!patience_ends || Clock::now() < *patience_ends) continue;
     for (Child& child : children_)
       child.told_to_end = true;

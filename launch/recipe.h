@@ -177,6 +177,7 @@ struct TrainRecipe {
   std::int64_t max_nonfinite = 3;
   std::int64_t threads = 0;
   std::int64_t replica_check_every = 0;
+  std::int64_t stall_timeout_s = 240;
 
   template <class V>
   void fields(V& v) {
@@ -190,6 +191,10 @@ struct TrainRecipe {
       at_least(1));
     v("replica_check_every", replica_check_every,
       "steps between comparisons of all ranks' parameters (exit 5 where they differ); 0: never",
+      at_least(0));
+    v("stall_timeout_s", stall_timeout_s,
+      "longest time without progress inside a step, before a watchdog shows what every rank is at "
+      "and ends the run (exit 7); at most 4/5 of comm.timeout_s counts; 0: no watchdog",
       at_least(0));
     v("threads", threads, "CPU threads of each rank; 0: cores of the host over its ranks",
       at_least(0));

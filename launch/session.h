@@ -31,6 +31,7 @@ class Session {
   Context& cx() { return runtime_.context(); }
   Allocator& allocator() { return runtime_.allocator(); }
   Communicator& comm() { return world_.comm(); }
+  World& world() { return world_; }
   Coordinator& ranks() { return *ranks_; }
   const Mesh& mesh() const { return mesh_; }
   int threads() const { return threads_; }

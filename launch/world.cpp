@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -13,18 +14,6 @@
 #include "launch/rendezvous.h"
 
 namespace gradwire {
-
-namespace {
-
-// On a thread of the watch, while the others may be inside MPI: nothing can be unwound any more.
-[[noreturn]] void leave(const RankEnvironment& env, const std::string& why) {
-  const std::string text = failure_text(Error(ErrorKind::kComm, why), env);
-  fmt::print(stderr, "{}\n", text);
-  std::fflush(nullptr);
-  _exit(static_cast<int>(ExitCode::kPeerLost));
-}
-
-}  // namespace
 
 World::World(Context& cx, const RankEnvironment& env, const CommRecipe& recipe) {
   if (env.size == 1) {
@@ -41,7 +30,22 @@ World::World(Context& cx, const RankEnvironment& env, const CommRecipe& recipe) 
   mpi_ = std::make_unique<MpiWorld>(options);
   check_world(env, comm().rank(), comm().size());
   watch_ = std::make_unique<PeerWatch>(
-      cx, comm(), [env](int, const std::string& why) { leave(env, why); }, options.timeout);
+      cx, comm(), [this, env](int, const std::string& why) { leave(env, why); }, options.timeout);
+}
+
+void World::before_leaving(std::function<void()> hook) {
+  const std::lock_guard lock(mutex_);
+  before_leaving_ = std::move(hook);
+}
+
+// On a thread of the watch, while the others may be inside MPI: nothing can be unwound any more.
+void World::leave(const RankEnvironment& env, const std::string& why) {
+  const std::lock_guard lock(mutex_);
+  if (before_leaving_) before_leaving_();
+  const std::string text = failure_text(Error(ErrorKind::kComm, why), env);
+  fmt::print(stderr, "{}\n", text);
+  std::fflush(nullptr);
+  _exit(static_cast<int>(ExitCode::kPeerLost));
 }
 
 }  // namespace gradwire

@@ -3,7 +3,9 @@
 // will not come.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -21,8 +23,15 @@ class World {
   // says where ranks are to meet.
   World(Context& cx, const RankEnvironment& env, const CommRecipe& recipe);
   Communicator& comm() { return mpi_ ? mpi_->comm() : tcp_ ? tcp_->comm() : *alone_.front(); }
+  // Called where a lost peer is about to end this process, on another thread: `hook` may end it in
+  // its own way. Null: none.
+  void before_leaving(std::function<void()> hook);
 
  private:
+  [[noreturn]] void leave(const RankEnvironment& env, const std::string& why);
+
+  std::mutex mutex_;
+  std::function<void()> before_leaving_;  // with the mutex
   std::unique_ptr<MpiWorld> mpi_;
   std::unique_ptr<PeerWatch> watch_;  // TCP needs none: it sees for itself who is gone
   std::unique_ptr<TcpWorld> tcp_;

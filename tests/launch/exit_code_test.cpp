@@ -28,6 +28,7 @@ TEST(ExitCode, OfEachKind) {
   EXPECT_EQ(code(ErrorKind::kIo), 8);
   EXPECT_EQ(code(ErrorKind::kMemory), 8);
   EXPECT_EQ(static_cast<int>(ExitCode::kDone), 0);
+  EXPECT_EQ(static_cast<int>(ExitCode::kStalled), 7);
   EXPECT_EQ(static_cast<int>(ExitCode::kStopped), 75);
 }
 

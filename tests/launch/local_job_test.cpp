@@ -23,6 +23,9 @@ TEST(JobExitCode, IsThatOfAllRanksOrOfTheFirstCause) {
   EXPECT_EQ(job_exit_code({{1, exited(5)}, {0, exited(2)}}), 5);
   EXPECT_EQ(job_exit_code({{1, killed(SIGKILL)}, {0, exited(6)}}), 6);
   EXPECT_EQ(job_exit_code({{1, exited(75)}, {0, exited(8)}}), 8);
+  // A stall is a cause, the ranks that are lost by it are not.
+  EXPECT_EQ(job_exit_code({{0, exited(6)}, {1, exited(7)}, {2, exited(6)}}), 7);
+  EXPECT_EQ(job_exit_code({{1, exited(7)}, {0, killed(SIGKILL), true}}), 7);
   // What had to be ended by us is no cause.
   EXPECT_EQ(job_exit_code({{1, exited(6)}, {0, exited(1), true}}), 6);
   EXPECT_EQ(job_exit_code({{1, exited(3)}, {0, killed(SIGKILL), true}}), 3);

@@ -1,0 +1,47 @@
+// The watchdog of a training run: every rank keeps a status board in the folder of the run, and
+// where a step makes no progress for train.stall_timeout_s, the first rank that notices prints what
+// all of them are at and who holds them up. It and all others then end with exit code 7. A run of
+// one rank has none, since there nobody waits for anybody.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "launch/session.h"
+#include "train/status_recorder.h"
+#include "train/watchdog.h"
+
+namespace gradwire {
+
+class RunWatch {
+ public:
+  // Once the folder of the run exists; `session` must outlive it. Collective. Errors: kIo.
+  explicit RunWatch(Session& session);
+  // With an exception on its way, ends the process where the run has been found to stand still: a
+  // peer that was lost then is a consequence.
+  ~RunWatch();
+  RunWatch(const RunWatch&) = delete;
+  RunWatch& operator=(const RunWatch&) = delete;
+
+  // Null where nothing is watched.
+  StepObserver* steps() { return steps_.get(); }
+
+ private:
+  void observe_communicators();
+  std::string report_path() const { return dir_ + "/stall.txt"; }
+  void end_if_reported() const;
+  [[noreturn]] void end_stalled() const;
+  std::string report() const;
+
+  Session& session_;
+  std::string dir_;
+  std::chrono::milliseconds timeout_;
+  int exceptions_;
+  std::unique_ptr<StatusBoard> board_;
+  std::unique_ptr<StepRecorder> steps_;
+  std::vector<std::unique_ptr<CallRecorder>> calls_;
+  std::unique_ptr<Watchdog> watchdog_;
+};
+
+}  // namespace gradwire
