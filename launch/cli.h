@@ -21,7 +21,7 @@ Action parse_command_line(int argc, const char* const* argv);
 
 // Each adds its commands to `app`; a parsed command leaves its action in `chosen`, which must
 // outlive the parsing.
-void add_inspection_commands(CLI::App& app, Action& chosen);  // config, doctor
+void add_inspection_commands(CLI::App& app, Action& chosen);  // config, trace, doctor
 void add_run_commands(CLI::App& app,
                       Action& chosen);  // prepare, train, launch, eval, generate, bench, simulate
 void add_checkpoint_commands(CLI::App& app, Action& chosen);  // ckpt

@@ -29,6 +29,11 @@ void add_config(CLI::App& app, Action& chosen) {
 
 void add_inspection_commands(CLI::App& app, Action& chosen) {
   add_config(app, chosen);
+  CLI::App* trace = app.add_subcommand("trace", "draw what the ranks did in a step of a run");
+  TraceArgs& trace_args = on_parsed(*trace, chosen, run_trace);
+  trace->add_option("RUN", trace_args.run, "the folder of a run with log.trace_every")->required();
+  trace->add_option("--step", trace_args.step, "a traced step (the last one)");
+  trace->add_option("--out", trace_args.out, "writes OUT.json and OUT.svg (RUN/trace)");
   CLI::App* doctor = app.add_subcommand("doctor", "check that this machine can run a training");
   DoctorArgs& args = on_parsed(*doctor, chosen, run_doctor);
   doctor->add_option("--dir", args.dir, "where runs will be written (.)");

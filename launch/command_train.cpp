@@ -18,6 +18,7 @@
 #include "launch/samples.h"
 #include "launch/session.h"
 #include "launch/stop_signal.h"
+#include "launch/tracing.h"
 #include "train/progress.h"
 #include "train/tensorboard.h"
 #include "train/together.h"
@@ -148,10 +149,11 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
   }
   CompressionSwitch* const compressing = compression ? &*compression : nullptr;
   RunWatch watch(session);
+  const std::unique_ptr<StepObserver> tracer = make_tracer(session, stages.schedule);
   Trainer trainer(train_options(session),
                   {session.comm(), pipeline, lm->task, learner.optimizer(), learner.ranks(),
                    checkpoints, report, schedule_config(recipe), [&] { return stop.requested(); },
-                   compressing, observers({watch.steps()})});
+                   compressing, observers({watch.steps(), tracer.get()})});
   std::vector<Stateful*> state{&learner.optimizer(), &learner.ranks(), &lm->task, &pipeline,
                                &trainer};
   if (compressing) state.push_back(compressing);

@@ -92,6 +92,13 @@ ExitCode run_config_validate(const ConfigArgs& args);
 ExitCode run_config_explain(const ConfigArgs& args);
 ExitCode run_config_docs();
 
+struct TraceArgs {
+  std::string run;                   // its folder
+  std::optional<std::int64_t> step;  // the last that all ranks have traced
+  std::string out;                   // of OUT.json and OUT.svg; empty: trace, in the folder
+};
+ExitCode run_trace(const TraceArgs& args);
+
 struct DoctorArgs {
   std::string dir = ".";  // where runs will be written
 };

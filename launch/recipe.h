@@ -335,10 +335,13 @@ struct RunRecipe {
 
 struct LogRecipe {
   bool tensorboard = false;
+  std::int64_t trace_every = 0;
 
   template <class V>
   void fields(V& v) {
     v("tensorboard", tensorboard, "also write TensorBoard event files into the run's folder");
+    v("trace_every", trace_every,
+      "steps between those whose timeline is kept for `gradwire trace`; 0: none", at_least(0));
   }
   bool operator==(const LogRecipe&) const = default;
 };
