@@ -125,9 +125,12 @@ class PeerWatch::Impl {
     stop();
     throw Error(ErrorKind::kComm, problem);
   }
-  // Ends the wait for all ranks, once: well, or with what is wrong.
+  // Ends the wait for all ranks, once: well, or with what is wrong. Then nothing more is news: the
+  // others leave as well.
   void settle(const std::string& problem) {
-    if (!std::exchange(settled_, true)) start_.set_value(problem);
+    if (std::exchange(settled_, true)) return;
+    reported_ = !problem.empty();
+    start_.set_value(problem);
   }
   void fail_to_start(const std::string& problem) {
     if (settled_) return;
