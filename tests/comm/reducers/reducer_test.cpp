@@ -71,16 +71,17 @@ TEST(Scatter, IsTheDenseReducerInTheOwnSliceAndLeavesTheRest) {
       const Tensor scattered = Tensor::empty(cx, {n}, DType::kF32);
       copy(cx, scattered, whole);
       const auto dense = make_dense_reducer(comm), scatter = make_scatter_reducer(comm);
-      dense->submit(cx, 0, {whole});
+      constexpr float kWeight = 2.0F;
+      dense->submit(cx, 0, {whole, kWeight});
       dense->finish(cx);
-      scatter->submit(cx, 0, {scattered});
+      scatter->submit(cx, 0, {scattered, kWeight});
       scatter->finish(cx);
       const Values want = whole.to_host<float>(cx), got = scattered.to_host<float>(cx);
       for (std::int64_t i = 0; i < n; ++i) {
         const auto at = static_cast<std::size_t>(i);
-        ASSERT_EQ(got[at], i / part == comm.rank() ? want[at] : mine(i)) << i;
+        ASSERT_EQ(got[at], i / part == comm.rank() ? want[at] : kWeight * mine(i)) << i;
       }
-      EXPECT_THROW(scatter->submit(cx, 0, {scattered, 0.5F}), Error);
+      EXPECT_THROW(scatter->submit(cx, 0, {scattered, 1.0F, whole}), Error);
     });
   }
 }
