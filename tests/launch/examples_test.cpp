@@ -16,13 +16,15 @@ std::vector<std::string> recipes() {
 
 class Examples : public RecipeFiles {};
 
-TEST_F(Examples, AreValidOnOneTwoAndFourRanks) {
+TEST_F(Examples, AreValidOnOneTwoAndFourReplicas) {
   ASSERT_FALSE(recipes().empty());
   for (const std::string& file : recipes()) {
     Recipe r = load_recipe(file);
     r.data.text = {write("a.txt", "text\n")};  // theirs are made by scripts
-    for (const int ranks : {1, 2, 4})
+    for (const int replicas : {1, 2, 4}) {
+      const int ranks = replicas * static_cast<int>(r.parallel.pipeline);
       EXPECT_NO_THROW(validate(r, ranks)) << file << ", " << ranks << " ranks";
+    }
   }
 }
 
