@@ -2,6 +2,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <utility>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -177,18 +178,18 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
 
 ExitCode run_train(const TrainArgs& args) {
   const StopSignal stop;  // first: a signal may come while ranks are still starting
-  Session session(args.recipe);
+  const RankEnvironment env = read_rank_environment();
+  Recipe recipe = load_recipe(args.recipe.path, args.recipe.set);
+  validate(recipe, env.size);
+  const MeshShape shape = mesh_shape(recipe, env.size);
+  const Plan plan = make_plan(recipe, recipe.data.vocab_size, shape);
+  // Before ranks meet, like all that is wrong with a recipe: each ends by itself, and none is lost.
+  if (!args.dry_run) check_fits(plan, env.local_size, host_memory_bytes());
+  Session session(std::move(recipe));
   if (args.dry_run) {
-    const Recipe& r = session.recipe();
-    say(session,
-        to_text(make_plan(r, r.data.vocab_size, session.mesh().shape), r, session.mesh().shape));
+    say(session, to_text(plan, session.recipe(), shape));
     return ExitCode::kDone;
   }
-  together(session.ranks(), [&] {
-    const Recipe& r = session.recipe();
-    check_fits(make_plan(r, r.data.vocab_size, session.mesh().shape), session.env().local_size,
-               host_memory_bytes());
-  });
   return train(session, args, stop);
 }
 
