@@ -22,21 +22,24 @@ static_assert(std::is_trivially_copyable_v<RankStatus>);
 static_assert(sizeof(RankStatus) % sizeof(std::uint64_t) == 0);
 using Words = std::array<std::uint64_t, sizeof(RankStatus) / sizeof(std::uint64_t)>;
 
-// A sequence lock: the version is odd while the status changes. Who reads a word of a version, with
-// acquire, then also sees that this version had begun.
+// Version v of the status is slot v % kSlots: the last one published stays whole while the next is
+// written, and for good where the writer is stopped in between. Who reads a word of version
+// v + kSlots, with acquire, then also sees that v + kSlots - 1 was out.
+constexpr std::uint64_t kSlots = 4;
+
 struct StatusPage {
   std::uint64_t mark;
   std::uint64_t bytes;
   std::atomic<std::uint64_t> version;
-  std::array<std::atomic<std::uint64_t>, std::tuple_size_v<Words>> words;
+  std::array<std::array<std::atomic<std::uint64_t>, std::tuple_size_v<Words>>, kSlots> slots;
 };
 
 namespace {
 
-constexpr std::uint64_t kMark = 0x31647261'6f627767;  // "gwboard1"
+constexpr std::uint64_t kMark = 0x32647261'6f627767;  // "gwboard2"
 
-// A reader looks again while the writer is between two versions; one that was stopped there never
-// ends, so that its page is then taken as it is.
+// A reader looks again where its slot has been written anew under its eyes, which takes kSlots - 1
+// versions within one look.
 constexpr int kLooks = 1000;
 constexpr std::chrono::microseconds kBetweenLooks(100);
 
@@ -53,6 +56,19 @@ struct File {
 
 Error trouble(const std::string& path) {
   return Error(ErrorKind::kIo, fmt::format("{}: cannot be written: {}", path, strerror(errno)));
+}
+
+// Nothing where the writer overtook this reader.
+std::optional<RankStatus> last_version(const StatusPage& page) {
+  const std::uint64_t version = page.version.load(std::memory_order_acquire);
+  const auto& slot = page.slots[version % kSlots];
+  Words words;
+  for (std::size_t i = 0; i < words.size(); ++i)
+    words[i] = slot[i].load(std::memory_order_acquire);
+  if (page.version.load(std::memory_order_relaxed) > version + kSlots - 2) return std::nullopt;
+  RankStatus status;
+  std::memcpy(static_cast<void*>(&status), words.data(), sizeof status);
+  return status;
 }
 
 }  // namespace
@@ -87,13 +103,13 @@ StatusBoard::~StatusBoard() {
 }
 
 void StatusBoard::publish() noexcept {
-  const std::uint64_t version = page_->version.load(std::memory_order_relaxed);
-  page_->version.store(version + 1, std::memory_order_relaxed);
+  const std::uint64_t version = page_->version.load(std::memory_order_relaxed) + 1;
+  auto& slot = page_->slots[version % kSlots];
   Words words;
   std::memcpy(words.data(), &status_, sizeof status_);
   for (std::size_t i = 0; i < words.size(); ++i)
-    page_->words[i].store(words[i], std::memory_order_release);
-  page_->version.store(version + 2, std::memory_order_release);
+    slot[i].store(words[i], std::memory_order_release);
+  page_->version.store(version, std::memory_order_release);
 }
 
 RankStatus StatusBoard::status() const {
@@ -113,20 +129,15 @@ std::optional<RankStatus> read_status(const std::string& path) {
   void* const mapped = ::mmap(nullptr, sizeof(StatusPage), PROT_READ, MAP_SHARED, file.fd, 0);
   if (mapped == MAP_FAILED) return std::nullopt;
   const StatusPage* const page = static_cast<const StatusPage*>(mapped);
-  Words words;
-  for (int look = 0; look < kLooks; ++look) {
-    const std::uint64_t before = page->version.load(std::memory_order_acquire);
-    for (std::size_t i = 0; i < words.size(); ++i)
-      words[i] = page->words[i].load(std::memory_order_acquire);
-    if (before % 2 == 0 && page->version.load(std::memory_order_relaxed) == before) break;
-    std::this_thread::sleep_for(kBetweenLooks);
+  std::optional<RankStatus> seen;
+  if (page->mark == kMark && page->bytes == sizeof(StatusPage)) {
+    for (int look = 0; look < kLooks && !seen; ++look) {
+      if (look > 0) std::this_thread::sleep_for(kBetweenLooks);
+      seen = last_version(*page);
+    }
   }
-  const bool known = page->mark == kMark && page->bytes == sizeof(StatusPage);
   ::munmap(mapped, sizeof(StatusPage));
-  if (!known) return std::nullopt;
-  RankStatus status;
-  std::memcpy(static_cast<void*>(&status), words.data(), sizeof status);
-  return status;
+  return seen;
 }
 
 std::string status_path(const std::string& dir, int rank) {
