@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What optimizer state and exchange cost a rank in memory, whole and sharded: high-water marks of
-# rank 0's tensors over two steps of bench/step.toml, as the rows of a table.
+# What optimizer state and exchange cost a rank in memory, whole and sharded, over two steps of
+# bench/step.toml: the high-water mark of rank 0's optimizer and what its exchange holds, as the rows
+# of a table.
 # Usage: bench/optimizer_memory.sh GRADWIRE [RANKS...]      (default: 2 4)
 set -euo pipefail
 gradwire=$(realpath "$1")

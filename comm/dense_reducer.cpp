@@ -15,7 +15,7 @@ constexpr std::int64_t kGrain = std::int64_t{1} << 15;
 // What this rank brings to the mean, in the tensor that the mean is to replace.
 Tensor contribution(const Exchange& e) {
   if (e.live) throw Error(ErrorKind::kUsage, "dense reducer: takes every coordinate");
-  if (e.answer) throw Error(ErrorKind::kUsage, "dense reducer: no rank owns a part of the mean");
+  if (e.recall) throw Error(ErrorKind::kUsage, "dense reducer: keeps no answers to recall");
   if (!e.momentum && e.weight == 1.0F) return e.value;
   on_device(
       e.value.device(), [](Device) {}, [](auto) { no_cuda_kernel("dense reducer"); });

@@ -21,11 +21,12 @@ struct Exchange {
   Tensor live{};
   // The first of its kind after steps without: what was carried over before is owed no more.
   bool fresh = false;
-  // Where the mean of each part of the value comes about on one rank, its owner: what that rank
-  // makes of its part, the elements from `begin` on, in place, before all ranks get it. Called on
-  // every rank, once. Where a clear bit of `live` says so, there is nothing to read.
-  using Answer = std::function<void(Context& cx, const Tensor& mean, std::int64_t begin)>;
-  Answer answer{};
+  // Instead of `momentum`, where no rank keeps one whole: it is what came of this bucket's last
+  // exchange, which the reducer still has as it travelled. What comes of this one replaces the
+  // value. Where there is none (the exchange is fresh, or the run was restored) this fills it in,
+  // f32 [n]: called on all ranks, collective.
+  using Recall = std::function<void(Context& cx, const Tensor& momentum)>;
+  Recall recall{};
 };
 
 }  // namespace gradwire

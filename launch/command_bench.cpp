@@ -37,7 +37,6 @@ ExitCode run_bench_step(const BenchStepArgs& args) {
     return static_cast<double>(times.tokens_per_step) / seconds;
   };
   const MemoryStats memory = session.allocator().stats();
-  const auto peak_of = [&](Segment s) { return memory.of(s).peak_bytes; };
   const nlohmann::json result = {
       {"program", "gradwire"},
       {"precision", session.recipe().precision},
@@ -49,8 +48,8 @@ ExitCode run_bench_step(const BenchStepArgs& args) {
         {"max", rate(times.seconds.front())}}},
       {"peak_rss_bytes", static_cast<std::int64_t>(rss)},
       {"tensor_peak_bytes", memory.peak_bytes},
-      {"optimizer_bytes", peak_of(Segment::kOptim)},
-      {"exchange_bytes", peak_of(Segment::kComm)},
+      {"optimizer_bytes", memory.of(Segment::kOptim).peak_bytes},
+      {"exchange_bytes", times.exchange_bytes},
       {"step_s", median},
       {"predicted_step_s", times.predicted_s},
       {"wire_bytes_per_step", times.wire_bytes_per_step},

@@ -118,7 +118,6 @@ std::unique_ptr<Reducer> make_compressed(Context& cx, Communicator& comm, const 
   if (c.eta > 0.0) config.eta = c.eta;
   config.sgdm_beta = c.sgdm_beta;
   config.seed = seed;
-  config.owners_answer = recipe.parallel.shard_optimizer && recipe.optim.is_onebit();
   return make_compressed_reducer(cx, comm, layout, config);
 }
 

@@ -61,7 +61,11 @@ MemoryPlan memory_of_rank(const Recipe& recipe, const DecoderConfig& config, con
   }
   memory.grads = memory.params;
   memory.optim = optimizer_copies(recipe) * memory.params;
-  if (recipe.parallel.shard_optimizer) memory.optim /= replicas;
+  if (recipe.parallel.shard_optimizer) {
+    memory.optim /= replicas;
+    // All ranks know the second moment to a byte (parallel/sharded/sharded_onebit_adam.h).
+    if (recipe.optim.is_onebit()) memory.optim += memory.params / kF32Bytes;
+  }
   return memory;
 }
 

@@ -193,10 +193,11 @@ class Rules {
       blame({"parallel.shard_optimizer", "optim.name"},
             "zero_one_adam takes steps of every rank's own, for which each needs all of the state");
     } else if (method != "ef" && method != "plain") {
-      blame({"parallel.shard_optimizer", "compress.method"},
-            fmt::format("sharded, onebit_adam compresses its update by error feedback: 'ef' (or "
-                        "'plain'), not '{}'",
-                        method));
+      blame(
+          {"parallel.shard_optimizer", "compress.method"},
+          fmt::format("sharded, onebit_adam goes on from what was sent last, which takes 'ef' (or "
+                      "'plain'), not '{}'",
+                      method));
     }
   }
 

@@ -46,9 +46,7 @@ ScratchGroup::ScratchGroup(Context& cx, Communicator& comm, const Recipe& recipe
   group_ = std::make_unique<DataParallel>(cx, comm, make_dense_reducer(comm), all,
                                           DataParallelOptions{recipe.parallel.bucket_bytes});
   if (!recipe.compresses()) return;
-  Recipe whole = recipe;
-  whole.parallel.shard_optimizer = false;  // whose owners would answer with an update
-  group_->compress_with(make_compressed(cx, comm, whole, group_->buckets().all()));
+  group_->compress_with(make_compressed(cx, comm, recipe, group_->buckets().all()));
 }
 
 void ScratchGroup::refill(Context& cx) {

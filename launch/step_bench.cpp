@@ -125,6 +125,7 @@ StepTimes time_steps(Context& cx, Communicator& comm, const Recipe& recipe, std:
   }
   times.wire_bytes_per_step = static_cast<double>(comm.ledger().total().sent_bytes - sent_before) /
                               static_cast<double>(steps);
+  times.exchange_bytes = cx.alloc->stats().of(Segment::kComm).live_bytes;
   times.pipeline = meter.report(cx, stages);
   times.system_allocations = cx.alloc->stats().system_allocations - allocations_before;
   times.compute_s = max_over_ranks(cx, comm, median_of(computing));

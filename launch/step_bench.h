@@ -16,6 +16,7 @@ struct StepTimes {
   double flops_per_step = 0.0;       // of this rank: matrix products, attention counted as causal
   std::int64_t system_allocations = 0;  // during the timed steps
   double wire_bytes_per_step = 0.0;     // sent by this rank in one of them
+  std::size_t exchange_bytes = 0;       // of memory that the exchange holds between steps
   PipelineReport pipeline;              // of the timed steps
   double compute_s = 0.0;               // median of what was not spent on exchanging, slowest rank
   double predicted_s = 0.0;             // of a step, by the cost model, from that

@@ -22,17 +22,17 @@ struct LiveArrays {
   std::int64_t n = 0;
 };
 
-struct PreconditionArrays {
-  float* x = nullptr;  // in: what is added to beta m; out: the update
-  float* m = nullptr;
+// A byte for each element: v in steps of a quarter octave (CoarseSquare), and 0 where it is 0.
+struct CoarseArrays {
+  std::uint8_t* code = nullptr;
+  float* m = nullptr;  // cleared where v is 0
   const float* v = nullptr;
 };
 
 struct FollowArrays {
   float* value = nullptr;
-  const float* update = nullptr;
-  const std::uint8_t* live = nullptr;  // [ceil(n/8)]: where the update is to be read
-  std::int64_t n = 0;
+  const float* m = nullptr;  // read where the code is not 0
+  const std::uint8_t* code = nullptr;
 };
 
 struct OnebitKernels {
@@ -40,11 +40,13 @@ struct OnebitKernels {
   void (*step)(const FrozenMath& math, const FrozenArrays& a, std::int64_t begin, std::int64_t end);
   // Bytes [begin, end) of live and their coordinates.
   void (*mark_live)(const LiveArrays& a, std::int64_t begin, std::int64_t end);
-  void (*precondition)(const PreconditionMath& math, const PreconditionArrays& a,
-                       std::int64_t begin, std::int64_t end);
-  // value = keep value - step_size update, for bytes [begin, end) of live and their coordinates.
-  void (*follow)(const FrozenMath& math, const FollowArrays& a, std::int64_t begin,
-                 std::int64_t end);
+  // The largest CoarseSquare::level() of v.
+  std::int32_t (*top_level)(const float* v, std::int64_t begin, std::int64_t end);
+  void (*make_coarse)(const CoarseSquare& coarse, const CoarseArrays& a, std::int64_t begin,
+                      std::int64_t end);
+  // As step(), with what the codes tell of v.
+  void (*follow)(const FrozenMath& math, const CoarseSquare& coarse, const FollowArrays& a,
+                 std::int64_t begin, std::int64_t end);
 };
 GW_DECLARE_KERNELS(OnebitKernels, onebit_kernels);
 

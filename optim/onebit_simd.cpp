@@ -26,30 +26,40 @@ void mark_live(const LiveArrays& a, std::int64_t begin, std::int64_t end) {
   }
 }
 
-void precondition(const PreconditionMath& math, const PreconditionArrays& a, std::int64_t begin,
-                  std::int64_t end) {
-  const PreconditionMath update = math;
-  float* __restrict x = a.x;
-  float* __restrict m = a.m;
-  const float* __restrict v = a.v;
-  for (std::int64_t i = begin; i < end; ++i)
-    update(m[i], v[i], x[i]);
+std::int32_t top_level(const float* v, std::int64_t begin, std::int64_t end) {
+  std::int32_t top = 0;
+  for (std::int64_t i = begin; i < end; ++i) {
+    const std::int32_t level = CoarseSquare::level(v[i]);
+    top = level > top ? level : top;
+  }
+  return top;
 }
 
-void follow(const FrozenMath& math, const FollowArrays& a, std::int64_t begin, std::int64_t end) {
-  const float keep = math.keep, step_size = math.step_size;
-  for (std::int64_t byte = begin; byte < end; ++byte) {
-    const std::int64_t count = a.n - 8 * byte < 8 ? a.n - 8 * byte : 8;
-    float* __restrict value = a.value + 8 * byte;
-    const float* __restrict update = a.update + 8 * byte;
-    const unsigned bits = a.live[byte];
-    for (std::int64_t j = 0; j < count; ++j)
-      value[j] = keep * value[j] - ((bits >> j & 1) != 0 ? step_size * update[j] : 0.0F);
+void make_coarse(const CoarseSquare& coarse, const CoarseArrays& a, std::int64_t begin,
+                 std::int64_t end) {
+  const CoarseSquare rounding = coarse;
+  std::uint8_t* __restrict code = a.code;
+  float* __restrict m = a.m;
+  const float* __restrict v = a.v;
+  for (std::int64_t i = begin; i < end; ++i) {
+    code[i] = rounding.code(v[i]);
+    m[i] = v[i] != 0.0F ? m[i] : 0.0F;
   }
+}
+
+void follow(const FrozenMath& math, const CoarseSquare& coarse, const FollowArrays& a,
+            std::int64_t begin, std::int64_t end) {
+  const FrozenMath update = math;
+  const CoarseSquare square = coarse;
+  float* __restrict value = a.value;
+  const float* __restrict m = a.m;
+  const std::uint8_t* __restrict code = a.code;
+  for (std::int64_t i = begin; i < end; ++i)
+    update(value[i], code[i] != 0 ? m[i] : 0.0F, square(code[i]));
 }
 
 }  // namespace
 
-const OnebitKernels onebit_kernels{&step, &mark_live, &precondition, &follow};
+const OnebitKernels onebit_kernels{&step, &mark_live, &top_level, &make_coarse, &follow};
 
 }  // namespace gradwire::GW_ISA

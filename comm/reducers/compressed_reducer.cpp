@@ -26,13 +26,9 @@ class CompressedReducer final : public Reducer {
         dense_(make_dense_reducer(comm)),
         layout_(layout.begin(), layout.end()),
         shared_{config_, *codec_, comm, {}, {}} {
-    std::int64_t longest = 0;
-    for (const FlatBucket& b : layout_)
-      longest = std::max(longest, b.numel());
-    Context buffers = cx.in(Segment::kComm);
     if (shared_.estimates()) {
-      shared_.target = Tensor::zeros(buffers, {longest}, DType::kF32);
-      shared_.scratch = Tensor::zeros(buffers, {longest}, DType::kF32);
+      shared_.target = longest_bucket(cx);
+      shared_.scratch = longest_bucket(cx);
     }
     for (const FlatBucket& b : layout_)
       buckets_.emplace_back(cx, b, shared_);
@@ -40,9 +36,7 @@ class CompressedReducer final : public Reducer {
   }
 
   void submit(Context& cx, std::size_t bucket, const Exchange& e) override {
-    if ((e.answer != nullptr) != config_.owners_answer) {
-      throw Error(ErrorKind::kUsage, "compression: made for exchanges with another kind of answer");
-    }
+    if (e.recall) prepare_recall(cx);
     const bool dense = steps_ == 0 && (shared_.estimates() || (!codec_->keeps_zero() && !e.live));
     submitted_.push_back({bucket, dense, e});
     try {
@@ -102,6 +96,22 @@ class CompressedReducer final : public Reducer {
   }
 
  private:
+  Tensor longest_bucket(Context& cx) const {
+    std::int64_t longest = 0;
+    for (const FlatBucket& b : layout_)
+      longest = std::max(longest, b.numel());
+    Context buffers = cx.in(Segment::kComm);
+    return Tensor::zeros(buffers, {longest}, DType::kF32);
+  }
+
+  void prepare_recall(Context& cx) {
+    if (shared_.estimates()) {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("compression: {} has no answer to recall", name_of(config_.method)));
+    }
+    if (!shared_.scratch) shared_.scratch = longest_bucket(cx);
+  }
+
   struct Submitted {
     std::size_t bucket;
     bool dense;
@@ -148,12 +158,6 @@ std::unique_ptr<Reducer> make_compressed_reducer(Context& cx, Communicator& comm
     throw Error(ErrorKind::kConfig, fmt::format("compression: needs eta >= 0 and sgdm_beta in (0, "
                                                 "1], got {} and {}",
                                                 eta, config.sgdm_beta));
-  }
-  if (config.owners_answer && config.method > Feedback::kEf) {
-    throw Error(ErrorKind::kConfig,
-                fmt::format("compression: owners cannot answer for {}: only for "
-                            "ef and plain",
-                            name_of(config.method)));
   }
   return std::make_unique<CompressedReducer>(cx, comm, layout, config);
 }

@@ -40,9 +40,6 @@ struct CompressionConfig {
   std::optional<double> eta{};
   double sgdm_beta = 0.1;  // b, above
   std::uint64_t seed = 1;  // of codecs that draw random numbers
-  // Exchanges come with an answer of the owners (core/exchange.h), and what the owners carry over
-  // is in its units. For ef and plain: an estimator's message is only a difference.
-  bool owners_answer = false;
 };
 
 // The estimators' first step, and that of a codec that cannot send zeros (unless the exchange says
@@ -52,8 +49,10 @@ struct CompressionConfig {
 // back.
 //
 // State, by parameter: <method>/e, /h, /v (of each rank, Share::kMean), /sum and /touched
-// (replicated), /server (slices; /answer where owners answer), so that on another number of ranks
-// the mean of the residuals stays. `comm` and the parameters must outlive it. Errors: kConfig.
+// (replicated), /server (slices), so that on another number of ranks
+// the mean of the residuals stays. `comm` and the parameters must outlive it. Errors: kConfig;
+// kUsage for an exchange with a recall (core/exchange.h) unless for ef and plain: what travels of
+// an estimator is only a difference.
 std::unique_ptr<Reducer> make_compressed_reducer(Context& cx, Communicator& comm,
                                                  std::span<const FlatBucket> layout,
                                                  const CompressionConfig& config);

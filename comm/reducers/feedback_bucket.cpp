@@ -74,7 +74,9 @@ void FeedbackBucket::send(Context& cx, std::int64_t step, std::size_t index, con
   if (e.fresh) {
     for (const Tensor& residual : {error_, wire_.residual()})
       if (residual) fill(cx, residual, 0.0);
+    has_answer_ = false;
   }
+  if (e.recall) recall(cx);
   const bool news = mask_ && !e.live && mask_->has_news(e.value);
   if (shared_.estimates()) {
     send_estimate(cx);
@@ -83,6 +85,16 @@ void FeedbackBucket::send(Context& cx, std::int64_t step, std::size_t index, con
   }
   if (news) keep_news();
   wire_.start(cx, news);
+}
+
+// The momentum takes the scratch buffer, until the message is made.
+void FeedbackBucket::recall(Context& cx) {
+  exchange_.momentum = shared_.scratch.slice(0, layout_.numel());
+  if (!has_answer_) return exchange_.recall(cx, exchange_.momentum);
+  float* const to = exchange_.momentum.data<float>();
+  if (!live().empty()) std::fill_n(to, layout_.numel(), 0.0F);
+  for (int r = 0; r < shared_.comm.size(); ++r)
+    decode_chunk(r, wire_.answer(r), to);
 }
 
 // The codec's own fused pass: contribution, residual and code in one visit of memory.
@@ -95,6 +107,7 @@ void FeedbackBucket::send_with_feedback(bool feedback) {
   if (exchange_.momentum) in.momentum = whole(exchange_.momentum);
   in.beta = exchange_.beta;
   encode_chunks(in);
+  if (exchange_.recall) exchange_.momentum = {};
 }
 
 void FeedbackBucket::encode_chunks(const CodecInput& whole) {
@@ -171,7 +184,6 @@ void FeedbackBucket::keep_news() {
 void FeedbackBucket::serve(Context& cx) {
   if (wire_.collect(cx)) news_to_share_ = true;
   const int rank = shared_.comm.rank();
-  if (exchange_.answer && wire_.mean()) exchange_.answer(cx, wire_.mean(), wire_.chunk(rank).begin);
   wire_.reply(cx, key_of(rank, true), live(), shared_.config.method != Feedback::kPlain);
 }
 
@@ -182,8 +194,6 @@ void FeedbackBucket::receive(Context& cx) {
   if (!shared_.estimates()) {
     for (int r = 0; r < shared_.comm.size(); ++r)
       decode_chunk(r, wire_.answer(r), answer);
-    // One rank alone owns everything, and has just read its own message.
-    if (exchange_.answer && !wire_.mean()) exchange_.answer(cx, exchange_.value, 0);
   } else {
     for (int r = 0; r < shared_.comm.size(); ++r) {
       const TwoPhase::Chunk chunk = wire_.chunk(r);
@@ -193,6 +203,7 @@ void FeedbackBucket::receive(Context& cx) {
     }
     std::copy_n(sum_.data<float>(), n, answer);
   }
+  has_answer_ = true;
   if (std::exchange(news_to_share_, false)) mask_->share(cx);
   exchange_ = {};
 }
@@ -230,6 +241,7 @@ void FeedbackBucket::visit_state(StateVisitor& visitor, std::string_view prefix)
   visit("v", velocity_, Share::kMean);
   visit("sum", sum_, Share::kReplicated);
   visit_server(visitor, prefix);
+  has_answer_ = false;  // the visitor may bring another
   if (mask_) mask_->visit_state(visitor, prefix, layout_);
   visit_contraction(visitor, prefix);
 }
@@ -249,7 +261,6 @@ void FeedbackBucket::visit_contraction(StateVisitor& visitor, std::string_view p
 
 // The part of the owner's residual that lies in each parameter.
 void FeedbackBucket::visit_server(StateVisitor& visitor, std::string_view prefix) {
-  const char* const what = shared_.config.owners_answer ? "answer" : "server";
   const TwoPhase::Chunk own = wire_.chunk(shared_.comm.rank());
   for (std::size_t i = 0; i < layout_.params.size(); ++i) {
     const std::int64_t first = layout_.begins[i];
@@ -258,8 +269,8 @@ void FeedbackBucket::visit_server(StateVisitor& visitor, std::string_view prefix
     const std::int64_t end = std::clamp(own.end, begin, first + full);
     Tensor part = begin < end ? wire_.residual().slice(begin - own.begin, end - own.begin)
                               : wire_.residual().slice(0, 0);
-    visitor.slice(fmt::format("{}/{}/{}", prefix, what, layout_.params[i]->name), part,
-                  begin - first, full);
+    visitor.slice(fmt::format("{}/server/{}", prefix, layout_.params[i]->name), part, begin - first,
+                  full);
   }
 }
 

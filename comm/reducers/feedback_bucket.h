@@ -42,6 +42,7 @@ class FeedbackBucket {
  private:
   CodecKey key_of(int owner, bool as_server) const;
   std::span<const std::byte> live() const;
+  void recall(Context& cx);
   void send_with_feedback(bool feedback);
   void send_estimate(Context& cx);
   void encode_chunks(const CodecInput& whole);
@@ -59,6 +60,7 @@ class FeedbackBucket {
   std::optional<TouchedMask> mask_;  // where the codec cannot send zeros
   Tensor error_, estimate_, velocity_, sum_;
   double contraction_;
+  bool has_answer_ = false;  // of the last exchange, on the wire's buffers
 
   // Of the exchange under way.
   Exchange exchange_;

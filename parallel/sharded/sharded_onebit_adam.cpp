@@ -1,7 +1,5 @@
 #include "parallel/sharded/sharded_onebit_adam.h"
 
-#include <cmath>
-#include <limits>
 #include <utility>
 #include <vector>
 
@@ -14,23 +12,17 @@
 namespace gradwire {
 namespace {
 
-// Of m / sqrt(v), whatever the gradients, while v moves (Cauchy-Schwarz over both sums); infinite
-// where there is no such bound.
-float largest_update(const AdamWConfig& c) {
-  const double room = (1.0 - c.beta2) * (1.0 - c.beta1 * c.beta1 / c.beta2);
-  return c.beta2 > 0.0 && room > 0.0 ? static_cast<float>((1.0 - c.beta1) / std::sqrt(room))
-                                     : std::numeric_limits<float>::infinity();
-}
-
 class ShardedOnebitAdam final : public OnebitAdam {
  public:
   ShardedOnebitAdam(Context& cx, Shard& shard, const OnebitAdamConfig& config)
-      : OnebitAdam(cx, shard.slices(), config), shard_(shard), bound_(largest_update(config.adam)) {
+      : OnebitAdam(cx, shard.slices(), config), shard_(shard) {
     on_device(
         cx.stream.device, [](Device) {}, [](auto) { no_cuda_kernel("sharded 1-bit Adam"); });
     Context optim = cx.in(Segment::kOptim);
-    for (const FlatBucket& b : shard.whole())
-      live_.push_back(Tensor::zeros(optim, {b.numel() / 8}, DType::kU8));
+    for (const FlatBucket& b : shard.whole()) {
+      coarse_.push_back({.codes = Tensor::zeros(optim, {b.numel()}, DType::kU8),
+                         .live = Tensor::zeros(optim, {b.numel() / 8}, DType::kU8)});
+    }
   }
 
   void apply(Context& cx, const StepInfo& step) override {
@@ -48,65 +40,98 @@ class ShardedOnebitAdam final : public OnebitAdam {
   }
 
  protected:
-  Exchange frozen_exchange(Context& cx, std::size_t bucket, const StepInfo& step,
-                           Age age) override {
-    gather_live(cx, bucket);
-    const auto beta = static_cast<float>(adam().beta1);
-    const FrozenMath math = frozen_math(step, age, 0.0);
+  Exchange frozen_exchange(Context& cx, std::size_t bucket, const StepInfo& step, Age) override {
+    gather_coarse(cx, bucket);
     return {.value = shard_.whole()[bucket].flat,
-            .weight = (1.0F - beta) * static_cast<float>(step.grad_scale),
-            .live = live_[bucket],
+            .weight = static_cast<float>(step.grad_scale),
+            .beta = static_cast<float>(adam().beta1),
+            .live = coarse_[bucket].live,
             .fresh = just_frozen(),
-            .answer = [this, bucket, beta, math](Context&, const Tensor& mean, std::int64_t begin) {
-              answer(bucket, {beta, math.inv_sqrt_bc2, math.eps, bound_}, mean, begin);
+            .recall = [this, bucket](Context& on, const Tensor& momentum) {
+              gather(on, bucket, buckets()[bucket].m, momentum);
             }};
   }
 
   void frozen_apply(Context&, std::size_t bucket, const StepInfo& step, Age age) override {
     const FlatBucket& whole = shard_.whole()[bucket];
+    keep_own(bucket, whole.flat);
     for (std::size_t i = 0; i < whole.params.size(); ++i) {
       Parameter& p = *whole.params[i];
       const bool decays = slot(buckets()[bucket], i).decays;
-      const FrozenMath math = frozen_math(step, age, decays ? adam().weight_decay : 0.0);
+      const AdamWMath full = math_of(step, age, decays ? adam().weight_decay : 0.0);
+      const FrozenMath math{full.keep, full.step_size, full.inv_sqrt_bc2, full.eps};
+      const Coarse& coarse = coarse_[bucket];
       const FollowArrays arrays{p.value.data<float>(), whole.flat.data<float>() + whole.begins[i],
-                                live_[bucket].data<std::uint8_t>() + whole.begins[i] / 8,
-                                p.value.numel()};
-      parallel_for((arrays.n + 7) / 8, kUpdateGrain / 8, [&](std::int64_t from, std::int64_t to) {
-        onebit_kernels().follow(math, arrays, from, to);
+                                coarse.codes.data<std::uint8_t>() + whole.begins[i]};
+      parallel_for(p.value.numel(), kUpdateGrain, [&](std::int64_t from, std::int64_t to) {
+        onebit_kernels().follow(math, coarse.square, arrays, from, to);
       });
       ++p.version;
     }
   }
 
  private:
-  FrozenMath frozen_math(const StepInfo& step, Age age, double weight_decay) const {
-    const AdamWMath full = math_of(step, age, weight_decay);
-    return {full.keep, full.step_size, full.inv_sqrt_bc2, full.eps};
-  }
+  // What all ranks know of a bucket's v.
+  struct Coarse {
+    CoarseSquare square{};
+    Tensor codes;  // u8 [n]
+    Tensor live;   // u8 [n/8], where they are not 0
+  };
 
-  void answer(std::size_t bucket, const PreconditionMath& math, const Tensor& mean,
-              std::int64_t begin) {
-    Bucket& b = buckets()[bucket];
-    check(begin == shard_.slice_begin(bucket) && mean.numel() == b.layout.numel(),
-          ErrorKind::kInternal, "sharded onebit_adam: a chunk is not this rank's slice");
-    const PreconditionArrays arrays{mean.data<float>(), b.m.data<float>(), b.v.data<float>()};
-    parallel_for(mean.numel(), kUpdateGrain, [&](std::int64_t from, std::int64_t to) {
-      onebit_kernels().precondition(math, arrays, from, to);
-    });
-  }
-
-  // v stands still from here on, so that once is enough.
-  void gather_live(Context& cx, std::size_t bucket) {
-    Bucket& b = buckets()[bucket];
-    if (b.live_is_made) return;
+  void gather(Context& cx, std::size_t bucket, const Tensor& slice, const Tensor& whole) {
     shard_.comm(bucket)
-        .all_gather(live_in(cx, b), live_[bucket], {cx.stream, Traffic::kGradient, 0})
+        .all_gather(slice, whole, {cx.stream, Traffic::kGradient, 0})
         ->wait(cx.stream);
   }
 
+  // This rank's part of the new momentum.
+  void keep_own(std::size_t bucket, const Tensor& momentum) {
+    Bucket& b = buckets()[bucket];
+    const float* const own = momentum.data<float>() + shard_.slice_begin(bucket);
+    const auto* codes = coarse_[bucket].codes.data<std::uint8_t>() + shard_.slice_begin(bucket);
+    for (std::int64_t i = 0; i < b.m.numel(); ++i)
+      b.m.data<float>()[i] = codes[i] != 0 ? own[i] : 0.0F;
+  }
+
+  // v stands still from here on, so that once is enough.
+  void gather_coarse(Context& cx, std::size_t bucket) {
+    Bucket& b = buckets()[bucket];
+    if (b.live_is_made) return;
+    b.live_is_made = true;
+    Coarse& coarse = coarse_[bucket];
+    coarse.square.top = top_level(cx, bucket);
+    const Tensor own = Tensor::empty(cx, {b.v.numel()}, DType::kU8);
+    const CoarseArrays arrays{own.data<std::uint8_t>(), b.m.data<float>(), b.v.data<float>()};
+    parallel_for(own.numel(), kUpdateGrain, [&](std::int64_t from, std::int64_t to) {
+      onebit_kernels().make_coarse(coarse.square, arrays, from, to);
+    });
+    gather(cx, bucket, own, coarse.codes);
+    mark_live(coarse);
+  }
+
+  std::int32_t top_level(Context& cx, std::size_t bucket) {
+    const Tensor& v = buckets()[bucket].v;
+    Tensor top = Tensor::zeros(cx, {1}, DType::kI32);
+    *top.data<std::int32_t>() = onebit_kernels().top_level(v.data<float>(), 0, v.numel());
+    shard_.comm(bucket)
+        .all_reduce(top, ReduceOp::kMax, {cx.stream, Traffic::kGradient, 0})
+        ->wait(cx.stream);
+    return *top.data<std::int32_t>();
+  }
+
+  static void mark_live(const Coarse& coarse) {
+    const auto* const codes = coarse.codes.data<std::uint8_t>();
+    auto* const live = coarse.live.data<std::uint8_t>();
+    for (std::int64_t i = 0; i < coarse.live.numel(); ++i) {
+      unsigned bits = 0;
+      for (unsigned j = 0; j < 8; ++j)
+        bits |= (codes[8 * i + j] != 0 ? 1U : 0U) << j;
+      live[i] = static_cast<std::uint8_t>(bits);
+    }
+  }
+
   Shard& shard_;
-  float bound_;               // of an update, before its bias correction
-  std::vector<Tensor> live_;  // u8 [n/8], of whole buckets
+  std::vector<Coarse> coarse_;  // by bucket
 };
 
 }  // namespace

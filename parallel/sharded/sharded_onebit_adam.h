@@ -1,20 +1,17 @@
 // 1-bit Adam (optim/onebit_adam.h) with sharded state. Dense steps are sharded AdamW's, bit for
-// bit. Once v is frozen, the owner of a chunk of the two-phase exchange, who alone keeps both of
-// its moments, stands between the two phases: no rank needs a whole moment. In update t, with v
-// frozen after T updates, rank i sends its gradient with the residual e_i, the owner its update
-// with s:
-//   c_i = (1 - beta1) grad_scale g_i + e_i     q_i = C(c_i)    e_i = c_i - q_i     worker to owner
-//   m   = beta1 m + mean q_i                                                       owner
-//   u   = clip(m / (sqrt(v / (1 - beta2^T)) + eps))                                owner
-//   r   = C(u + s)                             s = u + s - r                       owner to all
-//   value = (1 - lr wd) value - lr r / (1 - beta1^t)                               all
-// A worker that holds no momentum cannot send beta1 m + (1 - beta1) g_i; it need not, since that
-// part is the same on all of them. What is compressed is linear in the gradient all the same, e_i
-// is owed to m in either form, and what the owner's codec loses of u is owed to the values. On the
-// way back, a block of one scale holds values of one size: they have been divided by the root of v.
-// Where v had all but vanished when it was frozen, the noise of a bit would make u huge and drown
-// its block: |u| is clipped at the largest m / sqrt(v) of AdamW, (1 - beta1) / sqrt((1 - beta2)
-// (1 - beta1^2 / beta2)).
+// bit. Once v is frozen, what comes of an exchange is the new momentum, and all ranks have it in
+// the few bytes in which it travelled; so none keeps it as floats, and for the next message it is
+// decoded again (core/exchange.h, recall). Of v every rank has one byte an element, made once when
+// v is frozen (CoarseSquare, optim/onebit_math.h). In update t, with residuals e_i and s,
+//   c_i = beta1 m + (1 - beta1) grad_scale g_i + e_i   q_i = C(c_i)   e_i = c_i - q_i   worker
+//   m   = C(mean q_i + s)                              s = mean q_i + s - m             owner
+//   value = (1 - lr wd) value - lr m / (1 - beta1^t) / (sqrt(v' / (1 - beta2^T)) + eps) all
+// which is 1-bit Adam with v' for v. The owner of a chunk keeps the floats of both moments there:
+// they are what a checkpoint has, and where dense steps go on when v thaws.
+// It would take less yet if owners sent m / (sqrt(v) + eps) and workers (1 - beta1) g_i alone, for
+// then nobody needs anything of the others' moments. With one bit that was measured to lose a
+// quarter of a nat (docs/parallel.md): a bit of a gradient tells less than a bit of a momentum, and
+// errors of one size in all updates hurt where the curvature is large.
 #pragma once
 
 #include <memory>
@@ -24,9 +21,9 @@
 
 namespace gradwire {
 
-// Takes a reducer with CompressionConfig::owners_answer. Coordinates with v = 0 take no part; which
-// these are (a bit each) is gathered when a frozen stage begins or is resumed. State: that of
-// make_onebit_adam(), the moments as slices. `shard` must outlive it.
+// Takes a reducer that recalls: ef or plain. Coordinates with v = 0 take no part. State: that of
+// make_onebit_adam(), the moments as slices, so that either goes on from the other's. `shard` must
+// outlive it.
 std::unique_ptr<Optimizer> make_sharded_onebit_adam(Context& cx, Shard& shard,
                                                     OnebitAdamConfig config);
 

@@ -44,6 +44,8 @@ TEST(Plan, CountsTheParametersOfTheLargestRank) {
     EXPECT_EQ(plan.memory.optim, 8 * most);
     r.parallel.shard_optimizer = true;
     EXPECT_EQ(make_plan(r, 300, {2, pipeline}).memory.optim, 4 * most);
+    r.optim.name = "onebit_adam";
+    EXPECT_EQ(make_plan(r, 300, {2, pipeline}).memory.optim, 5 * most);
   }
 }
 

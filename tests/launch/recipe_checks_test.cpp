@@ -158,8 +158,8 @@ TEST_F(RecipeChecks, ShardedStateFitsTheRule) {
             "r:4: parallel.shard_optimizer: zero_one_adam takes steps of every rank's own, for "
             "which each needs all of the state");
   EXPECT_EQ(violations(sharded + "'onebit_adam'\n[compress]\nmethod = 'ef21'\n"),
-            "r:4: parallel.shard_optimizer: sharded, onebit_adam compresses its update by error "
-            "feedback: 'ef' (or 'plain'), not 'ef21'");
+            "r:4: parallel.shard_optimizer: sharded, onebit_adam goes on from what was sent last, "
+            "which takes 'ef' (or 'plain'), not 'ef21'");
 }
 
 TEST(RecipeValues, WhatZeroStandsFor) {

@@ -291,6 +291,25 @@ TEST_F(OnebitAdam, RefusesNumbersOutOfRange) {
   EXPECT_NO_THROW(make({}));
 }
 
+TEST(CoarseSquare, IsOffByAQuarterOfAnOctaveAtMost) {
+  for (const float largest : {1e-30F, 3.7e-9F, 1.0F, 2e20F}) {
+    const CoarseSquare coarse{CoarseSquare::level(largest)};
+    EXPECT_EQ(coarse.code(largest), 255);
+    EXPECT_EQ(coarse.code(0.0F), 0);
+    std::uint8_t last = 255;
+    const float least = std::max(std::ldexp(largest, -63), 1.2e-38F);  // a normal number
+    for (float v = largest; v > least; v *= 0.93F) {
+      const std::uint8_t code = coarse.code(v);
+      ASSERT_LE(code, last) << v;
+      ASSERT_NEAR(std::sqrt(coarse(code) / v), 1.0, 0.0607) << v;  // sqrt(1.125)
+      last = code;
+    }
+    EXPECT_GT(coarse(0), 0.0F);
+  }
+  // What is smaller than a code can tell counts as the smallest that one can, and stays alive.
+  EXPECT_EQ(CoarseSquare{CoarseSquare::level(1.0F)}.code(std::ldexp(1.0F, -70)), 1);
+}
+
 TEST(OnebitKernels, InstructionSetsAgree) {
   constexpr std::int64_t kSize = 1003;
   const FrozenMath math{.keep = 0.999F, .step_size = 0.01F, .inv_sqrt_bc2 = 2.0F, .eps = 1e-8F};
@@ -303,22 +322,22 @@ TEST(OnebitKernels, InstructionSetsAgree) {
     }
     k.mark_live({live.data(), m.data(), v.data(), kSize}, 0, std::ssize(live));
     k.step(math, {value.data(), m.data(), v.data()}, 1, kSize - 1);
-    std::vector<float> mean(kSize, 0.5F), kept = m;
-    k.precondition({0.9F, 2.0F, 1e-8F, 1.5F}, {mean.data(), kept.data(), v.data()}, 1, kSize - 1);
+    std::vector<float> kept(kSize, 1.0F), follows(kSize, 1.0F);
+    std::vector<std::uint8_t> codes(kSize, 7);
+    const CoarseSquare coarse{k.top_level(v.data(), 0, kSize)};
+    k.make_coarse(coarse, {codes.data(), kept.data(), v.data()}, 1, kSize - 1);
+    k.follow(math, coarse, {follows.data(), m.data(), codes.data()}, 1, kSize - 1);
     for (std::size_t i = 1; i < kSize - 1; ++i) {
       const bool dead = i % 5 == 0;
-      const float fresh = 0.9F * m[i] + 0.5F;
-      EXPECT_NEAR(kept[i], dead ? 0.0F : fresh, 1e-6) << i;
-      const float update = fresh / (2.0F * std::sqrt(v[i]) + 1e-8F);
-      EXPECT_NEAR(mean[i], dead ? 0.0F : std::clamp(update, -1.5F, 1.5F), 1e-5) << i;
+      EXPECT_EQ(kept[i], dead ? 0.0F : 1.0F) << i;
+      EXPECT_EQ(codes[i] == 0, dead) << i;
+      float want = 1.0F;
+      if (!dead) math(want, m[i], coarse(codes[i]));
+      EXPECT_NEAR(follows[i], dead ? 0.999F : want, 1e-6) << i;
     }
-    EXPECT_EQ(mean.front(), 0.5F);
-    EXPECT_EQ(mean.back(), 0.5F);
-    std::vector<float> follows(kSize, 1.0F);
-    k.follow(math, {follows.data(), mean.data(), live.data(), kSize}, 1, std::ssize(live));
-    for (std::size_t i = 0; i < kSize; ++i) {
-      const float step = i % 5 == 0 ? 0.0F : 0.01F * mean[i];
-      EXPECT_NEAR(follows[i], i < 8 ? 1.0F : 0.999F - step, 1e-6) << i;
+    for (const std::size_t outside : {std::size_t{0}, std::size_t{kSize - 1}}) {
+      EXPECT_EQ(codes[outside], 7);
+      EXPECT_EQ(follows[outside], 1.0F);
     }
     for (std::size_t i = 0; i < kSize; ++i) {
       EXPECT_EQ(live[i / 8] >> (i % 8) & 1, i % 5 != 0) << i;

@@ -12,14 +12,9 @@ using Values = std::vector<float>;
 struct Method {
   Feedback feedback;
   const char* codec;
-  bool owners_answer = false;
 };
 void PrintTo(const Method& m, std::ostream* os) {
-  *os << name_of(m.feedback) << "_" << m.codec << (m.owners_answer ? "_answered" : "");
-}
-// What owners make of a mean, where they answer.
-float answer_to(float mean) {
-  return mean * mean + 0.5F * mean;
+  *os << name_of(m.feedback) << "_" << m.codec;
 }
 using Param = std::tuple<Method, int, std::int64_t>;  // ranks, elements of parameter a
 
@@ -43,8 +38,6 @@ class Reference {
     for (std::size_t r = 0; r < x.size(); ++r)
       messages.push_back(message(static_cast<int>(r), step, x[r], estimates));
     Values answer = ranks_ == 1 ? messages[0] : serve(step, messages);
-    for (float& a : answer)
-      if (ranks_ == 1 && config_.owners_answer) a = answer_to(a);
     if (!estimates) return answer;
     for (std::size_t i = 0; i < sum_.size(); ++i)
       sum_[i] += 1.0F * answer[i];
@@ -138,7 +131,6 @@ class Reference {
         mean[i] += messages[r][i];
     for (std::size_t i = 0; i < mean.size(); ++i) {
       mean[i] *= 1.0F / static_cast<float>(ranks_);
-      if (config_.owners_answer) mean[i] = answer_to(mean[i]);
       if (config_.method != Feedback::kPlain) mean[i] += server_[i];
     }
     const Values answer = through_codec(mean, step, 0, true);
@@ -164,7 +156,6 @@ CompressionConfig config_of(const Method& m) {
   config.codec.ratio = 0.1;
   config.eta = 0.3;
   config.seed = 11;
-  config.owners_answer = m.owners_answer;
   return config;
 }
 
@@ -200,23 +191,9 @@ TEST_P(Protocol, IsTheReferencesBitForBit) {
     const auto reducer = make_compressed_reducer(cx, comm, mine.layout, config);
     for (std::int64_t s = 0; s < kSteps; ++s) {
       mine.fill_values(comm.rank(), s);
-      std::int64_t owned = 0;
-      for (std::size_t b = 0; b < mine.layout.size(); ++b) {
-        Exchange e{mine.layout[b].flat};
-        const auto answer = [&, b](Context&, const Tensor& mean, std::int64_t begin) {
-          const std::int64_t n = mine.layout[b].numel();
-          EXPECT_EQ(begin, std::min(n, comm.rank() * (((n + ranks - 1) / ranks + 7) / 8 * 8)));
-          owned += mean.numel();
-          for (float& x : mean.host<float>())
-            x = answer_to(x);
-        };
-        if (method.owners_answer) e.answer = answer;
-        reducer->submit(cx, b, e);
-      }
+      for (std::size_t b = 0; b < mine.layout.size(); ++b)
+        reducer->submit(cx, b, {mine.layout[b].flat});
       reducer->finish(cx);
-      if (method.owners_answer && ranks == 1) {
-        EXPECT_EQ(owned, mine.layout[0].numel() + mine.layout[1].numel());
-      }
       for (std::size_t b = 0; b < mine.layout.size(); ++b)
         ASSERT_EQ(mine.values(b), expected[static_cast<std::size_t>(s)][b])
             << "step " << s << " bucket " << b << " rank " << comm.rank();
@@ -225,13 +202,12 @@ TEST_P(Protocol, IsTheReferencesBitForBit) {
 }
 
 const Method kMethods[] = {
-    {Feedback::kEf, "sign"},         {Feedback::kEf, "topk"},       {Feedback::kEf, "randk"},
-    {Feedback::kEf, "int8"},         {Feedback::kEf, "qsgd"},       {Feedback::kEf, "natural"},
-    {Feedback::kPlain, "topk"},      {Feedback::kPlain, "int4"},    {Feedback::kEf21, "topk"},
-    {Feedback::kEf21Sgdm, "topk"},   {Feedback::kEf21Sgdm, "sign"}, {Feedback::kEcontrol, "topk"},
-    {Feedback::kEcontrol, "sign"},   {Feedback::kEcontrol, "int8"}, {Feedback::kEcontrol, "randk"},
-    {Feedback::kEcontrol, "bf16"},   {Feedback::kEf, "topk", true}, {Feedback::kEf, "int8", true},
-    {Feedback::kPlain, "bf16", true}};
+    {Feedback::kEf, "sign"},       {Feedback::kEf, "topk"},       {Feedback::kEf, "randk"},
+    {Feedback::kEf, "int8"},       {Feedback::kEf, "qsgd"},       {Feedback::kEf, "natural"},
+    {Feedback::kPlain, "topk"},    {Feedback::kPlain, "int4"},    {Feedback::kEf21, "topk"},
+    {Feedback::kEf21Sgdm, "topk"}, {Feedback::kEf21Sgdm, "sign"}, {Feedback::kEcontrol, "topk"},
+    {Feedback::kEcontrol, "sign"}, {Feedback::kEcontrol, "int8"}, {Feedback::kEcontrol, "randk"},
+    {Feedback::kEcontrol, "bf16"}};
 INSTANTIATE_TEST_SUITE_P(Methods, Protocol,
                          testing::Combine(testing::ValuesIn(kMethods), testing::Values(1, 2, 3, 7),
                                           testing::Values<std::int64_t>(1, 1000, 4097)));
@@ -282,6 +258,76 @@ TEST(Telescoping, NothingIsLostForGood) {
   }
 }
 
+// A momentum that is recalled is the one that was kept whole, bit for bit; asked for it is only
+// where there is none: at first, when the exchange is fresh, and when the state was visited.
+TEST(Recall, IsTheMomentumThatNobodyKept) {
+  constexpr float kBeta = 0.9F, kWeight = 0.7F;
+  for (const char* codec : {"sign", "topk", "int8"}) {
+    for (const int ranks : {1, 2, 3}) {
+      run_ranks(ranks, [&](Communicator& comm) {
+        Runtime runtime;
+        Context& cx = runtime.context();
+        Buckets kept(cx, 1000), recalled(cx, 1000), momenta(cx, 1000);
+        const CompressionConfig config = config_of({Feedback::kEf, codec});
+        const auto keeps = make_compressed_reducer(cx, comm, kept.layout, config);
+        const auto recalls = make_compressed_reducer(cx, comm, recalled.layout, config);
+        momenta.fill_values(99, 0);
+        std::deque<Tensor> live;
+        for (const FlatBucket& b : kept.layout) {
+          live.push_back(Tensor::zeros(cx, {(b.numel() + 7) / 8}, DType::kU8));
+          std::ranges::fill(live.back().host<std::uint8_t>(), std::uint8_t{0xF7});
+          for (std::int64_t i = 3; i < b.numel(); i += 8)
+            momenta.layout[live.size() - 1].flat.host<float>()[static_cast<std::size_t>(i)] = 0.0F;
+        }
+        int asked = 0;
+        for (std::int64_t s = 0; s < 12; ++s) {
+          kept.fill_values(comm.rank(), s);
+          for (const FlatBucket& b : recalled.layout)
+            fill(cx, b.flat, 0.0);  // gaps too: the answer is everywhere
+          recalled.fill_values(comm.rank(), s);
+          std::deque<Tensor> before;
+          for (std::size_t b = 0; b < live.size(); ++b) {
+            const Tensor& m = momenta.layout[b].flat;
+            before.push_back(Tensor::from(cx, {m.numel()}, m.to_host<float>(cx)));
+            const bool fresh = s == 5;
+            keeps->submit(cx, b,
+                          {.value = kept.layout[b].flat,
+                           .weight = kWeight,
+                           .momentum = m,
+                           .beta = kBeta,
+                           .live = live[b],
+                           .fresh = fresh});
+            recalls->submit(cx, b,
+                            {.value = recalled.layout[b].flat,
+                             .weight = kWeight,
+                             .beta = kBeta,
+                             .live = live[b],
+                             .fresh = fresh,
+                             .recall = [&, b](Context& on, const Tensor& to) {
+                               ++asked;
+                               copy(on, to, before[b]);
+                             }});
+          }
+          keeps->finish(cx);
+          recalls->finish(cx);
+          for (std::size_t b = 0; b < live.size(); ++b) {
+            const std::vector<float> got = recalled.values(b), want = momenta.values(b);
+            for (std::size_t i = 0; i < want.size(); ++i) {
+              if (i % 8 == 3) continue;  // takes no part
+              ASSERT_EQ(got[i], want[i]) << codec << " " << ranks << " " << s;
+            }
+          }
+          if (s != 8) continue;
+          test::SavedState state;
+          test::StateSaver saver(state);
+          recalls->visit_state(saver);
+        }
+        EXPECT_EQ(asked, 3 * std::ssize(live)) << codec << " " << ranks;
+      });
+    }
+  }
+}
+
 TEST(Config, WhatCannotBeIsRefused) {
   Runtime runtime;
   const auto world = make_local_world(1);
@@ -292,13 +338,11 @@ TEST(Config, WhatCannotBeIsRefused) {
   test::expect_error(ErrorKind::kConfig, "eta", [&] { make({.eta = -1.0}); });
   test::expect_error(ErrorKind::kConfig, "sgdm_beta", [&] { make({.sgdm_beta = 0.0}); });
   test::expect_error(ErrorKind::kConfig, "codec", [&] { make({.codec = {.name = "zip"}}); });
-  test::expect_error(ErrorKind::kConfig, "owners cannot answer for econtrol",
-                     [&] { make({.method = Feedback::kEcontrol, .owners_answer = true}); });
-  const auto reducer = make_compressed_reducer(runtime.context(), *world[0], mine.layout, {});
-  const Exchange answered{.value = mine.layout[0].flat,
-                          .answer = [](Context&, const Tensor&, std::int64_t) {}};
-  test::expect_error(ErrorKind::kUsage, "another kind of answer",
-                     [&] { reducer->submit(runtime.context(), 0, answered); });
+  const auto reducer = make_compressed_reducer(runtime.context(), *world[0], mine.layout,
+                                               {.method = Feedback::kEcontrol});
+  const Exchange recalls{.value = mine.layout[0].flat, .recall = [](Context&, const Tensor&) {}};
+  test::expect_error(ErrorKind::kUsage, "econtrol has no answer to recall",
+                     [&] { reducer->submit(runtime.context(), 0, recalls); });
   test::expect_error(ErrorKind::kConfig, "no method", [] { feedback_named("ef22"); });
 }
 

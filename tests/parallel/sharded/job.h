@@ -68,7 +68,6 @@ class Job {
       CompressionConfig compression;
       compression.method = feedback_named(config.method.empty() ? "ef" : config.method);
       compression.codec.name = config.codec;
-      compression.owners_answer = config.sharded && is_onebit();
       ranks_->compress_with(
           make_compressed_reducer(cx, comm, ranks_->buckets().all(), compression));
     }
