@@ -15,6 +15,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -33,6 +34,9 @@ using Tcp = asio::ip::tcp;
 constexpr std::size_t kHostBytes = 64;
 constexpr std::size_t kContactBytes = 1024;
 constexpr std::chrono::seconds kVerdictGrace(5);
+// A rank that hears that another gives up may be about to do so itself, over an error that they all
+// met at once: then its own error is what it should end with.
+constexpr std::chrono::milliseconds kOwnErrorGrace(300);
 
 Tensor text_tensor(Context& cx, const std::string& text, std::size_t bytes) {
   std::vector<std::int32_t> words(bytes / 4, 0);
@@ -60,7 +64,8 @@ std::vector<std::string> gather_hosts(Context& cx, Communicator& comm) {
 //   welcome              from rank 0, once all ranks are there
 //   bye                  either way: the end that follows is no loss
 //   absent SENTENCE      instead, where not all have come in time
-//   lost RANK SENTENCE   that rank is lost or gives up; rank 0 passes it on
+//   lost RANK SENTENCE   that rank is lost; rank 0 passes it on
+//   quits RANK SENTENCE  that rank gives up; rank 0 passes it on
 class PeerWatch::Impl {
  public:
   Impl(Context& cx, Communicator& comm, OnLost on_lost, std::chrono::milliseconds timeout)
@@ -88,14 +93,11 @@ class PeerWatch::Impl {
   void say_last(const std::string& line) {
     if (!thread_.joinable()) return;
     on_thread([&] {
-      reported_ = true;
+      reported_ = leaving_ = true;
       write_to_all(line, -1);
     });
   }
-  std::string lost_line(int rank, std::string why) const {
-    std::replace(why.begin(), why.end(), '\n', ' ');
-    return fmt::format("lost {} {}", rank, why);
-  }
+  void quit(const std::string& why) { say_last(news("quits", rank_, why)); }
   int rank() const { return rank_; }
 
  private:
@@ -207,12 +209,12 @@ class PeerWatch::Impl {
     } else if (verb == "bye") {
       links_[static_cast<std::size_t>(link.peer)].reset();
       link.close();
-    } else if (verb == "lost") {
+    } else if (verb == "lost" || verb == "quits") {
       int rank = -1;
       std::string why;
       in >> rank >> std::ws;
       std::getline(in, why);
-      report(rank, why, link.peer);
+      report(verb, rank, why, link.peer);
     }
   }
 
@@ -239,13 +241,21 @@ class PeerWatch::Impl {
         "a goodbye",
         peer, hosts_[peer], fmt::localtime(std::time(nullptr)));
     if (!settled_) return fail_to_start("peer watch: " + why);
-    report(link.peer, why, link.peer);
+    report("lost", link.peer, why, link.peer);
   }
 
-  void report(int rank, const std::string& why, int heard_from) {
+  static std::string news(const std::string& verb, int rank, std::string why) {
+    std::replace(why.begin(), why.end(), '\n', ' ');
+    return fmt::format("{} {} {}", verb, rank, why);
+  }
+  void report(const std::string& verb, int rank, const std::string& why, int heard_from) {
     if (std::exchange(reported_, true)) return;
-    if (rank_ == 0) write_to_all(lost_line(rank, why), heard_from);
-    on_lost_(rank, why);
+    if (rank_ == 0) write_to_all(news(verb, rank, why), heard_from);
+    if (verb == "lost") return on_lost_(rank, why);
+    grace_.expires_after(kOwnErrorGrace);
+    grace_.async_wait([this, rank, why](const boost::system::error_code& error) {
+      if (!error && !leaving_) on_lost_(rank, why);
+    });
   }
 
   std::string describe_missing() const {
@@ -272,6 +282,8 @@ class PeerWatch::Impl {
   int arrived_ = 0;
   bool settled_ = false;
   bool reported_ = false;
+  bool leaving_ = false;  // has said its last word
+  asio::steady_timer grace_{io_};
   std::thread thread_;
 };
 
@@ -289,7 +301,7 @@ PeerWatch::~PeerWatch() {
 }
 
 void PeerWatch::abort(const std::string& why) {
-  impl_->say_last(impl_->lost_line(impl_->rank(), why));
+  impl_->quit(why);
 }
 
 }  // namespace gradwire

@@ -123,6 +123,15 @@ TEST(PeerWatchJob, LeavingTogetherIsNoLoss) {
   EXPECT_EQ(job.wait(), 0);
 }
 
+TEST(PeerWatchJob, AnErrorOfAllRanksIsEachOnesOwn) {
+  Job job("fail_together", 3);
+  for (int r = 0; r < job.ranks(); ++r) {
+    EXPECT_EQ(job.read("rank", r), "does not fit");
+    EXPECT_EQ(job.read("code", r), "2");
+  }
+  EXPECT_NE(job.wait(), 0);
+}
+
 TEST(PeerWatchJob, MissingRankIsNamed) {
   Job job("one_stays_away", 3);
   for (const int r : {0, 2})

@@ -76,6 +76,20 @@ void leave_together(const Job& job) {
   job.note("rank", "left");
 }
 
+// All meet the same error, and not all are equally fast to leave over it.
+void fail_together(const Job& job) {
+  Runtime runtime;
+  try {
+    const PeerWatch watch(runtime.context(), job.comm, job.note_and_exit());
+    job.comm.barrier();
+    std::this_thread::sleep_for(job.comm.rank() * 50ms);
+    throw Error(ErrorKind::kConfig, "does not fit");
+  } catch (const Error& e) {
+    job.note("rank", e.what());
+  }
+  _exit(2);
+}
+
 void one_stays_away(const Job& job) {
   Runtime runtime;
   Context& cx = runtime.context();
@@ -110,6 +124,7 @@ int run(const std::string& scenario, const std::string& dir) {
       {"train_under_watch", train_under_watch},
       {"give_up_under_watch", give_up_under_watch},
       {"leave_together", leave_together},
+      {"fail_together", fail_together},
       {"one_stays_away", one_stays_away},
       {"abort", contract(test::contract_abort_reaches_waiting_ranks)},
       {"timeout", contract(test::contract_missing_rank_times_out)},
