@@ -40,6 +40,7 @@ def variants(steps):
         "1-bit Adam, EControl sign": {**one_bit(0.15), "compress.method": "econtrol"},
         "1-bit Adam, EF21 sign": {**one_bit(0.15), "compress.method": "ef21"},
         "0/1 Adam": {"optim.name": "zero_one_adam"},
+        "0/1 Adam, exchange in every step": {"optim.name": "zero_one_adam", "optim.local_steps": 1},
         "AdamW, EF top-10 % of the gradient": gradient("ef", "topk", ratio=0.1),
         "AdamW, EF top-1 % of the gradient": gradient("ef", "topk", ratio=0.01),
         "AdamW, EControl top-10 %": gradient("econtrol", "topk", ratio=0.1),

@@ -12,7 +12,7 @@ double StepCost::dense_step_s() const {
 }
 
 double StepCost::compressed_step_s() const {
-  return compute_s + compressed_s + codec_s;
+  return compute_s + std::max(compressed_s, codec_s) + std::min(compressed_s, codec_s) / buckets;
 }
 
 StepCost step_cost(const ExchangeForecast& exchange, double compute_s) {
@@ -20,7 +20,8 @@ StepCost step_cost(const ExchangeForecast& exchange, double compute_s) {
           .hidden_s = exchange.hideable * compute_s,
           .dense_s = exchange.dense_s,
           .compressed_s = exchange.compressed_s,
-          .codec_s = exchange.codec_s};
+          .codec_s = exchange.codec_s,
+          .buckets = exchange.buckets};
 }
 
 double break_even_bandwidth(double dense_bytes, double compressed_bytes, double codec_s) {

@@ -2,7 +2,8 @@
 // compressed, from what the parts take. Values only; who measured or predicted them is the caller's
 // business. The model is that of section 3 of Agarwal et al., "On the utility of gradient
 // compression in distributed training systems" (MLSys 2022): computing, what of the exchange
-// backward cannot hide, and encoding and decoding.
+// backward cannot hide, and encoding and decoding. Unlike there, buckets are encoded and decoded
+// while others are on their way: of both, the longer counts, and of the shorter one bucket.
 #pragma once
 
 #include <string>
@@ -15,6 +16,7 @@ struct StepCost {
   double dense_s = 0.0;       // the dense exchange alone
   double compressed_s = 0.0;  // the compressed exchange alone, on the wire
   double codec_s = 0.0;       // encoding, averaging and decoding for it
+  double buckets = 1.0;       // into which it is cut
 
   double dense_step_s() const;
   double compressed_step_s() const;
@@ -27,6 +29,7 @@ struct ExchangeForecast {
   double dense_s = 0.0;
   double compressed_s = 0.0;
   double codec_s = 0.0;
+  double buckets = 1.0;
   double hideable = 0.0;  // the share of the computing behind which a dense exchange can hide
 };
 StepCost step_cost(const ExchangeForecast& exchange, double compute_s);

@@ -68,7 +68,7 @@ CommBench bench_comm(Context& cx, Communicator& comm, const Recipe& recipe, std:
     ExchangeRow row{.name = exchange_name(kind)};
     if (!dense && kind.compress.method != "powersgd") add_codec(cx, comm, kind, row);
     const ExchangeForecast f = forecast(parts, scratch.group(), kind);
-    row.predicted_s = dense ? f.dense_s : f.compressed_s + f.codec_s;
+    row.predicted_s = dense ? f.dense_s : step_cost(f, 0.0).compressed_step_s();
     row.measured_s = median_of_three(cx, scratch, dense);
 
     // Per parameter as of a world of two, where a rank sends as much as one payload has.

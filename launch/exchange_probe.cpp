@@ -46,6 +46,7 @@ ExchangeForecast forecast(const ExchangeParts& parts, const DataParallel& group,
   f.dense_s = exchange_seconds(parts.reducing, static_cast<double>(bytes.dense), buckets);
   f.compressed_s = exchange_seconds(parts.messages, static_cast<double>(bytes.compressed), buckets);
   f.codec_s = parts.work * static_cast<double>(group.buckets().elements());
+  f.buckets = static_cast<double>(std::max<std::int64_t>(1, buckets));
   f.hideable = hideable_share(std::max<std::int64_t>(1, recipe.batch.accumulation(ranks)),
                               group.buckets().size());
   return f;

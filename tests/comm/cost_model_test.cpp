@@ -89,6 +89,17 @@ TEST(CostModel, AForecastHidesBehindComputing) {
   EXPECT_DOUBLE_EQ(step_cost(f, 1.0).compressed_step_s(), 1.12);
 }
 
+// Four buckets of 0.1 s of encoding and 0.3 s on the wire: 0.1 and then 1.2; or the other way
+// round.
+TEST(CostModel, BucketsAreEncodedWhileOthersAreOnTheirWay) {
+  StepCost cost{.compute_s = 1.0, .compressed_s = 1.2, .codec_s = 0.4, .buckets = 4.0};
+  EXPECT_DOUBLE_EQ(cost.compressed_step_s(), 2.3);
+  std::swap(cost.compressed_s, cost.codec_s);
+  EXPECT_DOUBLE_EQ(cost.compressed_step_s(), 2.3);
+  cost.buckets = 1.0;
+  EXPECT_DOUBLE_EQ(cost.compressed_step_s(), 2.6);
+}
+
 TEST(CostModel, OffWhereTheGainIsSmallOrALoss) {
   StepCost cost{.compute_s = 1.0, .dense_s = 0.05, .compressed_s = 0.002, .codec_s = 0.01};
   EXPECT_FALSE(decide(cost, 0.05).compress);
