@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "parallel/agreement.h"
+#include "parallel/pipeline/activation_memory.h"
 
 namespace gradwire {
 namespace {
@@ -71,17 +72,11 @@ PipelineReport PipelineMeter::report(Context& cx, const Stages& stages) const {
   const auto peak = cx.alloc->stats().of(Segment::kActivations).peak_bytes;
   report.activation_bytes = gather(cx, pipeline_.stages(), static_cast<std::int64_t>(peak));
   if (stages.cost.empty()) return report;
-  for (int r = 0; r < pipeline_.stages().size(); ++r) {
-    std::int64_t of_stage = 0;
-    for (const UnitRange& units : stages.of_rank(r)) {
-      std::int64_t bytes = 0;
-      for (int u = units.begin; u < units.end; ++u)
-        bytes += stages.cost[static_cast<std::size_t>(u)].bytes;
-      of_stage = std::max(of_stage, bytes);
-    }
-    report.predicted_activation_bytes.push_back(dry.peak_live[static_cast<std::size_t>(r)] *
-                                                of_stage);
-  }
+  std::vector<StageMemory> memory;
+  for (const UnitRange& units : stages.cut)
+    memory.push_back(stage_memory(stages.cost, units));
+  for (const Program& program : stages.schedule.ranks)
+    report.predicted_activation_bytes.push_back(peak_activations(program, memory));
   return report;
 }
 

@@ -22,13 +22,31 @@ std::int64_t block_activations(const DecoderConfig& c) {
   return 6 * c.width + 2 * kv_width + 3 * c.ffn_width;
 }
 
-// Of a stage, for one micro-batch of so many rows.
-std::int64_t activation_bytes(const DecoderConfig& c, UnitRange stage, std::int64_t rows) {
-  const std::int64_t head = stage.end == unit_count(c) ? 2 * c.width + c.vocab : 0;
-  const std::int64_t ends = (stage.begin == 0 ? 1 : 0) + (head > 0 ? 1 : 0);
-  const std::int64_t blocks = stage.end - stage.begin - ends;
-  const std::int64_t of_block = c.recompute ? c.width : block_activations(c);
-  return rows * (blocks * of_block + head) * static_cast<std::int64_t>(size_of(c.compute));
+// Of a unit, for a micro-batch of so many rows. With recomputation a block keeps its input, and is
+// whole while it is differentiated.
+UnitCost unit_memory(const DecoderConfig& c, int unit, std::int64_t rows) {
+  UnitCost cost;
+  const std::int64_t row_bytes = rows * static_cast<std::int64_t>(size_of(c.compute));
+  if (unit == unit_count(c) - 1) {
+    cost.bytes = row_bytes * (2 * c.width + c.vocab);
+  } else if (unit > 0) {
+    cost.bytes = row_bytes * (c.recompute ? c.width : block_activations(c));
+    cost.rerun_bytes = row_bytes * block_activations(c) - cost.bytes;
+    cost.working_bytes = cost.rerun_bytes;
+    cost.result_bytes = row_bytes * c.width;
+  }
+  return cost;
+}
+
+std::vector<StageMemory> memory_of_stages(const DecoderConfig& c, const Stages& stages,
+                                          std::int64_t rows) {
+  std::vector<UnitCost> costs;
+  for (int u = 0; u < unit_count(c); ++u)
+    costs.push_back(unit_memory(c, u, rows));
+  std::vector<StageMemory> memory;
+  for (const UnitRange& units : stages.cut)
+    memory.push_back(stage_memory(costs, units));
+  return memory;
 }
 
 std::int64_t parameters_of_stage(const DecoderConfig& c, UnitRange stage) {
@@ -49,16 +67,14 @@ std::int64_t optimizer_copies(const Recipe& recipe) {
   return recipe.optim.momentum > 0.0 ? 1 : 0;
 }
 
-// Rows of all stages' activations that a rank holds at once: as many micro-batches as the dry run
-// says, of its largest stage.
 MemoryPlan memory_of_rank(const Recipe& recipe, const DecoderConfig& config, const Stages& stages,
-                          int rank, int live, int replicas) {
+                          int rank, int replicas) {
   MemoryPlan memory;
-  const std::int64_t rows = recipe.batch.micro * recipe.data.context;
-  for (const UnitRange& stage : stages.of_rank(rank)) {
+  for (const UnitRange& stage : stages.of_rank(rank))
     memory.params += kF32Bytes * parameters_of_stage(config, stage);
-    memory.activations = std::max(memory.activations, live * activation_bytes(config, stage, rows));
-  }
+  const std::int64_t rows = recipe.batch.micro * recipe.data.context;
+  memory.activations =
+      peak_activations(stages.schedule.program(rank), memory_of_stages(config, stages, rows));
   memory.grads = memory.params;
   memory.optim = optimizer_copies(recipe) * memory.params;
   if (recipe.parallel.shard_optimizer) {
@@ -81,8 +97,7 @@ Plan make_plan(const Recipe& recipe, std::int64_t vocabulary, const MeshShape& s
   plan.accumulation = stages.schedule.micros;
   plan.bubble_share = dry.bubble_share;
   for (int r = 0; r < shape.pipeline; ++r) {
-    const MemoryPlan memory = memory_of_rank(
-        recipe, config, stages, r, dry.peak_live[static_cast<std::size_t>(r)], shape.data);
+    const MemoryPlan memory = memory_of_rank(recipe, config, stages, r, shape.data);
     if (memory.total() > plan.memory.total()) plan.memory = memory;
   }
   plan.wire_bytes_per_step = 2 * (shape.data - 1) * plan.memory.grads / shape.data;

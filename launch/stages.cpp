@@ -164,6 +164,25 @@ std::string to_text(const std::vector<UnitRange>& cut) {
   return fmt::format("{}", fmt::join(counts, " "));
 }
 
+StageMemory stage_memory(std::span<const UnitCost> costs, UnitRange units) {
+  StageMemory m;
+  if (units.begin > 0) m.kept = costs[static_cast<std::size_t>(units.begin) - 1].result_bytes;
+  m.kept_split = m.kept;
+  std::int64_t rerun_before = 0;  // of units that were differentiated earlier
+  for (int u = units.begin; u < units.end; ++u) {
+    const UnitCost& unit = costs[static_cast<std::size_t>(u)];
+    m.kept += unit.bytes;
+    m.backward = std::max(m.backward, m.kept + unit.working_bytes);
+    m.kept_split += unit.bytes + unit.rerun_bytes;
+  }
+  for (int u = units.end - 1; u >= units.begin; --u) {
+    const UnitCost& unit = costs[static_cast<std::size_t>(u)];
+    m.backward_input = std::max(m.backward_input, m.kept + rerun_before + unit.working_bytes);
+    rerun_before += unit.rerun_bytes;
+  }
+  return m;
+}
+
 std::vector<UnitRange> Stages::of_rank(int rank) const {
   std::vector<UnitRange> here;
   for (int s = 0; s < schedule.stages(); ++s)

@@ -13,6 +13,7 @@
 #include "launch/recipe.h"
 #include "models/decoder_lm.h"
 #include "parallel/mesh.h"
+#include "parallel/pipeline/activation_memory.h"
 #include "parallel/pipeline/boundary.h"
 #include "parallel/pipeline/schedule.h"
 #include "train/checkpoint_coordinator.h"
@@ -32,11 +33,18 @@ std::vector<UnitRange> balanced_cut(std::span<const double> unit_costs, int stag
 std::vector<UnitRange> parse_cut(std::string_view text, int units, int stages);
 std::string to_text(const std::vector<UnitRange>& cut);  // "3 3 2"
 
-// Seconds of forward and backward, and bytes kept between them, of a micro-batch.
+// Of a micro-batch.
 struct UnitCost {
-  double seconds = 0.0;
-  std::int64_t bytes = 0;
+  double seconds = 0.0;           // forward and backward
+  std::int64_t bytes = 0;         // kept between them, its result included,
+  std::int64_t result_bytes = 0;  // which takes this
+  // On top: while backward is in the unit, for a moment; and of that, where it is computed again,
+  // what a split backward keeps until the gradients of the weights.
+  std::int64_t working_bytes = 0, rerun_bytes = 0;
 };
+// Of the units of a stage, and its input where another stage gives it. A full backward lets go of
+// one unit after the other; a split one of nothing before the gradients of the weights.
+StageMemory stage_memory(std::span<const UnitCost> costs, UnitRange units);
 // By unit, measured here: embedding, block (all are alike) and head each run a few times.
 std::vector<UnitCost> measure_units(Context& cx, const Recipe& recipe, const DecoderConfig& config);
 

@@ -112,6 +112,21 @@ TEST(Stages, CutsAsWritten) {
     EXPECT_THROW(parse_cut(wrong, 8, 3), Error) << wrong;
 }
 
+// A block that is computed again is for a while what it would have been all along.
+TEST(Stages, RecomputedBlocksKeepLessAndAreWholeAgainInBackward) {
+  Runtime runtime;
+  Recipe r = small();
+  const UnitCost whole = measure_units(runtime.context(), r, decoder_config(r, 300))[1];
+  EXPECT_EQ(whole.rerun_bytes, 0);
+  r.parallel.recompute = true;
+  const auto costs = measure_units(runtime.context(), r, decoder_config(r, 300));
+  EXPECT_LT(costs[1].bytes, whole.bytes / 2);
+  EXPECT_EQ(costs[1].bytes + costs[1].rerun_bytes, whole.bytes);
+  EXPECT_GE(costs[1].working_bytes, costs[1].rerun_bytes);
+  EXPECT_EQ(costs.front().rerun_bytes, 0);
+  EXPECT_EQ(costs.back().rerun_bytes, 0);
+}
+
 TEST(Stages, MeasuredUnitsCostSomething) {
   Runtime runtime;
   const Recipe r = small();
@@ -120,6 +135,7 @@ TEST(Stages, MeasuredUnitsCostSomething) {
   for (const UnitCost& c : costs) {
     EXPECT_GT(c.seconds, 0.0);
     EXPECT_GT(c.bytes, 0);
+    EXPECT_GT(c.working_bytes, 0);
   }
 }
 
