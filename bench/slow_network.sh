@@ -8,8 +8,9 @@
 # Usage: bench/slow_network.sh GRADWIRE [RATE...]     (default: 100mbit 1gbit)
 #   PEER_PYTHON  the interpreter whose torch is the peer (default: /usr/bin/python3, Debian's)
 #   BACKENDS     of Gradwire (default: "mpi tcp")
+#   PLOT         an SVG file to draw the speeds into
 set -euo pipefail
-[ $# -ge 1 ] || { sed -n '2,10s/^# //p' "$0" >&2; exit 2; }
+[ $# -ge 1 ] || { sed -n '2,11s/^# //p' "$0" >&2; exit 2; }
 gradwire=$(realpath "$1")
 shift
 cd "$(dirname "$0")/.."
@@ -57,24 +58,6 @@ for rate in "${@:-100mbit 1gbit}"; do
   done
 done
 
-"$python" - "$results" <<'PYTHON'
-import json, sys
-
-rows = []
-for line in open(sys.argv[1]):
-    rate, program, name, text = line.split(" ", 3)
-    rows.append((rate, program, name, json.loads(text)))
-base = {r[0]: r[3]["tokens_per_s"]["median"] for r in rows if r[1:3] == ("gradwire-mpi", "f32")}
-print("rate     program       exchange       tokens/s  (min .. max)       of f32  MB sent per step"
-      "   step s  predicted  of it")
-for rate, program, name, r in rows:
-    speed = r["tokens_per_s"]
-    sent = f"{r['wire_bytes_per_step'] / 1e6:8.2f}" if "wire_bytes_per_step" in r else "       -"
-    of = speed["median"] / base[rate] if rate in base else float("nan")
-    print(f"{rate:8} {program:13} {name:13} {speed['median']:9.1f}  "
-          f"({speed['min']:7.1f} .. {speed['max']:7.1f})  {of:6.2f}  {sent}", end="")
-    if "predicted_step_s" in r:
-        step, predicted = r["step_s"], r["predicted_step_s"]
-        print(f"         {step:8.3f}  {predicted:9.3f}  {predicted / step:5.2f}", end="")
-    print()
-PYTHON
+table=("$results")
+[ -z "${PLOT:-}" ] || table+=(--plot "$PLOT")
+"$python" bench/slow_network_table.py "${table[@]}"
