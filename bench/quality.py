@@ -8,7 +8,8 @@ not repeated. With --plot the curves of the first seed are drawn into an SVG fil
 
 Usage: bench/quality.py GRADWIRE [--steps 300] [--seeds 3] [--ranks 2] [--precision f32] [--rate LR]
                         [--only NAME]... [--set KEY=VALUE]...
-       (after `launch/prepare_kjv.sh` and `gradwire prepare examples/lm_kjv.toml`)
+       (after `launch/install.sh bench`, `launch/prepare_kjv.sh` and `gradwire prepare
+       examples/lm_kjv.toml`; --plot wants the distribution's own /usr/bin/python3)
 """
 
 import argparse
@@ -105,8 +106,8 @@ def plot(path, curves):
         axes.plot(*zip(*points), marker=".", label=name)
     axes.set_xlabel("step")
     axes.set_ylabel("validation loss, nats per token")
-    axes.legend(fontsize=7)
-    figure.savefig(path, metadata={"Date": None})
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.savefig(path, metadata={"Date": None}, bbox_inches="tight")
 
 
 def main():

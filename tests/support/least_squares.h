@@ -61,7 +61,7 @@ using MakeReducer =
     std::function<std::unique_ptr<Reducer>(Context&, Communicator&, std::span<const FlatBucket>)>;
 
 // x - x* on rank 0 after every step of SGD from |x - x*| = 10 with the step size gamma; f32
-// gradients through the reducer, x in f64.
+// gradients through the reducer, x in f64. Ends early where it diverges, before f32 overflows.
 inline std::vector<std::vector<double>> descend(const LeastSquares& problem, double gamma,
                                                 int steps, const MakeReducer& make) {
   std::vector<std::vector<double>> path;
@@ -92,12 +92,17 @@ inline std::vector<std::vector<double>> descend(const LeastSquares& problem, dou
       }
       reducer->submit(cx, 0, {layout[0].flat});
       reducer->finish(cx);
-      for (std::size_t j = 0; j < d; ++j)
+      double squares = 0.0;  // the same on all ranks
+      for (std::size_t j = 0; j < d; ++j) {
         x[j] -= gamma * static_cast<double>(gradient[j]);
-      if (comm.rank() != 0) continue;
-      path.emplace_back(d);
-      for (std::size_t j = 0; j < d; ++j)
-        path.back()[j] = x[j] - best[j];
+        squares += x[j] * x[j];
+      }
+      if (comm.rank() == 0) {
+        path.emplace_back(d);
+        for (std::size_t j = 0; j < d; ++j)
+          path.back()[j] = x[j] - best[j];
+      }
+      if (squares > 1e24) break;
     }
   });
   return path;
