@@ -69,8 +69,7 @@ void print_etas(int steps) {
   const test::LeastSquares problem{.zeta = 100, .sigma = 10};
   const double gamma = std::ldexp(1.0, -7) / problem.smoothness();
   const double etas[] = {0.003, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0};
-  fmt::print(
-      "\nEControl, zeta 100, sigma 10, gamma L = 2^-7; 'auto' is the measured contraction\n");
+  fmt::print("\nEControl, zeta 100, sigma 10, gamma L = 2^-7; 'auto' is the codec's contraction\n");
   fmt::print("{:10} {:>9} {:>9}", "top-k", "EF21", "auto");
   for (const double eta : etas)
     fmt::print(" {:>9}", fmt::format("{:g}", eta));

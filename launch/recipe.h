@@ -275,7 +275,9 @@ struct CompressRecipe {
     v("block", block, "elements that share a scale, a multiple of 64; 0: the codec's own",
       at_least(0).up_to(4096));
     v("levels", levels, "qsgd: levels of a magnitude: 1, 7 or 127", at_least(1).up_to(127));
-    v("eta", eta, "econtrol: strength of the control; 0: the codec's measured contraction",
+    v("eta", eta,
+      "econtrol: strength of the control; 0: the codec's contraction (topk, randk: ratio; sign: "
+      "0.64)",
       at_least(0.0).up_to(1));
     v("sgdm_beta", sgdm_beta, "ef21_sgdm: weight of a new gradient in the momentum",
       greater_than(0.0).up_to(1));

@@ -109,17 +109,4 @@ void throw_not_finite(const char* codec, const CodecInput& in) {
                           describe_element(in, static_cast<std::size_t>(bad))));
 }
 
-double measured_delta(std::span<const float> c, std::span<const float> residual) {
-  check_size("measured_delta", "residual", residual.size(), c.size());
-  double sums[2] = {};
-  for (std::size_t i = 0; i < c.size(); i += kMaxBlock) {
-    double part[2];
-    const auto n = static_cast<std::int64_t>(std::min<std::size_t>(kMaxBlock, c.size() - i));
-    input_kernels().squares(c.data() + i, residual.data() + i, n, part);
-    sums[0] += part[0];
-    sums[1] += part[1];
-  }
-  return sums[0] > 0.0 ? 1.0 - sums[1] / sums[0] : 1.0;
-}
-
 }  // namespace gradwire

@@ -63,8 +63,9 @@ class Codec {
   // The size of any payload of n elements; less only where the number of elements sent depends on
   // the data. Error: kUsage unless 0 <= n < 2^31.
   virtual std::size_t max_bytes(std::int64_t n) const = 0;
-  // The contraction delta, ||c - q||^2 <= (1 - delta) ||c||^2, to expect of normally distributed
-  // values; 0 where there is none.
+  // The contraction delta, ||c - q||^2 <= (1 - delta) ||c||^2: of codecs that pick elements what
+  // holds for all values, k / n; of those that round what normally distributed values show; 0 where
+  // there is none.
   virtual double delta_hint(std::int64_t n) const = 0;
   // Whether a zero arrives as a zero; one bit has none.
   virtual bool keeps_zero() const { return true; }
@@ -104,8 +105,5 @@ struct CodecConfig {
 };
 // Error: kConfig.
 std::unique_ptr<Codec> make_codec(const CodecConfig& config);
-
-// The contraction that was achieved: 1 - ||residual||^2 / ||c||^2; 1 for a zero c.
-double measured_delta(std::span<const float> c, std::span<const float> residual);
 
 }  // namespace gradwire

@@ -30,8 +30,6 @@ struct InputKernels {
   void (*set_live)(float* to, const float* value, const std::byte* live, std::int64_t n);
   // Zeros where bit i is clear.
   void (*zero_dead)(float* values, const std::byte* live, std::int64_t n);
-  // The squared norms of c and of the residual.
-  void (*squares)(const float* c, const float* residual, std::int64_t n, double* sums);
 };
 GW_DECLARE_KERNELS(InputKernels, input_kernels);
 

@@ -61,21 +61,8 @@ void zero_dead(float* values, const std::byte* live, std::int64_t n) {
   }
 }
 
-void squares(const float* c, const float* residual, std::int64_t n, double* sums) {
-  const std::int64_t whole = n / kLanes * kLanes;
-  const auto square_of = [](const float* x) {
-    return [x](std::int64_t i) { return static_cast<double>(x[i]) * static_cast<double>(x[i]); };
-  };
-  sums[0] = lane_sum(whole, square_of(c));
-  sums[1] = lane_sum(whole, square_of(residual));
-  for (std::int64_t i = whole; i < n; ++i) {
-    sums[0] += square_of(c)(i);
-    sums[1] += square_of(residual)(i);
-  }
-}
-
 }  // namespace
 
-const InputKernels input_kernels{&load, &add, &add_live, &set_live, &zero_dead, &squares};
+const InputKernels input_kernels{&load, &add, &add_live, &set_live, &zero_dead};
 
 }  // namespace gradwire::GW_ISA

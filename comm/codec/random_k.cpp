@@ -28,10 +28,6 @@ std::size_t RandomKCodec::max_bytes(std::int64_t n) const {
   return n == 0 ? 0 : kHeader + sizeof(float) * static_cast<std::size_t>(count_of(n));
 }
 
-double RandomKCodec::delta_hint(std::int64_t n) const {
-  return n == 0 ? 1.0 : static_cast<double>(count_of(n)) / static_cast<double>(n);
-}
-
 template <class F>
 void RandomKCodec::for_each_sent(std::uint64_t stream, std::int64_t n, const F& f) const {
   const std::int64_t k = count_of(n);

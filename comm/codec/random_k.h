@@ -14,7 +14,6 @@ class RandomKCodec final : public SparseCodec {
   const char* name() const override { return "randk"; }
   bool shares_key() const override { return true; }
   std::size_t max_bytes(std::int64_t n) const override;
-  double delta_hint(std::int64_t n) const override;
 
  private:
   std::size_t encode_values(std::span<const float> c, std::uint64_t stream, CodecHint* hint,

@@ -38,6 +38,10 @@ SparseCodec::SparseCodec(double ratio) : ratio_(ratio) {
   }
 }
 
+double SparseCodec::delta_hint(std::int64_t n) const {
+  return n == 0 ? 1.0 : static_cast<double>(count_of(n)) / static_cast<double>(n);
+}
+
 std::int64_t SparseCodec::count_of(std::int64_t n) const {
   return std::clamp<std::int64_t>(std::llround(ratio_ * static_cast<double>(n)), n > 0, n);
 }

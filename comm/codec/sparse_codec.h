@@ -28,6 +28,7 @@ class SparseWriter {
 class SparseCodec : public Codec {
  public:
   explicit SparseCodec(double ratio);
+  double delta_hint(std::int64_t n) const final;
 
  protected:
   // Elements to send: ratio * n to the nearest, at least one.

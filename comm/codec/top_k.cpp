@@ -1,9 +1,7 @@
 #include "comm/codec/top_k.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <numbers>
 
 #include "comm/codec/codec_input.h"
 #include "comm/codec/top_k_payload.h"
@@ -70,20 +68,6 @@ std::int64_t choose(std::span<const float> c, std::int64_t k, CodecHint* hint, T
 std::size_t TopKCodec::max_bytes(std::int64_t n) const {
   check_length(name(), n);
   return n == 0 ? 0 : Layout(n, most(count_of(n), n)).total;
-}
-
-// The part of the squared norm of normal values that lies beyond t, with 2 Q(t) = k / n:
-// 2 (Q(t) + t phi(t)).
-double TopKCodec::delta_hint(std::int64_t n) const {
-  if (n == 0) return 1.0;
-  const double part = static_cast<double>(count_of(n)) / static_cast<double>(n);
-  double low = 0.0, high = 40.0;
-  for (int i = 0; i < 60; ++i) {
-    const double t = 0.5 * (low + high);
-    (std::erfc(t / std::numbers::sqrt2) > part ? low : high) = t;
-  }
-  const double phi = std::exp(-0.5 * low * low) / std::sqrt(2.0 * std::numbers::pi);
-  return std::min(1.0, part + 2.0 * low * phi);
 }
 
 std::size_t TopKCodec::encode_values(std::span<const float> c, std::uint64_t, CodecHint* hint,

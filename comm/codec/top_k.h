@@ -14,7 +14,6 @@ class TopKCodec final : public SparseCodec {
   using SparseCodec::SparseCodec;
   const char* name() const override { return "topk"; }
   std::size_t max_bytes(std::int64_t n) const override;
-  double delta_hint(std::int64_t n) const override;
 
  private:
   std::size_t encode_values(std::span<const float> c, std::uint64_t stream, CodecHint* hint,

@@ -35,8 +35,8 @@ Feedback feedback_named(std::string_view name);
 struct CompressionConfig {
   Feedback method = Feedback::kEf;
   CodecConfig codec{};
-  // EControl's strength. None: the codec's contraction, expected at first and then measured, which
-  // is near the best and half of where it diverges; Gao et al.'s theory asks for a 400th of it.
+  // EControl's strength. None: the codec's delta_hint(), which is near the best and at most half of
+  // where it diverges (bench/econtrol_table); Gao et al.'s theory asks for a 400th of it.
   std::optional<double> eta{};
   double sgdm_beta = 0.1;  // b, above
   std::uint64_t seed = 1;  // of codecs that draw random numbers

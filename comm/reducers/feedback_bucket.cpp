@@ -1,15 +1,11 @@
 #include "comm/reducers/feedback_bucket.h"
 
 #include <algorithm>
-#include <functional>
-#include <numeric>
 #include <utility>
-#include <vector>
 
 #include <fmt/format.h>
 
 #include "comm/reducers/feedback_kernels.h"
-#include "core/ops/reduce/reduce.h"
 #include "core/parallel_for.h"
 #include "core/rng.h"
 
@@ -17,9 +13,6 @@ namespace gradwire {
 namespace {
 
 constexpr std::int64_t kGrain = std::int64_t{1} << 15;
-// The contraction is measured now and then: it takes a pass over the bucket.
-constexpr std::int64_t kMeasureEvery = 16;
-constexpr double kMeasureWeight = 0.2;
 
 float* at(const Tensor& t, std::int64_t i) {
   return t ? t.data<float>() + i : nullptr;
@@ -28,10 +21,7 @@ float* at(const Tensor& t, std::int64_t i) {
 }  // namespace
 
 FeedbackBucket::FeedbackBucket(Context& cx, const FlatBucket& layout, FeedbackShared& shared)
-    : layout_(layout),
-      shared_(shared),
-      wire_(cx, shared.comm, shared.codec, layout.numel()),
-      contraction_(shared.codec.delta_hint(wire_.chunk(0).size())) {
+    : layout_(layout), shared_(shared), wire_(cx, shared.comm, shared.codec, layout.numel()) {
   Context buffers = cx.in(Segment::kComm);
   const auto zeros = [&] { return Tensor::zeros(buffers, {layout.numel()}, DType::kF32); };
   const Feedback method = shared.config.method;
@@ -43,8 +33,12 @@ FeedbackBucket::FeedbackBucket(Context& cx, const FlatBucket& layout, FeedbackSh
   sum_ = zeros();
 }
 
+double FeedbackBucket::contraction() const {
+  return shared_.codec.delta_hint(wire_.chunk(0).size());
+}
+
 double FeedbackBucket::eta() const {
-  return shared_.config.eta.value_or(contraction_);
+  return shared_.config.eta.value_or(contraction());
 }
 
 // Stochastic codecs draw other numbers on every rank, so that errors average out; a codec that
@@ -79,7 +73,7 @@ void FeedbackBucket::send(Context& cx, std::int64_t step, std::size_t index, con
   if (e.recall) recall(cx);
   const bool news = mask_ && !e.live && mask_->has_news(e.value);
   if (shared_.estimates()) {
-    send_estimate(cx);
+    send_estimate();
   } else {
     send_with_feedback(shared_.config.method == Feedback::kEf);
   }
@@ -124,7 +118,7 @@ void FeedbackBucket::encode_chunks(const CodecInput& whole) {
 }
 
 // target = x - h and c = target + eta e; what was sent of c goes where c was.
-void FeedbackBucket::send_estimate(Context& cx) {
+void FeedbackBucket::send_estimate() {
   const std::int64_t n = layout_.numel();
   const FeedbackKernels& loops = feedback_kernels();
   float* const u = shared_.target.data<float>();
@@ -140,15 +134,7 @@ void FeedbackBucket::send_estimate(Context& cx) {
     loops.target(kept.from(b), static_cast<float>(eta()), e - b, u + b, c + b);
   });
   encode_chunks({.x = {c, static_cast<std::size_t>(n)}});
-  const Tensor whole = shared_.scratch.slice(0, n);
-  const bool measures = !shared_.config.eta && error_ && step_ % kMeasureEvery == 0;
-  const double before = measures ? sum_of_squares(cx, {&whole, 1}) : 0.0;
   decode_own(c);
-  // Codecs of interest project: what is lost is orthogonal to what is sent.
-  if (before > 0.0) {
-    const double sent = std::min(1.0, sum_of_squares(cx, {&whole, 1}) / before);
-    contraction_ += kMeasureWeight * (sent - contraction_);
-  }
   parallel_for(n, kGrain, [&](std::int64_t b, std::int64_t e) {
     loops.settle(kept.from(b), u + b, c + b, e - b);
   });
@@ -243,20 +229,6 @@ void FeedbackBucket::visit_state(StateVisitor& visitor, std::string_view prefix)
   visit_server(visitor, prefix);
   has_answer_ = false;  // the visitor may bring another
   if (mask_) mask_->visit_state(visitor, prefix, layout_);
-  visit_contraction(visitor, prefix);
-}
-
-// Under the name of each parameter, so that another cut into buckets finds it: the mean of its own.
-void FeedbackBucket::visit_contraction(StateVisitor& visitor, std::string_view prefix) {
-  std::vector<double> found;
-  for (const Parameter* p : layout_.params) {
-    found.push_back(contraction_);
-    visitor.number(fmt::format("{}/contraction/{}", prefix, p->name), found.back(), Share::kMean);
-  }
-  const bool alike = std::ranges::adjacent_find(found, std::not_equal_to{}) == found.end();
-  contraction_ =
-      alike ? found.front()
-            : std::accumulate(found.begin(), found.end(), 0.0) / static_cast<double>(found.size());
 }
 
 // The part of the owner's residual that lies in each parameter.

@@ -34,8 +34,8 @@ class FeedbackBucket {
   void end_dense(const Exchange& e);
 
   std::int64_t elements() const { return layout_.numel(); }
-  // The share of its input's squared norm that the codec keeps.
-  double contraction() const { return contraction_; }
+  // Codec::delta_hint() of a chunk.
+  double contraction() const;
   double eta() const;
   void visit_state(StateVisitor& visitor, std::string_view prefix);
 
@@ -44,14 +44,13 @@ class FeedbackBucket {
   std::span<const std::byte> live() const;
   void recall(Context& cx);
   void send_with_feedback(bool feedback);
-  void send_estimate(Context& cx);
+  void send_estimate();
   void encode_chunks(const CodecInput& whole);
   void decode_own(float* to);
   void decode_chunk(int owner, std::span<const std::byte> payload, float* to);
   void keep_news();
   void zero_dead(const Exchange& e, float* x) const;
   void visit_server(StateVisitor& visitor, std::string_view prefix);
-  void visit_contraction(StateVisitor& visitor, std::string_view prefix);
   Tensor& answer_in() { return exchange_.momentum ? exchange_.momentum : exchange_.value; }
 
   const FlatBucket& layout_;
@@ -59,7 +58,6 @@ class FeedbackBucket {
   TwoPhase wire_;
   std::optional<TouchedMask> mask_;  // where the codec cannot send zeros
   Tensor error_, estimate_, velocity_, sum_;
-  double contraction_;
   bool has_answer_ = false;  // of the last exchange, on the wire's buffers
 
   // Of the exchange under way.
