@@ -1,7 +1,8 @@
 // Codecs against memory. Every figure is a ratio to memcpy of the same elements, best of several in
 // the same run: `memcpy_ratio` compares bytes moved per second, counting what the algorithm must
-// read and write once. `roofline` compares the fused momentum, error feedback and sign pass with
-// the cheapest pass over the same streams. Top-k is compared with std::nth_element.
+// read and write once. `roofline` compares the fused momentum, error feedback and encoding pass
+// with the cheapest pass over the same streams: with the momentum as floats, and as the payload in
+// which it came. Top-k is compared with std::nth_element.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -83,23 +84,28 @@ double memcpy_bytes_per_s() {
   return 2.0 * sizeof(float) * static_cast<double>(kElements) / s;
 }
 
-// Three arrays read, one of them updated.
-double triad_bytes_per_s() {
+// Three arrays read, or two, one of them updated.
+double limit_bytes_per_s(bool momentum) {
   const Arrays& a = arrays();
   const double s = best_s([&] {
     parallel_for(kElements, kGrain, [&](std::int64_t begin, std::int64_t end) {
       float* __restrict residual = a.residual.data<float>();
       const float* __restrict x = a.x.data<float>();
       const float* __restrict m = a.momentum.data<float>();
-      for (std::int64_t i = begin; i < end; ++i)
-        residual[i] = (x[i] + m[i]) - residual[i];
+      if (momentum) {
+        for (std::int64_t i = begin; i < end; ++i)
+          residual[i] = (x[i] + m[i]) - residual[i];
+      } else {
+        for (std::int64_t i = begin; i < end; ++i)
+          residual[i] = x[i] - residual[i];
+      }
     });
   });
   fill(arrays().runtime.context(), arrays().residual, 0.0);
-  return 4.0 * sizeof(float) * static_cast<double>(kElements) / s;
+  return (momentum ? 4.0 : 3.0) * sizeof(float) * static_cast<double>(kElements) / s;
 }
 
-enum Pass { kEncode, kFeedback, kCheckedFeedback, kMomentum, kDecode, kDecodeAdd };
+enum Pass { kEncode, kFeedback, kCheckedFeedback, kMomentum, kMomentumCode, kDecode, kDecodeAdd };
 
 void run(benchmark::State& state, const CodecConfig& config, Pass pass) {
   const Arrays& a = arrays();
@@ -114,6 +120,10 @@ void run(benchmark::State& state, const CodecConfig& config, Pass pass) {
     in.beta = 0.9F;
   }
   const std::size_t payload = codec->encode(in, {}, out);
+  if (pass == kMomentumCode) {
+    in.momentum_code = out;
+    in.beta = 0.9F;
+  }
   const double floats = pass == kEncode || pass == kDecode ? 1.0
                         : pass == kDecodeAdd               ? 2.0
                         : pass == kMomentum                ? 4.0
@@ -136,7 +146,8 @@ void run(benchmark::State& state, const CodecConfig& config, Pass pass) {
   }
   state.counters["bytes_per_s"] = bytes / best;
   state.counters["memcpy_ratio"] = bytes / best / copy;
-  if (pass == kMomentum) state.counters["roofline"] = bytes / best / triad_bytes_per_s();
+  if (pass == kMomentum || pass == kMomentumCode)
+    state.counters["roofline"] = bytes / best / limit_bytes_per_s(pass == kMomentum);
 }
 
 void top_one_percent(benchmark::State& state) {
@@ -155,12 +166,17 @@ void top_one_percent(benchmark::State& state) {
 }
 
 void add_benchmarks() {
-  const std::pair<const char*, Pass> passes[] = {
-      {"encode", kEncode},     {"feedback", kFeedback}, {"checked_feedback", kCheckedFeedback},
-      {"momentum", kMomentum}, {"decode", kDecode},     {"decode_add", kDecodeAdd}};
+  const std::pair<const char*, Pass> passes[] = {{"encode", kEncode},
+                                                 {"feedback", kFeedback},
+                                                 {"checked_feedback", kCheckedFeedback},
+                                                 {"momentum", kMomentum},
+                                                 {"momentum_code", kMomentumCode},
+                                                 {"decode", kDecode},
+                                                 {"decode_add", kDecodeAdd}};
   for (const char* name :
        {"sign", "int8", "int4", "qsgd", "natural", "bf16", "identity", "topk", "randk"}) {
     for (const auto& [label, pass] : passes) {
+      if (pass == kMomentumCode && !make_codec({.name = name})->has_blocks()) continue;
       benchmark::RegisterBenchmark(
           (std::string(name) + "/" + label).c_str(),
           [name, pass = pass](benchmark::State& state) { run(state, {.name = name}, pass); })

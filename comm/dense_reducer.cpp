@@ -38,6 +38,7 @@ class DenseReducer final : public Reducer {
 
   void submit(Context& cx, std::size_t, const Exchange& e) override {
     const Tensor mine = contribution(e);
+    if (e.use) to_use_.push_back(e);
     if (comm_.size() == 1) return;
     works_.push_back(comm_.all_reduce(mine, ReduceOp::kMean, {cx.stream, Traffic::kGradient}));
   }
@@ -46,6 +47,9 @@ class DenseReducer final : public Reducer {
     for (const WorkPtr& work : works_)
       work->wait(cx.stream);
     works_.clear();
+    for (const Exchange& e : to_use_)
+      use_all(e, e.value.numel());
+    to_use_.clear();
   }
 
   std::int64_t sent_bytes(const FlatBucket& bucket, int ranks) const override {
@@ -57,9 +61,14 @@ class DenseReducer final : public Reducer {
  private:
   Communicator& comm_;
   std::vector<WorkPtr> works_;  // cleared, never shrunk
+  std::vector<Exchange> to_use_;
 };
 
 }  // namespace
+
+void use_all(const Exchange& e, std::int64_t n) {
+  if (e.use) parallel_for(n, kGrain, e.use);
+}
 
 std::unique_ptr<Reducer> make_dense_reducer(Communicator& comm) {
   return std::make_unique<DenseReducer>(comm);

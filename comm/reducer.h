@@ -29,6 +29,9 @@ class Reducer : public Stateful {
   virtual std::string take_news() { return {}; }
 };
 
+// Exchange::use of all n elements, for reducers that have them all at once.
+void use_all(const Exchange& e, std::int64_t n);
+
 // All-reduces every tensor as it is, from submit() on; one rank does nothing at all. `comm` must
 // outlive it.
 std::unique_ptr<Reducer> make_dense_reducer(Communicator& comm);

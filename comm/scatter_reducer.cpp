@@ -12,7 +12,7 @@ class ScatterReducer final : public Reducer {
   explicit ScatterReducer(Communicator& comm) : comm_(comm) {}
 
   void submit(Context& cx, std::size_t, const Exchange& e) override {
-    if (e.momentum || e.live || e.recall) {
+    if (e.momentum || e.live || e.recall || e.use) {
       throw Error(ErrorKind::kUsage, "scatter reducer: takes values as they are");
     }
     if (e.weight != 1.0F) scale(cx, e.value, e.weight);

@@ -21,12 +21,20 @@ struct Exchange {
   Tensor live{};
   // The first of its kind after steps without: what was carried over before is owed no more.
   bool fresh = false;
+  // The momentum is what came of this bucket's last exchange, bit for bit, with the same
+  // coordinates live: a reducer that still has that as it travelled reads those few bytes
+  // instead.
+  bool unchanged = false;
   // Instead of `momentum`, where no rank keeps one whole: it is what came of this bucket's last
   // exchange, which the reducer still has as it travelled. What comes of this one replaces the
   // value. Where there is none (the exchange is fresh, or the run was restored) this fills it in,
   // f32 [n]: called on all ranks, collective.
   using Recall = std::function<void(Context& cx, const Tensor& momentum)>;
   Recall recall{};
+  // Called with ranges of elements whose result is there, while it is in cache: each element once,
+  // by several threads at once, before the reducer has finished. CPU only.
+  using Use = std::function<void(std::int64_t begin, std::int64_t end)>;
+  Use use{};
 };
 
 }  // namespace gradwire

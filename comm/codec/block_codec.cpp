@@ -16,6 +16,9 @@ namespace gradwire {
 namespace {
 
 constexpr std::int64_t kGroup = 64;
+// Elements that are handed over at once: few enough to be in the first-level cache still, with what
+// they are used for.
+constexpr std::int64_t kPiece = 1024;
 
 // Room for the parts of the last block of a tensor, which kernels fill to whole groups.
 struct PaddedCode {
@@ -40,6 +43,19 @@ struct LiveBlock {
   }
 };
 
+// Whether some element of [begin, begin + n) is dead; as a rule none is, and blocks are worked on
+// where they lie.
+bool some_dead(std::span<const std::byte> live, std::int64_t begin, std::int64_t n) {
+  if (live.empty()) return false;
+  const std::byte* const bits = live.data() + begin / 8;
+  std::byte all{0xFF};
+  for (std::int64_t i = 0; i < n / 8; ++i)
+    all &= bits[i];
+  std::byte tail{0xFF};
+  if (n % 8 != 0) tail = bits[n / 8] | static_cast<std::byte>(0xFF << (n % 8));
+  return (all & tail) != std::byte{0xFF};
+}
+
 // Hands decoded values over. Dead coordinates keep their bits, so the block is merged in a copy
 // that has room for whole groups.
 void hand_over(const DecodeTarget& target, std::int64_t begin, std::int64_t n,
@@ -47,7 +63,7 @@ void hand_over(const DecodeTarget& target, std::int64_t begin, std::int64_t n,
   const InputKernels& loops = input_kernels();
   float* const to = target.to.data() + begin;
   const std::size_t bytes = static_cast<std::size_t>(n) * sizeof(float);
-  if (target.live.empty()) {
+  if (!some_dead(target.live, begin, n)) {
     if (target.add) {
       loops.add(to, values, target.weight, n);
     } else {
@@ -103,6 +119,21 @@ BlockCodec::Place BlockCodec::place_of(std::int64_t block, std::int64_t n) const
   return at;
 }
 
+// Elements [first, first + kPiece) of a block.
+BlockCodec::Place BlockCodec::part_of(const Place& block, std::int64_t first) const {
+  Place at = block;
+  at.begin += first;
+  at.count = std::min(block.count - first, kPiece);
+  at.padded = (at.count + kGroup - 1) / kGroup * kGroup;
+  at.codes += bytes_of(first * format_.code_bits);
+  at.code_bytes = bytes_of(at.count * format_.code_bits);
+  if (format_.signed_) {
+    at.signs += bytes_of(first);
+    at.sign_bytes = bytes_of(at.count);
+  }
+  return at;
+}
+
 std::size_t BlockCodec::do_encode(const CodecInput& in, std::uint64_t stream,
                                   std::span<std::byte> out) const {
   const auto n = static_cast<std::int64_t>(in.x.size());
@@ -116,19 +147,35 @@ std::size_t BlockCodec::do_encode(const CodecInput& in, std::uint64_t stream,
   return max_bytes(n);
 }
 
+bool BlockCodec::load_block(const CodecInput& in, const Place& at, float* c, double* norm1) const {
+  BlockSource source = source_at(in, at.begin);
+  if (in.momentum_code.empty()) return input_kernels().load(source, at.count, c, norm1);
+  if (kernels_.load_coded != nullptr && at.count == at.padded) {
+    float scale = 0.0F;
+    const ConstBlockCode code = code_at(in.momentum_code, at, scale);
+    return kernels_.load_coded(source, code, at.count, c, norm1);
+  }
+  alignas(64) float momentum[kMaxBlock];
+  unpack(in.momentum_code, at, momentum);
+  source.momentum = momentum;
+  return input_kernels().load(source, at.count, c, norm1);
+}
+
 bool BlockCodec::encode_block(const CodecInput& in, std::uint64_t stream, const Place& at,
                               std::span<std::byte> out) const {
   alignas(64) float c[kMaxBlock];
   const InputKernels& loops = input_kernels();
-  if (!loops.load(source_at(in, at.begin), at.count, c)) return false;
+  double norm1 = 0.0;
+  if (!load_block(in, at, c, format_.norm1 ? &norm1 : nullptr)) return false;
   std::fill(c + at.count, c + at.padded, 0.0F);
-  BlockInput block{c, at.padded, at.count, format_.levels, stream, at.begin};
+  BlockInput block{c, at.padded, at.count, format_.levels, stream, at.begin, norm1};
   BlockCode code{nullptr, out.data() + at.codes, out.data() + at.signs};
   float scale = 0.0F;
   code.scale = &scale;
   float* residual = in.residual.empty() ? nullptr : in.residual.data() + at.begin;
   const auto count = static_cast<std::size_t>(at.count);
-  if (at.count == at.padded && in.live.empty()) {
+  const bool all_live = !some_dead(in.live, at.begin, at.count);
+  if (at.count == at.padded && all_live) {
     kernels_.encode(block, code, residual);
   } else {
     PaddedCode padded;
@@ -136,12 +183,13 @@ bool BlockCodec::encode_block(const CodecInput& in, std::uint64_t stream, const 
     code.codes = padded.codes;
     code.signs = padded.signs;
     float* const wanted = residual == nullptr ? nullptr : lost;
-    if (in.live.empty()) {
+    if (all_live) {
       kernels_.encode(block, code, wanted);
     } else {
       const LiveBlock live(in.live, at.begin, at.count);
       loops.zero_dead(c, live.bits, at.padded);
       block.count = std::max<std::int64_t>(live.count, 1);
+      if (format_.norm1) block.norm1 = loops.norm1(c, at.padded);
       kernels_.encode(block, code, wanted);
       if (residual != nullptr) loops.zero_dead(lost, live.bits, at.padded);
     }
@@ -171,35 +219,52 @@ void BlockCodec::do_decode(std::span<const std::byte> in, const DecodeTarget& ta
     }
   }
   parallel_for(blocks_of(n), grain(), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t b = begin; b < end; ++b)
-      decode_block(in, place_of(b, n), target);
+    for (std::int64_t b = begin; b < end; ++b) {
+      const Place block = place_of(b, n);
+      if (!target.done) {
+        decode_block(in, block, target);
+        continue;
+      }
+      for (std::int64_t first = 0; first < block.count; first += kPiece) {
+        const Place part = part_of(block, first);
+        decode_block(in, part, target);
+        target.done(part.begin, part.begin + part.count);
+      }
+    }
   });
 }
 
 void BlockCodec::decode_block(std::span<const std::byte> in, const Place& at,
                               const DecodeTarget& target) const {
+  if (at.count == at.padded && !target.add && !some_dead(target.live, at.begin, at.count))
+    return unpack(in, at, target.to.data() + at.begin);
   alignas(64) float values[kMaxBlock];
+  unpack(in, at, values);
+  hand_over(target, at.begin, at.count, values);
+}
+
+ConstBlockCode BlockCodec::code_at(std::span<const std::byte> in, const Place& at,
+                                   float& scale) const {
+  if (format_.scaled) std::memcpy(&scale, in.data() + at.scale, sizeof scale);
+  return {&scale, in.data() + at.codes, in.data() + at.signs};
+}
+
+void BlockCodec::unpack(std::span<const std::byte> in, const Place& at, float* values) const {
   PaddedCode padded;
   float scale = 0.0F;
-  if (format_.scaled) std::memcpy(&scale, in.data() + at.scale, sizeof scale);
-  ConstBlockCode code{&scale, in.data() + at.codes, in.data() + at.signs};
-  const bool whole = at.count == at.padded;
-  if (!whole) {
+  ConstBlockCode code = code_at(in, at, scale);
+  if (at.count != at.padded) {
     std::memset(&padded, 0, sizeof padded);
     std::memcpy(padded.codes, in.data() + at.codes, at.code_bytes);
     std::memcpy(padded.signs, in.data() + at.signs, at.sign_bytes);
     code.codes = padded.codes;
     code.signs = padded.signs;
   }
-  float* to = target.to.data() + at.begin;
-  const bool in_place = whole && !target.add && target.live.empty();
-  if (!kernels_.decode(code, format_.levels, at.padded, in_place ? to : values)) {
+  if (!kernels_.decode(code, format_.levels, at.padded, values)) {
     throw Error(ErrorKind::kComm,
                 fmt::format("{}: elements {} to {} have codes that no encoder writes", name(),
                             at.begin, at.begin + at.count - 1));
   }
-  if (in_place) return;
-  hand_over(target, at.begin, at.count, values);
 }
 
 }  // namespace gradwire

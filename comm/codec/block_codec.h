@@ -15,8 +15,10 @@ struct BlockFormat {
   bool scaled = false;
   int code_bits = 8;     // per element: 1, 2, 4, 8, 16 or 32
   bool signed_ = false;  // a further bit per element
+  bool norm1 = false;    // the kernels want BlockInput::norm1
   bool zero = true;      // there is a code for it
   int levels = 0;        // for the kernels
+  bool fast = false;     // Codec::reads_fast(), as bench/codec_bench finds it
   double delta = 1.0;    // Codec::delta_hint()
 };
 
@@ -27,6 +29,8 @@ class BlockCodec final : public Codec {
   std::size_t max_bytes(std::int64_t n) const override;
   double delta_hint(std::int64_t) const override { return format_.delta; }
   bool keeps_zero() const override { return format_.zero; }
+  bool has_blocks() const override { return true; }
+  bool reads_fast() const override { return format_.fast; }
 
  private:
   // Where the parts of a payload of n elements begin, and the block that is looked at.
@@ -38,6 +42,7 @@ class BlockCodec final : public Codec {
     std::size_t code_bytes = 0, sign_bytes = 0;
   };
   Place place_of(std::int64_t block, std::int64_t n) const;
+  Place part_of(const Place& block, std::int64_t first) const;
   std::int64_t blocks_of(std::int64_t n) const { return (n + format_.block - 1) / format_.block; }
   // Blocks of one parallel chunk.
   std::int64_t grain() const { return std::int64_t{1 << 16} / format_.block; }
@@ -47,8 +52,13 @@ class BlockCodec final : public Codec {
   void do_decode(std::span<const std::byte> in, const DecodeTarget& target) const override;
   bool encode_block(const CodecInput& in, std::uint64_t stream, const Place& at,
                     std::span<std::byte> out) const;
+  bool load_block(const CodecInput& in, const Place& at, float* c, double* norm1) const;
   void decode_block(std::span<const std::byte> in, const Place& at,
                     const DecodeTarget& target) const;
+  // The code of a whole group or of many; `scale` is room for its scale.
+  ConstBlockCode code_at(std::span<const std::byte> in, const Place& at, float& scale) const;
+  // All of a block's values, and what the padding decodes to.
+  void unpack(std::span<const std::byte> in, const Place& at, float* values) const;
 
   BlockFormat format_;
   const BlockKernels& kernels_;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "comm/codec/input_kernels.h"
 #include "core/simd.h"
 
 namespace gradwire {
@@ -19,6 +20,7 @@ struct BlockInput {
   int levels = 0;            // of quantizers: the largest code
   std::uint64_t stream = 0;  // of random numbers
   std::int64_t first = 0;    // the tensor's index of c[0], a multiple of 64
+  double norm1 = 0.0;        // the sum of magnitudes, for formats that ask for it
 };
 
 // The parts of one block's code; null where the codec has none.
@@ -36,6 +38,10 @@ struct BlockKernels {
   void (*encode)(const BlockInput& in, const BlockCode& code, float* residual);
   // False: bytes that no encoder writes.
   bool (*decode)(const ConstBlockCode& code, int levels, std::int64_t padded, float* values);
+  // As InputKernels::load with a momentum that this is the code of; n a multiple of 64. Null: it is
+  // decoded first.
+  bool (*load_coded)(const BlockSource& source, const ConstBlockCode& momentum, std::int64_t n,
+                     float* c, double* norm1) = nullptr;
 };
 GW_DECLARE_KERNELS(BlockKernels, sign_kernels);
 GW_DECLARE_KERNELS(BlockKernels, int8_kernels);

@@ -32,8 +32,14 @@ void check_input(const Codec& codec, const CodecInput& in, std::size_t out_bytes
   check_size(name, "residual", in.residual.size(), n);
   check_size(name, "momentum", in.momentum.size(), n);
   check_size(name, "mask of live coordinates", in.live.size(), (n + 7) / 8);
-  if ((!in.momentum.empty() || in.weight != 1.0F) && in.residual.empty()) {
+  const bool coded = !in.momentum_code.empty();
+  if ((!in.momentum.empty() || coded || in.weight != 1.0F) && in.residual.empty()) {
     throw Error(ErrorKind::kUsage, fmt::format("{}: momentum or weight without a residual", name));
+  }
+  if (coded && (!codec.has_blocks() || !in.momentum.empty() || in.momentum_code.size() < needed)) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("{}: {} bytes are not a payload to take a momentum from", name,
+                            in.momentum_code.size()));
   }
   if (out_bytes < needed) {
     throw Error(ErrorKind::kUsage,
@@ -78,7 +84,10 @@ void Codec::decode_add(std::span<const std::byte> in, float weight, std::span<fl
 
 void Codec::decode(std::span<const std::byte> in, const DecodeTarget& target) const {
   check_size(name(), "mask of live coordinates", target.live.size(), (target.to.size() + 7) / 8);
-  if (!target.to.empty()) do_decode(in, target);
+  if (target.to.empty()) return;
+  do_decode(in, target);
+  if (target.done && !has_blocks())
+    parallel_for(static_cast<std::int64_t>(target.to.size()), kChunk, target.done);
 }
 
 void check_length(const char* codec, std::int64_t n) {
@@ -93,7 +102,8 @@ void require_finite(const char* codec, const CodecInput& in) {
   parallel_for(n, kChunk, [&](std::int64_t begin, std::int64_t end) {
     alignas(64) float c[kMaxBlock];
     for (std::int64_t i = begin; i < end && finite; i += kMaxBlock)
-      if (!input_kernels().load(source_at(in, i), std::min(kMaxBlock, end - i), c)) finite = false;
+      if (!input_kernels().load(source_at(in, i), std::min(kMaxBlock, end - i), c, nullptr))
+        finite = false;
   });
   if (!finite) throw_not_finite(codec, in);
 }
@@ -102,7 +112,7 @@ void throw_not_finite(const char* codec, const CodecInput& in) {
   const auto n = static_cast<std::int64_t>(in.x.size());
   std::int64_t bad = 0;
   float c = 0.0F;
-  while (bad + 1 < n && input_kernels().load(source_at(in, bad), 1, &c))
+  while (bad + 1 < n && input_kernels().load(source_at(in, bad), 1, &c, nullptr))
     ++bad;
   throw Error(ErrorKind::kNumeric,
               fmt::format("{}: element {} of {} is not finite: {}", codec, bad, n,

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -38,6 +39,9 @@ struct CodecInput {
   // itself is not written, since the decoded exchange will replace it.
   std::span<const float> momentum = {};
   float beta = 0.0F;
+  // Instead of the momentum, to a codec with blocks: a payload of its own for as many elements,
+  // which decodes to it. May be where the new one goes.
+  std::span<const std::byte> momentum_code = {};
   // Bit i (little-endian) clear: coordinate i is dead, counts as zero and keeps a zero residual
   // (top-k and random-k: with a residual only).
   std::span<const std::byte> live = {};
@@ -53,6 +57,8 @@ struct DecodeTarget {
   bool add = false;
   float weight = 1.0F;
   std::span<const std::byte> live = {};  // coordinates with a clear bit are left untouched
+  // Called with ranges of `to` that are decoded, while they are in cache; by several threads.
+  std::function<void(std::int64_t begin, std::int64_t end)> done = {};
 };
 
 class Codec {
@@ -71,6 +77,10 @@ class Codec {
   virtual bool keeps_zero() const { return true; }
   // Whether all ranks must use one key for a tensor, because it decides which elements are sent.
   virtual bool shares_key() const { return false; }
+  // Whether a payload can be read block by block: what CodecInput::momentum_code needs.
+  virtual bool has_blocks() const { return false; }
+  // Whether that is faster than reading the floats it stands for.
+  virtual bool reads_fast() const { return false; }
 
   // Returns the bytes written to `out`, which holds at least max_bytes(x.size()).
   // Errors: kNumeric for NaN and infinity, with the residual unchanged. If the inputs are finite

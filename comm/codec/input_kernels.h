@@ -20,8 +20,10 @@ struct BlockSource {
 
 struct InputKernels {
   // c = weight * x [+ residual], or beta * momentum + (1 - beta) * weight * x + residual. False:
-  // not all finite.
-  bool (*load)(const BlockSource& source, std::int64_t n, float* c);
+  // not all finite. Unless `norm1` is null it becomes norm1(c).
+  bool (*load)(const BlockSource& source, std::int64_t n, float* c, double* norm1);
+  // The sum of magnitudes, lane by lane (lanes.h); n padded to 64 with zeros.
+  double (*norm1)(const float* c, std::int64_t n);
   // acc += weight * value
   void (*add)(float* acc, const float* value, float weight, std::int64_t n);
   // Where bit i of `live` is set: acc[i] += weight * value[i], to[i] = value[i]. n padded to 64.

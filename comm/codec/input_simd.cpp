@@ -1,32 +1,37 @@
 #include "comm/codec/input_kernels.h"
 #include "comm/codec/lanes.h"
+#include "comm/codec/load_lanes.h"
 #include "core/math.h"
 
 namespace gradwire::GW_ISA {
 namespace {
 
-// An all-ones exponent, the mark of NaN and infinity, carries into the sign bit.
 template <class At>
-bool load_with(std::int64_t n, float* c, const At& at) {
-  std::uint32_t carries = 0;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const float value = at(i);
-    c[i] = value;
-    carries |= (math::bits_of(value) & 0x7FFFFFFFU) + 0x00800000U;
-  }
-  return (carries >> 31) == 0;
+bool load_as(const BlockSource& source, std::int64_t n, float* c, double* norm1, const At& at) {
+  if (norm1 == nullptr) return load_with(n, c, at);
+  // A third stream leaves no room in the first-level cache for what is asked for early.
+  const bool early = source.momentum == nullptr;
+  return load_with_norm1(n, c, norm1, early ? source.x : nullptr, early ? source.residual : nullptr,
+                         at);
 }
 
-bool load(const BlockSource& source, std::int64_t n, float* __restrict c) {
+bool load(const BlockSource& source, std::int64_t n, float* c, double* norm1) {
   const float* __restrict x = source.x;
   const float* __restrict e = source.residual;
   const float* __restrict m = source.momentum;
   const float w = source.weight;
-  if (e == nullptr) return load_with(n, c, [=](std::int64_t i) { return w * x[i]; });
-  if (m == nullptr) return load_with(n, c, [=](std::int64_t i) { return w * x[i] + e[i]; });
+  if (e == nullptr)
+    return load_as(source, n, c, norm1, [=](std::int64_t i, int) { return w * x[i]; });
+  if (m == nullptr)
+    return load_as(source, n, c, norm1, [=](std::int64_t i, int) { return w * x[i] + e[i]; });
   const float old_part = source.beta, new_part = (1.0F - source.beta) * w;
-  return load_with(n, c,
-                   [=](std::int64_t i) { return (old_part * m[i] + new_part * x[i]) + e[i]; });
+  return load_as(source, n, c, norm1,
+                 [=](std::int64_t i, int) { return (old_part * m[i] + new_part * x[i]) + e[i]; });
+}
+
+double norm1(const float* c, std::int64_t padded) {
+  return lane_sum(padded,
+                  [c](std::int64_t i) { return static_cast<double>(__builtin_fabsf(c[i])); });
 }
 
 void add(float* __restrict acc, const float* __restrict value, float weight, std::int64_t n) {
@@ -63,6 +68,6 @@ void zero_dead(float* values, const std::byte* live, std::int64_t n) {
 
 }  // namespace
 
-const InputKernels input_kernels{&load, &add, &add_live, &set_live, &zero_dead};
+const InputKernels input_kernels{&load, &norm1, &add, &add_live, &set_live, &zero_dead};
 
 }  // namespace gradwire::GW_ISA

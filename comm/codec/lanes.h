@@ -17,6 +17,13 @@ namespace gradwire {
 inline constexpr std::int64_t kGroup = 64;
 inline constexpr int kLanes = 32;
 
+GW_HD double joined(double* lane) {
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int l = 0; l < half; ++l)
+      lane[l] += lane[l + half];
+  return lane[0];
+}
+
 // The sum of f(i) for i below n, a multiple of kLanes: lane l takes i = l, l + 32, ..., and lanes
 // are joined in halves. In double, so that no sum of floats overflows.
 template <class F>
@@ -25,10 +32,7 @@ GW_HD double lane_sum(std::int64_t n, const F& f) {
   for (std::int64_t i = 0; i < n; i += kLanes)
     for (int l = 0; l < kLanes; ++l)
       lane[l] += f(i + l);
-  for (int half = kLanes / 2; half > 0; half /= 2)
-    for (int l = 0; l < half; ++l)
-      lane[l] += lane[l + half];
-  return lane[0];
+  return joined(lane);
 }
 
 // Bit i: c[i] >= 0, for 64 values; so -0 counts as +0.

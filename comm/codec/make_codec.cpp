@@ -30,6 +30,7 @@ BlockFormat int_format(const char* name, std::int64_t block, int levels) {
           .scaled = true,
           .code_bits = bits,
           .levels = levels,
+          .fast = bits == 8,
           .delta = max_abs_delta(block, levels)};
 }
 
@@ -39,6 +40,7 @@ BlockFormat qsgd_format(std::int64_t block, int levels) {
                 fmt::format("qsgd: levels must be 1, 7 or 127, got {}", levels));
   }
   BlockFormat format = int_format("qsgd", block, levels);
+  format.fast = false;
   format.delta = qsgd_delta(block, levels);
   return format;
 }
@@ -56,7 +58,9 @@ std::unique_ptr<Codec> make_codec(const CodecConfig& config) {
                  .block = block(4096),
                  .scaled = true,
                  .code_bits = 1,
+                 .norm1 = true,
                  .zero = false,
+                 .fast = true,
                  .delta = 2.0 / std::numbers::pi},
                 sign_kernels());
   }

@@ -1,5 +1,6 @@
 #include "comm/codec/block_kernels.h"
 #include "comm/codec/lanes.h"
+#include "comm/codec/load_lanes.h"
 #include "core/math.h"
 
 namespace gradwire::GW_ISA {
@@ -10,17 +11,15 @@ namespace {
 void encode(const BlockInput& in, const BlockCode& code, float* __restrict residual) {
   const float* __restrict c = in.c;
   const std::int64_t n = in.padded;  // a copy: stores of bytes may alias `in`
-  const double norm1 =
-      lane_sum(n, [c](std::int64_t i) { return static_cast<double>(__builtin_fabsf(c[i])); });
-  const float scale = static_cast<float>(norm1 / static_cast<double>(in.count));
+  const float scale = static_cast<float>(in.norm1 / static_cast<double>(in.count));
   *code.scale = scale;
   for (std::int64_t i = 0; i < n; i += kGroup) {
     const std::uint64_t bits = non_negative_bits(c + i);
     memcpy(code.codes + i / 8, &bits, sizeof bits);
+    if (residual == nullptr) continue;
+    for (std::int64_t l = i; l < i + kGroup; ++l)
+      residual[l] = c[l] - math::select(c[l] >= 0.0F, scale, -scale);
   }
-  if (residual == nullptr) return;
-  for (std::int64_t i = 0; i < n; ++i)
-    residual[i] = c[i] - math::select(c[i] >= 0.0F, scale, -scale);
 }
 
 bool decode(const ConstBlockCode& code, int, std::int64_t padded, float* __restrict values) {
@@ -34,8 +33,23 @@ bool decode(const ConstBlockCode& code, int, std::int64_t padded, float* __restr
   return true;
 }
 
+// The momentum's signs and scale never become an array of floats.
+bool load_coded(const BlockSource& source, const ConstBlockCode& momentum, std::int64_t n, float* c,
+                double* norm1) {
+  const float* __restrict x = source.x;
+  const float* __restrict e = source.residual;
+  const std::byte* __restrict codes = momentum.codes;
+  const std::uint32_t scale = math::bits_of(source.beta * *momentum.scale);
+  const float new_part = (1.0F - source.beta) * source.weight;
+  return load_with_norm1(n, c, norm1, x, e, [=](std::int64_t i, int l) {
+    const std::uint32_t negative = ~load_u32(codes + (i - l) / 8);
+    const std::uint32_t sign = (negative << (31 - l)) & 0x80000000U;
+    return (math::from_bits(scale | sign) + new_part * x[i]) + e[i];
+  });
+}
+
 }  // namespace
 
-const BlockKernels sign_kernels{&encode, &decode};
+const BlockKernels sign_kernels{&encode, &decode, &load_coded};
 
 }  // namespace gradwire::GW_ISA

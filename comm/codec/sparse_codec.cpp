@@ -59,7 +59,7 @@ std::size_t SparseCodec::do_encode(const CodecInput& in, std::uint64_t stream,
     alignas(64) float c[kMaxBlock];
     for (std::int64_t i = begin; i < end; i += kMaxBlock) {
       const std::int64_t count = std::min(kMaxBlock, end - i);
-      if (input_kernels().load(source_at(in, i), count, c)) {
+      if (input_kernels().load(source_at(in, i), count, c, nullptr)) {
         if (!in.live.empty()) zero_dead(in.live, i, count, c);
         std::memcpy(in.residual.data() + i, c, static_cast<std::size_t>(count) * sizeof(float));
       } else {

@@ -44,6 +44,7 @@ class CompressedReducer final : public Reducer {
         buckets_[bucket].begin_dense(e);
         Exchange all = e;
         all.live = {};
+        all.use = {};
         dense_->submit(cx, bucket, all);
       } else {
         buckets_[bucket].send(cx, steps_, bucket, e);
@@ -61,6 +62,7 @@ class CompressedReducer final : public Reducer {
     for (const Submitted& s : submitted_) {
       if (s.dense) {
         buckets_[s.bucket].end_dense(s.exchange);
+        use_all(s.exchange, layout_[s.bucket].numel());
       } else {
         buckets_[s.bucket].serve(cx);
       }

@@ -81,8 +81,16 @@ void FeedbackBucket::send(Context& cx, std::int64_t step, std::size_t index, con
   wire_.start(cx, news);
 }
 
-// The momentum takes the scratch buffer, until the message is made.
+bool FeedbackBucket::reads_answer() const {
+  const Codec& codec = shared_.codec;
+  const bool wanted = exchange_.recall ? codec.has_blocks() : codec.reads_fast();
+  return has_answer_ && wanted && (exchange_.unchanged || exchange_.recall) &&
+         !shared_.estimates() && (exchange_.live || !mask_);
+}
+
+// The momentum is read as it travelled, or takes the scratch buffer, until the message is made.
 void FeedbackBucket::recall(Context& cx) {
+  if (reads_answer()) return;
   exchange_.momentum = shared_.scratch.slice(0, layout_.numel());
   if (!has_answer_) return exchange_.recall(cx, exchange_.momentum);
   float* const to = exchange_.momentum.data<float>();
@@ -98,13 +106,13 @@ void FeedbackBucket::send_with_feedback(bool feedback) {
     return std::span<float>{t.data<float>(), static_cast<std::size_t>(t.numel())};
   };
   CodecInput in{.x = whole(exchange_.value), .weight = exchange_.weight, .residual = whole(error_)};
-  if (exchange_.momentum) in.momentum = whole(exchange_.momentum);
+  if (exchange_.momentum && !reads_answer()) in.momentum = whole(exchange_.momentum);
   in.beta = exchange_.beta;
-  encode_chunks(in);
+  encode_chunks(in, reads_answer());
   if (exchange_.recall) exchange_.momentum = {};
 }
 
-void FeedbackBucket::encode_chunks(const CodecInput& whole) {
+void FeedbackBucket::encode_chunks(const CodecInput& whole, bool momentum_as_it_came) {
   for (int r = 0; r < shared_.comm.size(); ++r) {
     const TwoPhase::Chunk chunk = wire_.chunk(r);
     CodecInput in = whole;
@@ -112,6 +120,7 @@ void FeedbackBucket::encode_chunks(const CodecInput& whole) {
     if (!whole.residual.empty()) in.residual = chunk.of(whole.residual.data());
     if (!whole.momentum.empty()) in.momentum = chunk.of(whole.momentum.data());
     if (!live().empty()) in.live = chunk.bits_of(live().data());
+    if (momentum_as_it_came) in.momentum_code = wire_.answer(r);
     in.known_finite = true;
     shared_.codec.encode(in, key_of(r, false), wire_.payload(r));
   }
@@ -133,7 +142,7 @@ void FeedbackBucket::send_estimate() {
     }
     loops.target(kept.from(b), static_cast<float>(eta()), e - b, u + b, c + b);
   });
-  encode_chunks({.x = {c, static_cast<std::size_t>(n)}});
+  encode_chunks({.x = {c, static_cast<std::size_t>(n)}}, false);
   decode_own(c);
   parallel_for(n, kGrain, [&](std::int64_t b, std::int64_t e) {
     loops.settle(kept.from(b), u + b, c + b, e - b);
@@ -147,10 +156,16 @@ void FeedbackBucket::decode_own(float* to) {
     decode_chunk(r, wire_.payload(r), to);
 }
 
-void FeedbackBucket::decode_chunk(int owner, std::span<const std::byte> payload, float* to) {
+void FeedbackBucket::decode_chunk(int owner, std::span<const std::byte> payload, float* to,
+                                  const Exchange::Use& use) {
   const TwoPhase::Chunk chunk = wire_.chunk(owner);
   DecodeTarget target{.to = chunk.of(to)};
   if (!live().empty()) target.live = chunk.bits_of(live().data());
+  if (use) {
+    target.done = [&use, first = chunk.begin](std::int64_t begin, std::int64_t end) {
+      use(first + begin, first + end);
+    };
+  }
   shared_.codec.decode(payload, target);
 }
 
@@ -179,7 +194,7 @@ void FeedbackBucket::receive(Context& cx) {
   const std::int64_t n = layout_.numel();
   if (!shared_.estimates()) {
     for (int r = 0; r < shared_.comm.size(); ++r)
-      decode_chunk(r, wire_.answer(r), answer);
+      decode_chunk(r, wire_.answer(r), answer, exchange_.use);
   } else {
     for (int r = 0; r < shared_.comm.size(); ++r) {
       const TwoPhase::Chunk chunk = wire_.chunk(r);
@@ -188,6 +203,7 @@ void FeedbackBucket::receive(Context& cx) {
       shared_.codec.decode(wire_.answer(r), target);
     }
     std::copy_n(sum_.data<float>(), n, answer);
+    use_all(exchange_, n);
   }
   has_answer_ = true;
   if (std::exchange(news_to_share_, false)) mask_->share(cx);
@@ -213,6 +229,7 @@ void FeedbackBucket::end_dense(const Exchange& e) {
   zero_dead(e, at(answer, 0));
   if (mask_) mask_->learn(answer);
   if (shared_.estimates()) std::copy_n(at(answer, 0), layout_.numel(), at(sum_, 0));
+  has_answer_ = false;
 }
 
 void FeedbackBucket::visit_state(StateVisitor& visitor, std::string_view prefix) {

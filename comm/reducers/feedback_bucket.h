@@ -45,9 +45,13 @@ class FeedbackBucket {
   void recall(Context& cx);
   void send_with_feedback(bool feedback);
   void send_estimate();
-  void encode_chunks(const CodecInput& whole);
+  void encode_chunks(const CodecInput& whole, bool momentum_as_it_came);
   void decode_own(float* to);
-  void decode_chunk(int owner, std::span<const std::byte> payload, float* to);
+  void decode_chunk(int owner, std::span<const std::byte> payload, float* to,
+                    const Exchange::Use& use = {});
+  // Whether the momentum is read from the last answer. Coordinates that the mask has learnt of
+  // since have none there.
+  bool reads_answer() const;
   void keep_news();
   void zero_dead(const Exchange& e, float* x) const;
   void visit_server(StateVisitor& visitor, std::string_view prefix);

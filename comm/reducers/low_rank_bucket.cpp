@@ -217,6 +217,7 @@ void LowRankBucket::receive(Context& cx, std::int64_t step) {
     const auto k = static_cast<std::int64_t>(i) % rank();
     if (dependent_[i] != 0) draw(i / static_cast<std::size_t>(rank()), k, step + 1);
   }
+  use_all(exchange_, layout_.numel());
   exchange_ = {};
 }
 

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/comm/codec/codec_inputs.h"
+#include "tests/support/expect_error.h"
 
 namespace gradwire::test {
 namespace {
@@ -62,6 +63,54 @@ TEST_P(Feedback, MomentumIsFoldedIn) {
     const CodecInput in{.x = g, .residual = e, .momentum = m, .beta = beta};
     EXPECT_EQ(encoded(*codec_, in), encoded(*codec_, {.x = x, .residual = by_hand}));
     EXPECT_EQ(bits_of(e), bits_of(by_hand));
+  }
+}
+
+// Where the new payload goes, too; and with coordinates that take no part.
+TEST_P(Feedback, MomentumMayComeAsItTravelled) {
+  for (const std::size_t n : kSizes) {
+    const std::vector<float> g = normal_values(n, 1);
+    const std::vector<std::byte> code = encoded(*codec_, {.x = normal_values(n, 2)});
+    std::vector<std::byte> live((n + 7) / 8, std::byte{0xFF}), out = code;
+    for (std::size_t i = 5; i < live.size() / 2; i += 3)
+      live[i] = std::byte{0xA5};
+    std::vector<float> e = normal_values(n, 3);
+    for (std::size_t i = 0; i < n; ++i)
+      if ((static_cast<unsigned>(live[i / 8]) >> (i % 8) & 1U) == 0) e[i] = 0.0F;
+    std::vector<float> by_floats = e, m(n);
+    codec_->decode(code, DecodeTarget{.to = m, .live = live});
+    const CodecInput in{
+        .x = g, .weight = 0.3F, .residual = e, .beta = 0.9F, .momentum_code = out, .live = live};
+    if (!codec_->has_blocks()) {
+      expect_error(ErrorKind::kUsage, "payload", [&] { codec_->encode(in, {}, out); });
+      continue;
+    }
+    codec_->encode(in, {}, out);
+    EXPECT_EQ(out, encoded(*codec_, {.x = g,
+                                     .weight = 0.3F,
+                                     .residual = by_floats,
+                                     .momentum = m,
+                                     .beta = 0.9F,
+                                     .live = live}))
+        << n;
+    EXPECT_EQ(bits_of(e), bits_of(by_floats)) << n;
+  }
+}
+
+TEST_P(Feedback, DecodedRangesAreToldOfOnceEach) {
+  for (const std::size_t n : kSizes) {
+    const std::vector<std::byte> payload = encoded(*codec_, {.x = normal_values(n, 1)});
+    const std::vector<float> whole = decoded(*codec_, payload, n);
+    std::vector<float> to(n, 7.5F), seen(n, 0.0F);
+    codec_->decode(payload,
+                   DecodeTarget{.to = to, .done = [&](std::int64_t begin, std::int64_t end) {
+                                  for (auto i = static_cast<std::size_t>(begin);
+                                       i < static_cast<std::size_t>(end); ++i)
+                                    seen[i] += to[i];
+                                }});
+    EXPECT_EQ(bits_of(to), bits_of(whole)) << n;
+    for (std::size_t i = 0; i < n; ++i)
+      ASSERT_EQ(seen[i], whole[i]) << n << " " << i;
   }
 }
 
