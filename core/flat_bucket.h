@@ -3,6 +3,7 @@
 // names, never places, are its identity. A value: whoever made the buffer owns it.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -21,6 +22,17 @@ struct FlatBucket {
   Tensor view_in(const Tensor& other, std::size_t i) const {
     const Parameter& p = *params[i];
     return other.slice(begins[i], begins[i] + p.value.numel()).view(p.value.shape());
+  }
+  // f(i, from, to) for each parameter i of which elements [from, to) lie in [begin, end).
+  template <class F>
+  void for_each_part(std::int64_t begin, std::int64_t end, const F& f) const {
+    const auto after = std::upper_bound(begins.begin(), begins.end(), begin) - begins.begin();
+    for (auto i = static_cast<std::size_t>(std::max<std::ptrdiff_t>(after, 1) - 1);
+         i < begins.size() && begins[i] < end; ++i) {
+      const std::int64_t from = std::max(begin - begins[i], std::int64_t{0});
+      const std::int64_t to = std::min(end - begins[i], params[i]->value.numel());
+      if (from < to) f(i, from, to);
+    }
   }
 };
 

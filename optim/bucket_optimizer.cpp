@@ -113,11 +113,29 @@ void BucketOptimizer::adamw_step(Context& cx, Bucket& b, const StepInfo& step, A
   }
 }
 
+BucketOptimizer::FrozenStep BucketOptimizer::frozen_math(const StepInfo& step, Age age) const {
+  const auto with_decay = [&](double decay) -> FrozenMath {
+    const AdamWMath full = math_of(step, age, decay);
+    return {full.keep, full.step_size, full.inv_sqrt_bc2, full.eps};
+  };
+  return {with_decay(adam_.weight_decay), with_decay(0.0)};
+}
+
+void BucketOptimizer::frozen_step(const Bucket& b, const FrozenStep& step, std::int64_t begin,
+                                  std::int64_t end) {
+  b.layout.for_each_part(begin, end, [&](std::size_t i, std::int64_t from, std::int64_t to) {
+    const std::int64_t at = b.layout.begins[i];
+    const FrozenArrays arrays{b.layout.params[i]->value.data<float>(), b.m.data<float>() + at,
+                              b.v.data<float>() + at};
+    onebit_kernels().step(slot(b, i).decays ? step.decayed : step.plain, arrays, from, to);
+  });
+}
+
 void BucketOptimizer::frozen_step(Context& cx, Bucket& b, const StepInfo& step, Age age) {
+  const FrozenStep maths = frozen_math(step, age);
   for (std::size_t i = 0; i < b.layout.params.size(); ++i) {
     Parameter& p = *slot(b, i).param;
-    const AdamWMath full = math_of(step, age, slot(b, i).decays ? adam_.weight_decay : 0.0);
-    const FrozenMath math{full.keep, full.step_size, full.inv_sqrt_bc2, full.eps};
+    const FrozenMath& math = slot(b, i).decays ? maths.decayed : maths.plain;
     const FrozenArrays arrays{p.value.data<float>(), b.m.data<float>() + b.layout.begins[i],
                               b.v.data<float>() + b.layout.begins[i]};
     on_device(

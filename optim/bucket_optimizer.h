@@ -13,6 +13,7 @@
 #include "optim/adamw.h"
 #include "optim/adamw_math.h"
 #include "optim/gradient_optimizer.h"
+#include "optim/onebit_math.h"
 
 namespace gradwire {
 
@@ -51,6 +52,13 @@ class BucketOptimizer : public GradientOptimizer {
   void adamw_step(Context& cx, Bucket& b, const StepInfo& step, Age age);
   // AdamW's step from the momentum as it is, with v standing still.
   void frozen_step(Context& cx, Bucket& b, const StepInfo& step, Age age);
+  // The same of the elements [begin, end) of a bucket in main memory, without Parameter::version;
+  // by several threads at once.
+  struct FrozenStep {
+    FrozenMath decayed, plain;
+  };
+  FrozenStep frozen_math(const StepInfo& step, Age age) const;
+  void frozen_step(const Bucket& b, const FrozenStep& step, std::int64_t begin, std::int64_t end);
   // The coordinates that have ever had a gradient. No other can be agreed on in one bit, which has
   // no zero; and what is left of their momentum, if v has underflowed, is cleared. Valid while v
   // stands still.

@@ -27,14 +27,23 @@ std::span<const Exchange> OnebitAdam::exchange(Context& cx, const StepInfo& step
   return exchanges_;
 }
 
-Exchange OnebitAdam::frozen_exchange(Context& cx, std::size_t bucket, const StepInfo& step, Age) {
+Exchange OnebitAdam::frozen_exchange(Context& cx, std::size_t bucket, const StepInfo& step,
+                                     Age age) {
   Bucket& b = buckets()[bucket];
-  return {.value = b.layout.flat,
-          .weight = static_cast<float>(step.grad_scale),
-          .momentum = b.m,
-          .beta = static_cast<float>(adam().beta1),
-          .live = live_in(cx, b),
-          .fresh = just_frozen()};
+  Exchange e{.value = b.layout.flat,
+             .weight = static_cast<float>(step.grad_scale),
+             .momentum = b.m,
+             .beta = static_cast<float>(adam().beta1),
+             .live = live_in(cx, b),
+             .fresh = just_frozen(),
+             .unchanged = !just_frozen()};
+  if (updates_in_exchange(b)) {
+    frozen_step_ = frozen_math(step, age);
+    e.use = [this, bucket](std::int64_t begin, std::int64_t end) {
+      frozen_step(buckets()[bucket], frozen_step_, begin, end);
+    };
+  }
+  return e;
 }
 
 void OnebitAdam::apply(Context& cx, const StepInfo& step) {
@@ -54,7 +63,14 @@ void OnebitAdam::apply(Context& cx, const StepInfo& step) {
 }
 
 void OnebitAdam::frozen_apply(Context& cx, std::size_t bucket, const StepInfo& step, Age age) {
-  frozen_step(cx, buckets()[bucket], step, age);
+  Bucket& b = buckets()[bucket];
+  if (!updates_in_exchange(b)) return frozen_step(cx, b, step, age);
+  for (Parameter* p : b.layout.params)
+    ++p->version;
+}
+
+bool OnebitAdam::updates_in_exchange(const Bucket& b) {
+  return b.m.device().type == DeviceType::kCpu;
 }
 
 void OnebitAdam::visit_state(StateVisitor& visitor) {

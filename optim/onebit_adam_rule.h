@@ -32,7 +32,11 @@ class OnebitAdam : public BucketOptimizer {
   bool just_frozen() const { return watch_.just_frozen(); }
 
  private:
+  // Whether the parameters are updated piece by piece as the momentum arrives.
+  static bool updates_in_exchange(const Bucket& b);
+
   VarianceWatch watch_;
+  FrozenStep frozen_step_;  // of the exchange under way
   std::int64_t updates_ = 0;
   bool some_dense_ = false;
   bool some_compressed_ = false;

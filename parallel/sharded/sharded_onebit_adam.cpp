@@ -40,34 +40,28 @@ class ShardedOnebitAdam final : public OnebitAdam {
   }
 
  protected:
-  Exchange frozen_exchange(Context& cx, std::size_t bucket, const StepInfo& step, Age) override {
+  Exchange frozen_exchange(Context& cx, std::size_t bucket, const StepInfo& step,
+                           Age age) override {
     gather_coarse(cx, bucket);
+    frozen_ = frozen_math(step, age);
     return {.value = shard_.whole()[bucket].flat,
             .weight = static_cast<float>(step.grad_scale),
             .beta = static_cast<float>(adam().beta1),
             .live = coarse_[bucket].live,
             .fresh = just_frozen(),
-            .recall = [this, bucket](Context& on, const Tensor& momentum) {
-              gather(on, bucket, buckets()[bucket].m, momentum);
-            }};
+            .recall =
+                [this, bucket](Context& on, const Tensor& momentum) {
+                  gather(on, bucket, buckets()[bucket].m, momentum);
+                },
+            .use = [this, bucket](std::int64_t begin,
+                                  std::int64_t end) { follow(bucket, begin, end); }};
   }
 
-  void frozen_apply(Context&, std::size_t bucket, const StepInfo& step, Age age) override {
+  void frozen_apply(Context&, std::size_t bucket, const StepInfo&, Age) override {
     const FlatBucket& whole = shard_.whole()[bucket];
     keep_own(bucket, whole.flat);
-    for (std::size_t i = 0; i < whole.params.size(); ++i) {
-      Parameter& p = *whole.params[i];
-      const bool decays = slot(buckets()[bucket], i).decays;
-      const AdamWMath full = math_of(step, age, decays ? adam().weight_decay : 0.0);
-      const FrozenMath math{full.keep, full.step_size, full.inv_sqrt_bc2, full.eps};
-      const Coarse& coarse = coarse_[bucket];
-      const FollowArrays arrays{p.value.data<float>(), whole.flat.data<float>() + whole.begins[i],
-                                coarse.codes.data<std::uint8_t>() + whole.begins[i]};
-      parallel_for(p.value.numel(), kUpdateGrain, [&](std::int64_t from, std::int64_t to) {
-        onebit_kernels().follow(math, coarse.square, arrays, from, to);
-      });
-      ++p.version;
-    }
+    for (Parameter* p : whole.params)
+      ++p->version;
   }
 
  private:
@@ -77,6 +71,20 @@ class ShardedOnebitAdam final : public OnebitAdam {
     Tensor codes;  // u8 [n]
     Tensor live;   // u8 [n/8], where they are not 0
   };
+
+  // Updates elements of a bucket whose new momentum has taken the gradient's place.
+  void follow(std::size_t bucket, std::int64_t begin, std::int64_t end) {
+    const FlatBucket& whole = shard_.whole()[bucket];
+    const Coarse& coarse = coarse_[bucket];
+    whole.for_each_part(begin, end, [&](std::size_t i, std::int64_t from, std::int64_t to) {
+      const bool decays = slot(buckets()[bucket], i).decays;
+      const FollowArrays arrays{whole.params[i]->value.data<float>(),
+                                whole.flat.data<float>() + whole.begins[i],
+                                coarse.codes.data<std::uint8_t>() + whole.begins[i]};
+      onebit_kernels().follow(decays ? frozen_.decayed : frozen_.plain, coarse.square, arrays, from,
+                              to);
+    });
+  }
 
   void gather(Context& cx, std::size_t bucket, const Tensor& slice, const Tensor& whole) {
     shard_.comm(bucket)
@@ -132,6 +140,7 @@ class ShardedOnebitAdam final : public OnebitAdam {
 
   Shard& shard_;
   std::vector<Coarse> coarse_;  // by bucket
+  FrozenStep frozen_;           // of the exchange under way
 };
 
 }  // namespace

@@ -224,10 +224,17 @@ class Replicas {
         for (const auto& exchanges : of_rank)
           (first.momentum ? exchanges[b].momentum : exchanges[b].value).data<float>()[i] = mean;
       }
+      for (const auto& exchanges : of_rank)
+        use_in_pieces(exchanges[b]);
     }
   }
   static bool is_live(const Tensor& live, std::int64_t i) {
     return (static_cast<const std::uint8_t*>(live.raw())[i / 8] >> (i % 8) & 1) != 0;
+  }
+  static void use_in_pieces(const Exchange& e) {
+    constexpr std::int64_t kPiece = 13;
+    for (std::int64_t i = 0; e.use && i < e.value.numel(); i += kPiece)
+      e.use(i, std::min(e.value.numel(), i + kPiece));
   }
   static double contribution(const Exchange& e, std::int64_t i) {
     const double g = static_cast<double>(e.weight) * static_cast<double>(e.value.data<float>()[i]);
