@@ -42,6 +42,8 @@ def variants(steps):
         "1-bit Adam, EF21 sign": {**one_bit(0.15), "compress.method": "ef21"},
         "0/1 Adam": {"optim.name": "zero_one_adam"},
         "0/1 Adam, exchange in every step": {"optim.name": "zero_one_adam", "optim.local_steps": 1},
+        "0/1 Adam, last refresh at 15 %": {"optim.name": "zero_one_adam",
+                                           "optim.freeze_step": share(0.15)},
         "AdamW, EF top-10 % of the gradient": gradient("ef", "topk", ratio=0.1),
         "AdamW, EF top-1 % of the gradient": gradient("ef", "topk", ratio=0.01),
         "AdamW, EControl top-10 %": gradient("econtrol", "topk", ratio=0.1),
@@ -88,9 +90,8 @@ def final_loss(metrics):
     return [m["loss"] for m in metrics if m["event"] == "evaluation"][-1]
 
 
-def wire_share(metrics):
-    steps = [m for m in metrics if m["event"] == "step"]
-    return sum(m["wire_bytes"] for m in steps) / max(1, sum(m["wire_dense_bytes"] for m in steps))
+def sent_bytes(metrics):
+    return sum(m["wire_bytes"] for m in metrics if m["event"] == "step")
 
 
 def plot(path, curves):
@@ -150,10 +151,10 @@ def main():
             losses[name].append(final_loss(metrics))
             if seed == 1:
                 curves[name] = metrics
+        share = sent_bytes(curves[name]) / max(1, sent_bytes(curves[BASELINE]))
         gaps = [x - y for x, y in zip(losses[name], losses[BASELINE])]
         print(f"{name:40} {statistics.mean(losses[name]):8.4f} {statistics.mean(gaps):+8.4f} "
-              f"{min(gaps):+8.4f} .. {max(gaps):+.4f} {100 * wire_share(curves[name]):18.1f} %",
-              flush=True)
+              f"{min(gaps):+8.4f} .. {max(gaps):+.4f} {100 * share:18.1f} %", flush=True)
     if a.plot:
         plot(a.plot, curves)
 

@@ -1,7 +1,6 @@
 #include "launch/learner.h"
 
 #include <algorithm>
-#include <cmath>
 #include <optional>
 #include <span>
 
@@ -50,12 +49,10 @@ OnebitAdamConfig onebit_config(const Recipe& recipe) {
 
 ZeroOneAdamConfig zero_one_config(const Recipe& recipe) {
   const OptimRecipe& o = recipe.optim;
-  const auto window = static_cast<std::int64_t>(std::ceil(2.0 / (1.0 - o.beta2)));
   constexpr std::int64_t kDoublings = 6;
   ZeroOneAdamConfig config;
   config.adam = adam_config(o);
-  config.var_freeze_step =
-      o.freeze_step > 0 ? o.freeze_step : std::max(window, recipe.schedule.warmup_steps);
+  config.var_freeze_step = recipe.freeze_step();
   config.local_step_start = config.var_freeze_step;
   config.local_step_scaler =
       o.local_step_scaler > 0

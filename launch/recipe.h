@@ -4,6 +4,8 @@
 // How recipes are read and checked is in launch/recipe_io.h.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -134,7 +136,7 @@ struct OptimRecipe {
       at_least(0.0));
     v("freeze_step", freeze_step,
       "dense steps before onebit_* freezes the second moment (0: until it has settled), or until "
-      "zero_one_adam refreshes it for the last time (0: the warm-up, at least 2 / (1 - beta2))",
+      "zero_one_adam refreshes it for the last time (0: half of the steps)",
       at_least(0));
     v("thaw_ratio", thaw_ratio,
       "onebit_adam: dense steps again where the second moment would have moved by this factor; 0: "
@@ -398,6 +400,14 @@ struct Recipe {
   GenerateRecipe generate;
   Origins origins;
 
+  // The step with which a 1-bit optimizer's second moment is frozen, or at the earliest where it is
+  // to settle first.
+  std::int64_t freeze_step() const {
+    if (optim.freeze_step > 0) return optim.freeze_step;
+    if (optim.name == "zero_one_adam") return (train.steps + 1) / 2;
+    const double two_windows = std::ceil(2.0 / (1.0 - optim.beta2) - 1e-6);
+    return std::max(static_cast<std::int64_t>(two_windows), schedule.warmup_steps);
+  }
   // Whether anything is ever exchanged compressed.
   bool compresses() const { return compress.resolved_method(optim.is_onebit()) != "none"; }
 

@@ -1,7 +1,6 @@
 #include "launch/simulation.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "launch/exchange_kinds.h"
 #include "launch/exchange_probe.h"
@@ -23,11 +22,7 @@ std::int64_t refreshes_until(std::int64_t last) {
 std::int64_t dense_steps_of(const Recipe& recipe) {
   if (!recipe.compresses()) return recipe.train.steps;
   const OptimRecipe& o = recipe.optim;
-  std::int64_t steps = recipe.compress.dense_steps;
-  if (o.is_onebit()) {
-    const auto twice = static_cast<std::int64_t>(std::ceil(2.0 / (1.0 - o.beta2) - 1e-6));
-    steps = o.freeze_step > 0 ? o.freeze_step : std::max(twice, recipe.schedule.warmup_steps);
-  }
+  std::int64_t steps = o.is_onebit() ? recipe.freeze_step() : recipe.compress.dense_steps;
   if (o.name == "zero_one_adam") steps = refreshes_until(steps);
   return std::min(steps, recipe.train.steps);
 }

@@ -58,6 +58,9 @@ TEST(DenseSteps, AreThoseBeforeTheSwitch) {
   EXPECT_EQ(dense_steps_of(r), 16);
   r.optim.freeze_step = 24;
   EXPECT_EQ(dense_steps_of(r), 20);
+  r.optim.freeze_step = 0;  // half of the steps
+  r.train.steps = 47;
+  EXPECT_EQ(dense_steps_of(r), 20);
 }
 
 TEST(ExchangeName, SaysWhatTravels) {
