@@ -22,8 +22,7 @@ struct Exchange {
   // The first of its kind after steps without: what was carried over before is owed no more.
   bool fresh = false;
   // The momentum is what came of this bucket's last exchange, bit for bit, with the same
-  // coordinates live: a reducer that still has that as it travelled reads those few bytes
-  // instead.
+  // coordinates live: a reducer that still has that as it travelled reads those few bytes instead.
   bool unchanged = false;
   // Instead of `momentum`, where no rank keeps one whole: it is what came of this bucket's last
   // exchange, which the reducer still has as it travelled. What comes of this one replaces the

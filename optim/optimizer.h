@@ -34,10 +34,11 @@ class Optimizer : public Stateful {
   // The same on every rank; whoever calls it keeps it, it is not state.
   virtual void hold_dense(bool) {}
   // Where needed: what this rank brings, by bucket of the layout it was made for; the agreed means
-  // are in place when apply() is called. An exchange without a value is passed over. Errors: kUsage
-  // where the step needs none.
+  // are in place when apply() is called, and values may have been updated as they came in
+  // (Exchange::use). An exchange without a value is passed over. Errors: kUsage where the step
+  // needs none.
   virtual std::span<const Exchange> exchange(Context& cx, const StepInfo& step);
-  // Updates the parameters' values and raises their versions.
+  // Updates the parameters' values, as far as the exchange has not, and raises their versions.
   virtual void apply(Context& cx, const StepInfo& step) = 0;
   // Whether all replicas are equal now. A step that was skipped leaves them as they were.
   virtual bool settled() const { return true; }
