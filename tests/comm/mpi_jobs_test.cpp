@@ -2,7 +2,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -14,24 +13,23 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/support/temp_folder.h"
+
 namespace gradwire {
 namespace {
 
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
-namespace fs = std::filesystem;
 
 // A scenario of mpi_scenario.cpp on some ranks, in a folder of its own.
 class Job {
  public:
   Job(const std::string& scenario, int ranks) : ranks_(ranks) {
-    std::string pattern = (fs::temp_directory_path() / "gw_job_XXXXXX").string();
-    dir_ = mkdtemp(pattern.data());
     // The shell outlives the rank and writes down its status, whatever mpirun does to the others.
     const std::string rank = fmt::format(
         "trap : TERM; {} {} {} & wait $!; while kill -0 $! 2>/dev/null; do wait $!; done; wait $!; "
         "echo $? > {}/code.$OMPI_COMM_WORLD_RANK",
-        GW_SCENARIO, scenario, dir_.string(), dir_.string());
+        GW_SCENARIO, scenario, dir_.path().string(), dir_.path().string());
     mpirun_ = fork();
     if (mpirun_ == 0) {
       setpgid(0, 0);
@@ -44,15 +42,13 @@ class Job {
   }
   ~Job() {
     if (mpirun_ > 0) kill(-mpirun_, SIGKILL);
-    std::error_code ignored;
-    fs::remove_all(dir_, ignored);
   }
   Job(const Job&) = delete;
   Job& operator=(const Job&) = delete;
 
   // What rank r wrote to `file`, waiting for it; empty after 20 s.
   std::string read(const std::string& file, int rank) const {
-    const fs::path path = dir_ / fmt::format("{}.{}", file, rank);
+    const std::string path = dir_.file(fmt::format("{}.{}", file, rank));
     for (const auto end = Clock::now() + 20s; Clock::now() < end;) {
       std::ifstream in(path);
       std::string line;
@@ -77,7 +73,7 @@ class Job {
 
  private:
   int ranks_;
-  fs::path dir_;
+  test::TempFolder dir_;
   pid_t mpirun_ = 0;
 };
 

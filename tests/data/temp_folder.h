@@ -1,8 +1,7 @@
-// A folder of its own for one test, removed at the end, and the damage that tests do to files.
+// The damage that tests do to files, in a folder of their own.
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -10,35 +9,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include "core/error.h"
+#include "tests/support/temp_folder.h"
 
 namespace gradwire::testing_data {
 
-class TempFolder {
- public:
-  TempFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "gw_data_XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~TempFolder() { std::filesystem::remove_all(path_); }
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-
-  std::string file(const std::string& name) const { return (path_ / name).string(); }
-  std::string write(const std::string& name, const std::string& text) const {
-    std::ofstream(file(name), std::ios::binary) << text;
-    return file(name);
-  }
-  int entries() const {
-    const std::filesystem::directory_iterator all(path_);
-    return static_cast<int>(std::distance(begin(all), end(all)));
-  }
-
- private:
-  std::filesystem::path path_;
-};
+using test::TempFolder;
 
 inline std::string slurp(const std::string& path) {
   std::ifstream in(path, std::ios::binary);

@@ -32,9 +32,9 @@ TEST(Finding, AsText) {
 class Storage : public RecipeFiles {};
 
 TEST_F(Storage, FolderThatCanBeWrittenToIsLeftAsItWas) {
-  const Findings all = check_storage(folder_.string());
+  const Findings all = check_storage(folder_.path().string());
   EXPECT_EQ(named(all, "run folder").verdict, Verdict::kOk);
-  EXPECT_TRUE(std::filesystem::is_empty(folder_));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
 }
 
 TEST_F(Storage, FolderThatIsNotThereFails) {

@@ -184,14 +184,14 @@ TEST_F(Program, DoctorFailsOnAFolderThatIsNotThere) {
   const Outcome bad = run("doctor --dir " + path("none"));
   EXPECT_EQ(bad.status, 2);
   EXPECT_THAT(bad.out, HasSubstr("FAIL  run folder"));
-  const Outcome good = run("doctor --dir " + folder_.string());
+  const Outcome good = run("doctor --dir " + folder_.path().string());
   EXPECT_EQ(good.status, 0) << good.out << good.err;
   EXPECT_THAT(good.out, HasSubstr("ok    MPI starts"));
 }
 
 TEST_F(Program, DoctorBelowALauncherDoesNotWaitForItsPeers) {
   const Outcome o =
-      run("doctor --dir " + folder_.string(),
+      run("doctor --dir " + folder_.path().string(),
           "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2 PMIX_RANK=1 PMIX_NAMESPACE=1 "
           "OMPI_MCA_ess=^singleton OMPI_MCA_pmix=^s1,s2,cray,isolated");
   EXPECT_EQ(o.status, 0) << o.out << o.err;

@@ -2,32 +2,23 @@
 // it gives, as text.
 #pragma once
 
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include "launch/recipe_io.h"
+#include "tests/support/temp_folder.h"
 
 namespace gradwire {
 
 class RecipeFiles : public ::testing::Test {
  protected:
-  RecipeFiles() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "gw_recipe_XXXXXX").string();
-    folder_ = ::mkdtemp(pattern.data());  // of its own, where two suites run at once too
-  }
-  ~RecipeFiles() override { std::filesystem::remove_all(folder_); }
-
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
-
+  std::string path(const std::string& name) const { return folder_.file(name); }
   std::string write(const std::string& name, const std::string& text) const {
-    std::ofstream(path(name), std::ios::binary) << text;
-    return path(name);
+    return folder_.write(name, text);
   }
 
   static std::string content(const std::string& path) {
@@ -57,7 +48,7 @@ class RecipeFiles : public ::testing::Test {
     return out;
   }
 
-  std::filesystem::path folder_;
+  test::TempFolder folder_;
 };
 
 }  // namespace gradwire

@@ -137,7 +137,7 @@ TEST_F(RecipeReader, MissingFileAndFolder) {
     EXPECT_EQ(shorten(e, path("none.toml")), "r: cannot be read: No such file or directory");
     EXPECT_FALSE(e.same_everywhere());
   }
-  EXPECT_THROW(load_recipe(folder_.string()), RecipeError);
+  EXPECT_THROW(load_recipe(folder_.path().string()), RecipeError);
 }
 
 TEST_F(RecipeReader, EmptyFileIsAllDefaultsButTheText) {
