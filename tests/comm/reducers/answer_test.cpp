@@ -32,7 +32,16 @@ struct Momenta {
   std::deque<Tensor> live;
 };
 
+// All that takes part.
+void spoil(const Tensor& momentum) {
+  const auto m = momentum.host<float>();
+  for (std::size_t i = 0; i < m.size(); ++i)
+    if (i % 8 != 3) m[i] = std::nanf("");
+}
+
 TEST(Unchanged, IsTheMomentumBitForBit) {
+  constexpr std::int64_t kVisited = 6;
+  EXPECT_TRUE(make_codec({.name = "sign"})->reads_fast());
   for (const char* codec : {"sign", "int8", "int4", "topk"}) {
     for (const int ranks : {1, 2, 3}) {
       run_ranks(ranks, [&](Communicator& comm) {
@@ -41,6 +50,7 @@ TEST(Unchanged, IsTheMomentumBitForBit) {
         Buckets values(cx, 9000);
         Momenta plain(cx, 9000), short_cut(cx, 9000);
         const CompressionConfig config = config_of(Feedback::kEf, codec);
+        const bool reads_fast = make_codec(config.codec)->reads_fast();
         const auto by_floats = make_compressed_reducer(cx, comm, values.layout, config);
         const auto by_answer = make_compressed_reducer(cx, comm, values.layout, config);
         for (std::int64_t s = 0; s < 8; ++s) {
@@ -56,6 +66,9 @@ TEST(Unchanged, IsTheMomentumBitForBit) {
             by_floats->submit(cx, b, e);
             e.momentum = short_cut.buckets.layout[b].flat;
             e.unchanged = s > 0 && !fresh;
+            // Whoever takes the short cut reads no float of it. The visit has made an end of
+            // answers.
+            if (e.unchanged && s != kVisited + 1 && reads_fast) spoil(e.momentum);
             by_answer->submit(cx, b, e);
           }
           by_floats->finish(cx);
@@ -63,7 +76,7 @@ TEST(Unchanged, IsTheMomentumBitForBit) {
           for (std::size_t b = 0; b < values.layout.size(); ++b)
             ASSERT_EQ(plain.buckets.values(b), short_cut.buckets.values(b))
                 << codec << " " << ranks << " " << s;
-          if (s != 6) continue;
+          if (s != kVisited) continue;
           test::SavedState state;
           test::StateSaver saver(state);
           by_answer->visit_state(saver);
