@@ -26,6 +26,12 @@ void check_config(std::string_view rule, const AdamWConfig& c) {
   }
 }
 
+FrozenArrays frozen_arrays(const FlatBucket& layout, const Tensor& m, const Tensor& v,
+                           std::size_t i) {
+  const std::int64_t at = layout.begins[i];
+  return {layout.params[i]->value.data<float>(), m.data<float>() + at, v.data<float>() + at};
+}
+
 std::vector<Parameter*> params_of(std::span<const FlatBucket> buckets) {
   std::vector<Parameter*> params;
   for (const FlatBucket& b : buckets)
@@ -124,30 +130,27 @@ BucketOptimizer::FrozenStep BucketOptimizer::frozen_math(const StepInfo& step, A
 void BucketOptimizer::frozen_step(const Bucket& b, const FrozenStep& step, std::int64_t begin,
                                   std::int64_t end) {
   b.layout.for_each_part(begin, end, [&](std::size_t i, std::int64_t from, std::int64_t to) {
-    const std::int64_t at = b.layout.begins[i];
-    const FrozenArrays arrays{b.layout.params[i]->value.data<float>(), b.m.data<float>() + at,
-                              b.v.data<float>() + at};
-    onebit_kernels().step(slot(b, i).decays ? step.decayed : step.plain, arrays, from, to);
+    onebit_kernels().step(step.of(slot(b, i)), frozen_arrays(b.layout, b.m, b.v, i), from, to);
   });
 }
 
 void BucketOptimizer::frozen_step(Context& cx, Bucket& b, const StepInfo& step, Age age) {
   const FrozenStep maths = frozen_math(step, age);
-  for (std::size_t i = 0; i < b.layout.params.size(); ++i) {
-    Parameter& p = *slot(b, i).param;
-    const FrozenMath& math = slot(b, i).decays ? maths.decayed : maths.plain;
-    const FrozenArrays arrays{p.value.data<float>(), b.m.data<float>() + b.layout.begins[i],
-                              b.v.data<float>() + b.layout.begins[i]};
-    on_device(
-        p.value.device(),
-        [&](Device) {
-          parallel_for(p.value.numel(), kUpdateGrain, [&](std::int64_t from, std::int64_t to) {
-            onebit_kernels().step(math, arrays, from, to);
-          });
-        },
-        [&](auto) { cuda::frozen_step(cx.stream, math, arrays, p.value.numel()); });
-    ++p.version;
-  }
+  const std::int64_t n = b.layout.numel();
+  on_device(
+      b.m.device(),
+      [&](Device) {
+        parallel_for(n, kUpdateGrain,
+                     [&](std::int64_t from, std::int64_t to) { frozen_step(b, maths, from, to); });
+      },
+      [&](auto) {
+        b.layout.for_each_part(0, n, [&](std::size_t i, std::int64_t, std::int64_t size) {
+          cuda::frozen_step(cx.stream, maths.of(slot(b, i)), frozen_arrays(b.layout, b.m, b.v, i),
+                            size);
+        });
+      });
+  for (Parameter* p : b.layout.params)
+    ++p->version;
 }
 
 const Tensor& BucketOptimizer::live_in(Context& cx, Bucket& b) {

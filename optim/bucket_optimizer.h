@@ -56,6 +56,7 @@ class BucketOptimizer : public GradientOptimizer {
   // by several threads at once.
   struct FrozenStep {
     FrozenMath decayed, plain;
+    const FrozenMath& of(const Slot& slot) const { return slot.decays ? decayed : plain; }
   };
   FrozenStep frozen_math(const StepInfo& step, Age age) const;
   void frozen_step(const Bucket& b, const FrozenStep& step, std::int64_t begin, std::int64_t end);

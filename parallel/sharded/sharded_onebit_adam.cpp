@@ -77,11 +77,10 @@ class ShardedOnebitAdam final : public OnebitAdam {
     const FlatBucket& whole = shard_.whole()[bucket];
     const Coarse& coarse = coarse_[bucket];
     whole.for_each_part(begin, end, [&](std::size_t i, std::int64_t from, std::int64_t to) {
-      const bool decays = slot(buckets()[bucket], i).decays;
       const FollowArrays arrays{whole.params[i]->value.data<float>(),
                                 whole.flat.data<float>() + whole.begins[i],
                                 coarse.codes.data<std::uint8_t>() + whole.begins[i]};
-      onebit_kernels().follow(decays ? frozen_.decayed : frozen_.plain, coarse.square, arrays, from,
+      onebit_kernels().follow(frozen_.of(slot(buckets()[bucket], i)), coarse.square, arrays, from,
                               to);
     });
   }
