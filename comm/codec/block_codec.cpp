@@ -56,14 +56,14 @@ bool some_dead(std::span<const std::byte> live, std::int64_t begin, std::int64_t
   return (all & tail) != std::byte{0xFF};
 }
 
-// Hands decoded values over. Dead coordinates keep their bits, so the block is merged in a copy
-// that has room for whole groups.
-void hand_over(const DecodeTarget& target, std::int64_t begin, std::int64_t n,
+// Hands decoded values over. Dead coordinates, if there are some, keep their bits, so the block is
+// merged in a copy that has room for whole groups.
+void hand_over(const DecodeTarget& target, std::int64_t begin, std::int64_t n, bool dead,
                const float* values) {
   const InputKernels& loops = input_kernels();
   float* const to = target.to.data() + begin;
   const std::size_t bytes = static_cast<std::size_t>(n) * sizeof(float);
-  if (!some_dead(target.live, begin, n)) {
+  if (!dead) {
     if (target.add) {
       loops.add(to, values, target.weight, n);
     } else {
@@ -236,11 +236,12 @@ void BlockCodec::do_decode(std::span<const std::byte> in, const DecodeTarget& ta
 
 void BlockCodec::decode_block(std::span<const std::byte> in, const Place& at,
                               const DecodeTarget& target) const {
-  if (at.count == at.padded && !target.add && !some_dead(target.live, at.begin, at.count))
+  const bool dead = some_dead(target.live, at.begin, at.count);
+  if (at.count == at.padded && !target.add && !dead)
     return unpack(in, at, target.to.data() + at.begin);
   alignas(64) float values[kMaxBlock];
   unpack(in, at, values);
-  hand_over(target, at.begin, at.count, values);
+  hand_over(target, at.begin, at.count, dead, values);
 }
 
 ConstBlockCode BlockCodec::code_at(std::span<const std::byte> in, const Place& at,

@@ -17,6 +17,7 @@ namespace gradwire {
 inline constexpr std::int64_t kGroup = 64;
 inline constexpr int kLanes = 32;
 
+// The sum of kLanes lanes, joined in halves.
 GW_HD double joined(double* lane) {
   for (int half = kLanes / 2; half > 0; half /= 2)
     for (int l = 0; l < half; ++l)

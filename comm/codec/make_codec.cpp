@@ -30,7 +30,6 @@ BlockFormat int_format(const char* name, std::int64_t block, int levels) {
           .scaled = true,
           .code_bits = bits,
           .levels = levels,
-          .fast = bits == 8,
           .delta = max_abs_delta(block, levels)};
 }
 
@@ -40,7 +39,6 @@ BlockFormat qsgd_format(std::int64_t block, int levels) {
                 fmt::format("qsgd: levels must be 1, 7 or 127, got {}", levels));
   }
   BlockFormat format = int_format("qsgd", block, levels);
-  format.fast = false;
   format.delta = qsgd_delta(block, levels);
   return format;
 }
@@ -64,7 +62,11 @@ std::unique_ptr<Codec> make_codec(const CodecConfig& config) {
                  .delta = 2.0 / std::numbers::pi},
                 sign_kernels());
   }
-  if (name == "int8") return make(int_format("int8", block(1024), 127), int8_kernels());
+  if (name == "int8") {
+    BlockFormat format = int_format("int8", block(1024), 127);
+    format.fast = true;
+    return make(format, int8_kernels());
+  }
   if (name == "int4") return make(int_format("int4", block(256), 7), int4_kernels());
   if (name == "qsgd") return make(qsgd_format(block(512), config.levels), qsgd_kernels());
   if (name == "natural") {

@@ -87,7 +87,7 @@ class CompressedReducer final : public Reducer {
     warned_ = true;
     return fmt::format(
         "warning: econtrol with eta {:.3g} and a codec that keeps {:.3g} of what it is given: from "
-        "about twice that on it diverges",
+        "two to three times that on it diverges",
         largest.eta(), largest.contraction());
   }
 

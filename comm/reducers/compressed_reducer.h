@@ -35,7 +35,7 @@ Feedback feedback_named(std::string_view name);
 struct CompressionConfig {
   Feedback method = Feedback::kEf;
   CodecConfig codec{};
-  // EControl's strength. None: the codec's delta_hint(), which is near the best and at most half of
+  // EControl's strength. None: the codec's delta_hint(), which is near the best and well below
   // where it diverges (bench/econtrol_table); Gao et al.'s theory asks for a 400th of it.
   std::optional<double> eta{};
   double sgdm_beta = 0.1;  // b, above
