@@ -51,7 +51,7 @@ TEST(LeastSquares, EstimatorsFindTheOptimumWhereFeedbackDoesNot) {
   }
 }
 
-TEST(LeastSquares, EcontrolStandsNoiseBestOfAll) {
+TEST(LeastSquares, EcontrolStandsNoiseBetterThanEf21AndFeedback) {
   const double control = noisy_error(Feedback::kEcontrol, "topk");
   EXPECT_LE(control, 5.0 * dense_error());
   EXPECT_LE(1.5 * control, noisy_error(Feedback::kEf21, "topk"));
