@@ -46,6 +46,15 @@ __device__ std::int64_t keys_seen(const AttentionShape& s, const Part& p, std::i
   return s.causal && seen < p.cols ? seen : p.cols;
 }
 
+// The product rounded by itself. Left to the compiler it would become part of a fused multiply-add:
+// scale * score - maximum is then not zero at the maximum, and for huge scores not even finite.
+__device__ float scaled(float score, float scale) {
+  return __fmul_rn(score, scale);
+}
+__device__ double scaled(double score, double scale) {
+  return __dmul_rn(score, scale);
+}
+
 // probs = softmax(scale scores) of the keys a row sees, zero beyond; the log-sum is kept.
 template <class T>
 __global__ void __launch_bounds__(kBlock) probability_kernel(ScoreRows<T> a) {
@@ -58,15 +67,15 @@ __global__ void __launch_bounds__(kBlock) probability_kernel(ScoreRows<T> a) {
     T* probs = a.probs + row * a.part.ld;
     C most = -static_cast<C>(INFINITY);
     for (std::int64_t i = threadIdx.x; i < seen; i += kBlock)
-      most = Larger{}(scale * scores[i], most);
+      most = Larger{}(scaled(scores[i], scale), most);
     most = block_reduce(most, Larger{});
     C sum = 0;
     for (std::int64_t i = threadIdx.x; i < seen; i += kBlock)
-      sum += math::exp(scale * scores[i] - most);
+      sum += math::exp(scaled(scores[i], scale) - most);
     sum = block_reduce(sum, Plus{});
     const C inverse = C(1) / sum;
     for (std::int64_t i = threadIdx.x; i < a.part.cols; i += kBlock) {
-      const C p = i < seen ? math::exp(scale * scores[i] - most) * inverse : C(0);
+      const C p = i < seen ? math::exp(scaled(scores[i], scale) - most) * inverse : C(0);
       probs[i] = static_cast<T>(p);
     }
     if (threadIdx.x == 0) a.lse[statistics_at(a.shape, a.part, g, r)] = most + math::log(sum);
@@ -86,7 +95,7 @@ __global__ void __launch_bounds__(kBlock) gradient_kernel(ScoreRows<T> a) {
     const C lse = a.lse[at], delta = a.delta[at];
     for (std::int64_t c = threadIdx.x; c < a.part.cols; c += kBlock) {
       const std::int64_t i = row * a.part.ld + c;
-      const C p = c < seen ? math::exp(scale * a.scores[i] - lse) : C(0);
+      const C p = c < seen ? math::exp(scaled(a.scores[i], scale) - lse) : C(0);
       const C d = c < seen ? p * (a.d_probs[i] - delta) * scale : C(0);
       a.probs[i] = static_cast<T>(p);
       a.d_scores[i] = static_cast<T>(d);
