@@ -32,6 +32,10 @@ class CachingAllocator final : public Allocator {
       release_events(p);
       give_back(p.data, p.bytes);
     }
+    for (const Pending& p : lost_) {
+      release_events(p);
+      give_back(p.data, p.bytes);
+    }
     release_cached();
   }
 
@@ -56,11 +60,9 @@ class CachingAllocator final : public Allocator {
       std::memset(block.data, 0xFF, block.bytes);
     }
     Pending pending{block.data, rounded, home, {}};
-    if constexpr (kCudaBuilt) {
-      for (const Stream& s : users)
-        pending.events.push_back(cuda_event(s));
-    }
-    if (pending.events.empty()) {
+    if (!record_events(pending, users)) {
+      lost_.push_back(std::move(pending));
+    } else if (pending.events.empty()) {
       free_[{home.handle, rounded}].push_back(block.data);
     } else {
       pending_.push_back(std::move(pending));
@@ -114,6 +116,9 @@ class CachingAllocator final : public Allocator {
       data = upstream_->allocate(bytes, segment, on).data;
     } catch (const Error& e) {
       if (e.kind() != ErrorKind::kMemory || stats_.reserved_bytes == stats_.live_bytes) throw;
+      for (const Pending& p : pending_)
+        wait_for_events(p);
+      collect_finished();
       release_cached();  // fragments of other sizes may make room
       data = upstream_->allocate(bytes, segment, on).data;
     }
@@ -143,10 +148,31 @@ class CachingAllocator final : public Allocator {
     upstream_->deallocate({data, bytes, Segment::kOther}, {upstream_->device(), nullptr}, {});
   }
 
+  // Marks where the users of a block stand. False if CUDA refuses, as it does after an error that
+  // has spoiled the device: then nobody knows when the block is free.
+  static bool record_events(Pending& p, [[maybe_unused]] std::span<const Stream> users) noexcept {
+    if constexpr (kCudaBuilt) {
+      try {
+        for (const Stream& s : users)
+          p.events.push_back(cuda_event(s));
+      } catch (const Error&) {
+        return false;
+      }
+    }
+    return true;
+  }
   static void* cuda_event([[maybe_unused]] Stream s) {
     return on_device(
         s.device, [](Device) -> void* { return nullptr; },
         [&](auto) { return cuda::record_event(s); });
+  }
+  static void wait_for_events(const Pending& p) {
+    on_device(
+        p.home.device, [](Device) {},
+        [&](auto) {
+          for (void* e : p.events)
+            cuda::wait_for_event(e);
+        });
   }
   static bool events_done(const Pending& p) {
     return on_device(
@@ -167,6 +193,7 @@ class CachingAllocator final : public Allocator {
   mutable std::mutex mutex_;
   std::map<Key, std::vector<void*>> free_;
   std::vector<Pending> pending_;
+  std::vector<Pending> lost_;  // freed, but not to be handed out again: see record_events()
   MemoryStats stats_;
 };
 

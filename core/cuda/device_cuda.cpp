@@ -27,6 +27,12 @@ std::string version_text(int version) {
   return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
 }
 
+bool is_pinned(const void* host) {
+  cudaPointerAttributes attributes{};
+  return succeeded(cudaPointerGetAttributes(&attributes, host)) &&
+         attributes.type == cudaMemoryTypeHost;
+}
+
 std::string driver_text() {
   int driver = 0, runtime = 0;
   const bool known =
@@ -120,9 +126,7 @@ void* allocate_pinned(std::size_t bytes) {
 
 void release_pinned(void* data) noexcept {
   if (data == nullptr) return;
-  cudaPointerAttributes attributes{};
-  const bool known = succeeded(cudaPointerGetAttributes(&attributes, data));
-  if (known && attributes.type == cudaMemoryTypeHost) {
+  if (is_pinned(data)) {
     succeeded(cudaFreeHost(data));
   } else {
     std::free(data);
@@ -146,6 +150,10 @@ bool event_done(void* event) {
   return true;
 }
 
+void wait_for_event(void* event) {
+  cuda_check(cudaEventSynchronize(event_of(event)), "wait for an event");
+}
+
 void release_event(void* event) noexcept {
   if (event != nullptr) succeeded(cudaEventDestroy(event_of(event)));
 }
@@ -155,6 +163,8 @@ void copy_to_device(Stream s, void* dst, const void* src, std::size_t bytes) {
   use_device(s.device);
   cuda_check(cudaMemcpyAsync(dst, src, bytes, cudaMemcpyHostToDevice, handle_of(s)),
              "copy to the device");
+  // CUDA promises to have read pageable memory only once the stream has passed the copy.
+  if (!is_pinned(src)) synchronize(s);
 }
 
 void copy_to_host(Stream s, void* dst, const void* src, std::size_t bytes) {

@@ -24,9 +24,11 @@ void release_pinned(void* data) noexcept;
 // An event marks a place in a stream.
 void* record_event(Stream s);
 bool event_done(void* event);
+void wait_for_event(void* event);
 void release_event(void* event) noexcept;
 
-// Queued. Pageable memory may be reused at once, pinned memory once the stream has passed the copy.
+// Pageable memory may be reused when this returns, for which it may have to wait for the stream.
+// From pinned memory the copy is only queued: it may be reused once the stream has passed the copy.
 void copy_to_device(Stream s, void* dst, const void* src, std::size_t bytes);
 void copy_to_host(Stream s, void* dst, const void* src, std::size_t bytes);  // waits
 void copy_on_device(Stream s, void* dst, const void* src, std::size_t bytes);

@@ -52,6 +52,9 @@ struct Plan {
 
 using Key = std::array<std::int64_t, 18>;
 
+// Batches of many lengths ask for as many plans: beyond this number they are made anew.
+constexpr std::size_t kMostPlans = 4096;
+
 struct Plans {
   Handle handle;
   std::map<Key, Plan> of;
@@ -186,6 +189,7 @@ void multiply(Context& cx, const Gemm& g) {
   const Key key = key_of(g);
   auto found = plans.of.find(key);
   if (found == plans.of.end()) {
+    if (plans.of.size() == kMostPlans) plans.of.clear();
     found = plans.of.emplace(key, make_plan(plans.handle.get(), g)).first;
   }
   const Plan& plan = found->second;
