@@ -8,6 +8,11 @@
 //   namespace gradwire::GW_ISA { const NormKernels norm_kernels{&rms_f32}; }   // in *_simd.cpp
 //   norm_kernels().rms_f32(...);                              // by the caller
 //
+// All three give the same bits, since ranks of one run may have different processors: such a file
+// is compiled without fusing a * b + c, which only some of them can, and a floating-point sum over
+// elements is made in a fixed number of lanes (core/lanes.h), never by an `omp simd reduction(+)`,
+// whose lanes are the processor's.
+//
 // Such a file includes no standard containers or algorithms: an inline function that the compiler
 // leaves out of line could be shared by the linker with code for lesser processors.
 #pragma once

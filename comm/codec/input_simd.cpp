@@ -30,8 +30,8 @@ bool load(const BlockSource& source, std::int64_t n, float* c, double* norm1) {
 }
 
 double norm1(const float* c, std::int64_t padded) {
-  return lane_sum(padded,
-                  [c](std::int64_t i) { return static_cast<double>(__builtin_fabsf(c[i])); });
+  return lane_sum<double>(
+      padded, [c](std::int64_t i) { return static_cast<double>(__builtin_fabsf(c[i])); });
 }
 
 void add(float* __restrict acc, const float* __restrict value, float weight, std::int64_t n) {

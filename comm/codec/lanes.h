@@ -1,6 +1,5 @@
-// Pieces of codec kernels that must come out the same for every instruction set: sums in a fixed
-// shape, signs and comparisons as bits, codes of less than a byte. Only for *_simd.cpp files, which
-// are compiled without contraction of a * b + c for the same reason.
+// Pieces of codec kernels that must come out the same for every instruction set: signs and
+// comparisons as bits, codes of less than a byte. Only for *_simd.cpp files.
 #pragma once
 
 #include <cstddef>
@@ -10,31 +9,12 @@
 #include <immintrin.h>
 
 #include "core/hd.h"
+#include "core/lanes.h"
 
 namespace gradwire {
 
 // The unit of all kernels: blocks are padded to a multiple of it.
 inline constexpr std::int64_t kGroup = 64;
-inline constexpr int kLanes = 32;
-
-// The sum of kLanes lanes, joined in halves.
-GW_HD double joined(double* lane) {
-  for (int half = kLanes / 2; half > 0; half /= 2)
-    for (int l = 0; l < half; ++l)
-      lane[l] += lane[l + half];
-  return lane[0];
-}
-
-// The sum of f(i) for i below n, a multiple of kLanes: lane l takes i = l, l + 32, ..., and lanes
-// are joined in halves. In double, so that no sum of floats overflows.
-template <class F>
-GW_HD double lane_sum(std::int64_t n, const F& f) {
-  double lane[kLanes] = {};
-  for (std::int64_t i = 0; i < n; i += kLanes)
-    for (int l = 0; l < kLanes; ++l)
-      lane[l] += f(i + l);
-  return joined(lane);
-}
 
 // Bit i: c[i] >= 0, for 64 values; so -0 counts as +0.
 GW_HD std::uint64_t non_negative_bits(const float* c) {

@@ -15,7 +15,7 @@ int bits_of_levels(int levels) {
 
 // Clipping is harmless: any scale not below the magnitudes leaves the rounding unbiased.
 float norm_of(const float* c, std::int64_t n) {
-  const double square = lane_sum(
+  const double square = lane_sum<double>(
       n, [c](std::int64_t i) { return static_cast<double>(c[i]) * static_cast<double>(c[i]); });
   const double norm = __builtin_sqrt(square);
   return norm > static_cast<double>(kHuge) ? kHuge : static_cast<float>(norm);

@@ -82,7 +82,7 @@ void combine(bool add, const float* c, const float* const* x, int count, std::in
 }
 
 double dot(const double* a, const double* b, std::int64_t n) {
-  return lane_sum(n, [&](std::int64_t i) { return a[i] * b[i]; });
+  return lane_sum<double>(n, [&](std::int64_t i) { return a[i] * b[i]; });
 }
 
 void subtract(double c, const double* __restrict x, std::int64_t n, double* __restrict y) {

@@ -26,17 +26,14 @@ function(gw_room name)
 endfunction()
 
 # Kernels compiled for x86-64-v2, -v3 (AVX2) and -v4 (AVX-512), each in its own namespace GW_ISA.
+# They give the same bits: v2 cannot fuse a * b + c, so that the others must not either.
 function(gw_simd_objects name sources)
-  # Codecs and reducers promise the same bits for every instruction set: no a * b + c is fused there.
-  set(same_bits ${sources})
-  list(FILTER same_bits INCLUDE REGEX "/comm/(codec|reducers)/")
-  set_source_files_properties(${same_bits} PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
   foreach(level IN ITEMS 2 3 4)
     set(object gw_${name}_isa_v${level})
     add_library(${object} OBJECT ${sources})
     target_link_libraries(${object} PRIVATE gw_flags fmt::fmt)
     target_compile_definitions(${object} PRIVATE GW_ISA=isa_v${level})
-    target_compile_options(${object} PRIVATE -march=x86-64-v${level} -O3)
+    target_compile_options(${object} PRIVATE -march=x86-64-v${level} -O3 -ffp-contract=off)
     if(level EQUAL 4)
       target_compile_options(${object} PRIVATE -mprefer-vector-width=512)
     endif()

@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include "core/rng.h"
+
 namespace gradwire {
 namespace {
 
@@ -45,6 +47,28 @@ TEST(Math, FloatIsWithinTwoUnitsInTheLastPlace) {
   expect_close("tanh", tanh_f, tanh_d, -0.7, 0.7);
   expect_close("erf", erf_f, erf_d, -5.0, 5.0);
   expect_close("erf", erf_f, erf_d, -1e-3, 1e-3);
+}
+
+// This file is compiled without the instruction, so that it is the emulation that is compared. Half
+// of the sums cancel all but a few bits, where a second rounding would show.
+TEST(Math, FmaRoundsOnce) {
+  constexpr std::uint64_t kSums = 2'000'000;
+  for (std::uint64_t i = 0; i < kSums; ++i) {
+    const auto normal = [&](std::uint64_t seed, std::uint32_t exponents) {
+      const auto word = static_cast<std::uint32_t>(random_word(seed, i));
+      const std::uint32_t exponent = 127U - exponents / 2 + (word >> 23) % exponents;
+      return math::from_bits((word & 0x807FFFFFU) | (exponent << 23));
+    };
+    const float a = normal(1, 20), b = normal(2, 20);
+    const float c = i % 2 == 0 ? normal(3, 120) : -(a * b) * normal(4, 2);
+    ASSERT_EQ(math::bits_of(math::fma(a, b, c)), math::bits_of(std::fma(a, b, c)))
+        << a << " * " << b << " + " << c;
+  }
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_TRUE(std::isnan(math::fma(kNan, 1.0F, 1.0F)));
+  EXPECT_EQ(math::fma(0.0F, 1.0F, 0.0F), 0.0F);
+  // Results below the smallest normal number.
+  EXPECT_EQ(math::fma(1e-30F, 3e-12F, 1e-45F), std::fma(1e-30F, 3e-12F, 1e-45F));
 }
 
 TEST(Math, EdgesAreThoseOfTheCLibrary) {

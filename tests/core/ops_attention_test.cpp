@@ -1,10 +1,13 @@
 #include <cmath>
 #include <cstring>
+#include <limits>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/error.h"
 #include "core/ops/attention/attention.h"
+#include "core/ops/attention/attention_kernels.h"
 #include "core/parallel_for.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/tolerance.h"
@@ -211,6 +214,85 @@ TEST_F(AttentionTest, LargeScoresDoNotOverflow) {
   for (const Tensor& t : {value, tape.grad(qv)}) {
     for (const float x : t.to_host<float>(cx))
       ASSERT_TRUE(std::isfinite(x));
+  }
+}
+
+// One key block whose first row sees nothing, as in padded or chunked batches, then one it sees.
+template <class C>
+void check_rows_that_see_nothing_at_first(const AttentionLoops<C>& loops) {
+  constexpr std::int64_t kRows = 2, kCols = 40, kWidth = 3;
+  const C nothing = -std::numeric_limits<C>::infinity();
+  std::vector<C> most(kRows, nothing), sum(kRows, C(0)), out(kRows * kWidth, C(0));
+  std::vector<C> scores(kRows * kCols, C(2));
+  std::fill_n(scores.begin() + kCols, kCols, nothing);  // the row before sees nothing by `seen`
+  loops.softmax_step({scores.data(), kRows, kCols, C(1), 0}, most.data(), sum.data(), nullptr,
+                     kWidth);
+  EXPECT_THAT(scores, testing::Each(C(0)));
+  EXPECT_THAT(most, testing::Each(nothing));
+  EXPECT_THAT(sum, testing::Each(C(0)));
+
+  std::vector<C> seen(kRows * kCols, C(2));
+  loops.softmax_step({seen.data(), kRows, kCols, C(1), kCols}, most.data(), sum.data(), out.data(),
+                     kWidth);
+  EXPECT_THAT(seen, testing::Each(C(1)));
+  EXPECT_THAT(most, testing::Each(C(2)));
+  EXPECT_THAT(sum, testing::Each(C(kCols)));
+  EXPECT_THAT(out, testing::Each(C(0)));
+
+  // A later block that they do not see changes nothing.
+  std::fill_n(seen.begin(), kRows * kCols, C(5));
+  std::fill_n(out.begin(), kRows * kWidth, C(7));
+  loops.softmax_step({seen.data(), kRows, kCols, C(1), -kRows}, most.data(), sum.data(), out.data(),
+                     kWidth);
+  EXPECT_THAT(seen, testing::Each(C(0)));
+  EXPECT_THAT(most, testing::Each(C(2)));
+  EXPECT_THAT(sum, testing::Each(C(kCols)));
+  EXPECT_THAT(out, testing::Each(C(7)));
+}
+
+TEST_F(AttentionTest, SoftmaxStepTakesRowsThatSeeNothing) {
+  check_rows_that_see_nothing_at_first(attention_kernels().f32);
+  check_rows_that_see_nothing_at_first(attention_kernels().f64);
+}
+
+TEST_F(AttentionTest, GradientOfARowThatSawNothingIsZero) {
+  constexpr std::int64_t kCols = 40;
+  const float nothing = -std::numeric_limits<float>::infinity();
+  for (const std::int64_t seen : {std::int64_t{0}, kCols}) {
+    std::vector<float> scores(kCols, seen == 0 ? 3.0F : nothing), d_probs(kCols, 1.0F);
+    const float lse = nothing, delta = 0.5F;
+    attention_kernels().f32.gradient_step({scores.data(), 1, kCols, 1.0F, seen}, d_probs.data(),
+                                          &lse, &delta);
+    EXPECT_THAT(scores, testing::Each(0.0F));
+    EXPECT_THAT(d_probs, testing::Each(0.0F));
+  }
+}
+
+// Queries that come before all keys: the first of them see nothing, whole blocks of them among
+// them.
+TEST_F(AttentionTest, QueriesBeforeAllKeysGiveZeros) {
+  constexpr std::int64_t kBlind = 70;
+  const Case c{1, 130, 130, 1, 1, 8, true, 0};
+  for (const DType dtype : {DType::kF32, DType::kF64, DType::kBf16}) {
+    AttentionTensors t{queries(c, dtype, 1), keys(c, dtype, 2), keys(c, dtype, 3), {}, {}};
+    const auto like = [&](const Tensor& x) { return Tensor::empty(cx, x.shape(), x.dtype()); };
+    t.y = like(t.q);
+    t.lse = Tensor::empty(cx, {1, 1, c.queries}, dtype == DType::kF64 ? dtype : DType::kF32);
+    AttentionShape s{1, c.queries, c.keys, 1, 1, c.width, true, 0.5, -kBlind};
+    cpu::attention_forward(cx, s, t);
+    const AttentionGradients g{like(t.q), like(t.k), like(t.v)};
+    cpu::attention_backward(cx, s, t, queries(c, dtype, 4), g);
+    const auto y = t.y.to_host<double>(cx), dq = g.dq.to_host<double>(cx);
+    for (std::int64_t i = 0; i < c.queries * c.width; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      ASSERT_EQ(y[at] == 0.0, i < kBlind * c.width)
+          << name_of(dtype) << ", y[" << i << "] " << y[at];
+      ASSERT_TRUE(i >= kBlind * c.width || dq[at] == 0.0)
+          << name_of(dtype) << ", dq[" << i << "] " << dq[at];
+    }
+    for (const Tensor& x : {g.dq, g.dk, g.dv})
+      for (const double value : x.to_host<double>(cx))
+        ASSERT_TRUE(std::isfinite(value)) << name_of(dtype);
   }
 }
 

@@ -179,6 +179,8 @@ class Forward {
     C* rooms = scores + kQueryBlock * kKeyBlock;
     std::fill_n(row_max, count, -std::numeric_limits<C>::infinity());
     std::fill_n(row_sum, count, C(0));
+    // Rows that see none of the first keys begin at zero, others with the product itself.
+    if (seen_from(s_, begin, 0) <= 0) std::fill_n(out, count * d, C(0));
     const std::int64_t last_key = seen_from(s_, begin + count - 1, 0);
     for (std::int64_t key = 0; key < last_key; key += kKeyBlock) {
       const std::int64_t keys = std::min(kKeyBlock, last_key - key);
@@ -276,7 +278,10 @@ class Backward {
     for (std::int64_t key = 0; key < s_.keys; key += kKeyBlock) {
       const ScoreBlock<C> block = score_block(s_, query, rows, key, scores);
       const std::int64_t cols = block.cols;
-      if (cols <= 0) break;
+      if (cols <= 0) {
+        if (key == 0) clear(dqb, rows, d);  // they see nothing at all
+        break;
+      }
       const Block<const C> kb = part(all.k, key), vb = part(all.v, key);
       block_gemm({rows, cols, d}, qb, transposed(kb.data, kb.ld), C(0), {scores, cols});
       block_gemm({rows, cols, d}, dyb, transposed(vb.data, vb.ld), C(0), {d_scores, cols});

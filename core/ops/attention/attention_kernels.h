@@ -10,7 +10,8 @@
 namespace gradwire {
 
 // A dense block [rows, cols] of products of queries and keys. Row r sees the first `seen` + r of
-// its columns, at most all of them; what it does not see becomes zero.
+// its columns, none if that is negative and at most all; what it does not see becomes zero. A score
+// of minus infinity is not seen either.
 template <class C>
 struct ScoreBlock {
   C* scores;
@@ -23,7 +24,7 @@ template <class C>
 struct AttentionLoops {
   // One step of the online softmax: scores become exp(scale * score - maximum); the running maximum
   // and sum of each row take the block in, and out [rows, width], where there is one, is scaled to
-  // the new maximum.
+  // the new maximum. A row that has seen nothing keeps a maximum of minus infinity and a sum of 0.
   void (*softmax_step)(const ScoreBlock<C>& block, C* row_max, C* row_sum, C* out,
                        std::int64_t width);
   // Backward: scores become probabilities exp(scale * score - lse[row]), and d_probs the gradient
@@ -34,7 +35,7 @@ struct AttentionLoops {
 struct AttentionKernels {
   AttentionLoops<float> f32;
   AttentionLoops<double> f64;
-  // y[r] = out[r] / row_sum[r], into rows `ld` apart.
+  // y[r] = out[r] / row_sum[r], into rows `ld` apart; 0 if the row has seen nothing.
   void (*normalise_f32)(const float* out, const float* row_sum, float* y, std::int64_t ld,
                         std::int64_t rows, std::int64_t width);
   void (*normalise_f64)(const double* out, const double* row_sum, double* y, std::int64_t ld,

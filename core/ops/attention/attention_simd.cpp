@@ -1,8 +1,13 @@
+#include "core/lanes.h"
 #include "core/math.h"
 #include "core/ops/attention/attention_kernels.h"
 
 namespace gradwire::GW_ISA {
 namespace {
+
+// The score of what is not seen.
+template <class C>
+constexpr C kNothing = -static_cast<C>(__builtin_huge_val());
 
 template <class C>
 std::int64_t seen_by(const ScoreBlock<C>& b, std::int64_t row) {
@@ -18,7 +23,7 @@ std::int64_t mask_to_vector(C* s, std::int64_t seen, std::int64_t cols) {
   const std::int64_t rounded = (seen + kVector - 1) / kVector * kVector;
   const std::int64_t end = rounded < cols ? rounded : cols;
   for (std::int64_t c = seen; c < end; ++c) {
-    s[c] = -static_cast<C>(__builtin_huge_val());
+    s[c] = kNothing<C>;
   }
   return end;
 }
@@ -28,6 +33,14 @@ void clear(C* s, std::int64_t begin, std::int64_t end) {
   for (std::int64_t c = begin; c < end; ++c) {
     s[c] = C(0);
   }
+}
+
+// What is taken out of scores, so that no exponential overflows. A row that sees nothing, or
+// nothing yet, has no maximum; the exponentials of its scores, minus infinity, are zero without
+// one.
+template <class C>
+GW_HD C origin_of(C most) {
+  return math::select(most == kNothing<C>, C(0), most);
 }
 
 template <class C>
@@ -42,14 +55,10 @@ void softmax_step(const ScoreBlock<C>& b, C* row_max, C* row_sum, C* out, std::i
       s[c] *= b.scale;
       now = s[c] > now ? s[c] : now;
     }
-    C sum = C(0);
-#pragma omp simd reduction(+ : sum)
-    for (std::int64_t c = 0; c < end; ++c) {
-      s[c] = math::exp(s[c] - now);
-      sum += s[c];
-    }
+    const C origin = origin_of(now);
+    const C sum = lane_sum<C>(end, [=](std::int64_t c) { return s[c] = math::exp(s[c] - origin); });
     clear(s, end, b.cols);
-    const C shrink = math::exp(before - now);
+    const C shrink = math::exp(before - origin);
     row_max[r] = now;
     row_sum[r] = row_sum[r] * shrink + sum;
     if (out == nullptr || shrink == C(1)) continue;
@@ -72,7 +81,7 @@ void gradient_step(const ScoreBlock<C>& b, C* d_probs, const C* lse, const C* de
   for (std::int64_t r = 0; r < b.rows; ++r) {
     C* s = b.scores + r * b.cols;
     C* d = d_probs + r * b.cols;
-    const C row_lse = lse[r], row_delta = delta[r];
+    const C row_lse = origin_of(lse[r]), row_delta = delta[r];
     const std::int64_t end = mask_to_vector(s, seen_by(b, r), b.cols);
 #pragma omp simd
     for (std::int64_t c = 0; c < end; ++c) {
@@ -92,7 +101,7 @@ void normalise(const Compute<T>* out, const Compute<T>* row_sum, T* y, std::int6
   for (std::int64_t r = 0; r < rows; ++r) {
     const C* from = out + r * width;
     T* to = y + r * ld;
-    const C factor = C(1) / row_sum[r];
+    const C factor = row_sum[r] == C(0) ? C(0) : C(1) / row_sum[r];  // zero: the row saw nothing
 #pragma omp simd
     for (std::int64_t j = 0; j < width; ++j) {
       to[j] = static_cast<T>(from[j] * factor);
@@ -107,12 +116,7 @@ void row_dots(const T* a, const T* b, std::int64_t ld, Compute<T>* dots, std::in
   for (std::int64_t r = 0; r < rows; ++r) {
     const T* x = a + r * ld;
     const T* y = b + r * ld;
-    C sum = C(0);
-#pragma omp simd reduction(+ : sum)
-    for (std::int64_t j = 0; j < width; ++j) {
-      sum += static_cast<C>(x[j]) * static_cast<C>(y[j]);
-    }
-    dots[r] = sum;
+    dots[r] = lane_sum<C>(width, [=](std::int64_t j) { return load<T>(x, j) * load<T>(y, j); });
   }
 }
 

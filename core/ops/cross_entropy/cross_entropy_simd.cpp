@@ -22,10 +22,7 @@ void forward(const CrossEntropyRows& a, std::int64_t begin, std::int64_t end) {
     const C log_sum = math::log(sum_of_exp<T>(x, most, a.width));
     C loss = log_sum - (C(1) - smoothing) * (load<T>(x, a.targets[r]) - most);
     if (smoothing != C(0)) {
-      C sum = 0;
-#pragma omp simd reduction(+ : sum)
-      for (std::int64_t i = 0; i < a.width; ++i)
-        sum += load<T>(x, i) - most;
+      const C sum = lane_sum<C>(a.width, [=](std::int64_t i) { return load<T>(x, i) - most; });
       loss -= smoothing * sum / static_cast<C>(a.width);
     }
     log_sums[r] = most + log_sum;

@@ -1,3 +1,4 @@
+#include "core/lanes.h"
 #include "core/ops/norm/norm_kernels.h"
 
 namespace gradwire::GW_ISA {
@@ -21,23 +22,18 @@ double square_root(double x) {
 
 template <class T>
 Compute<T> mean_of(const T* x, std::int64_t n) {
-  Compute<T> sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t i = 0; i < n; ++i)
-    sum += load<T>(x, i);
-  return sum / static_cast<Compute<T>>(n);
+  using C = Compute<T>;
+  return lane_sum<C>(n, [=](std::int64_t i) { return load<T>(x, i); }) / static_cast<C>(n);
 }
 
 // 1 / sqrt(mean((x - centre)^2) + eps): after the mean, so that close values do not cancel.
 template <class T>
 Compute<T> rstd_of(const T* x, Compute<T> centre, std::int64_t n, double eps) {
   using C = Compute<T>;
-  C sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t i = 0; i < n; ++i) {
+  const C sum = lane_sum<C>(n, [=](std::int64_t i) {
     const C v = load<T>(x, i) - centre;
-    sum += v * v;
-  }
+    return v * v;
+  });
   return C(1) / square_root(sum / static_cast<C>(n) + static_cast<C>(eps));
 }
 
@@ -77,19 +73,13 @@ void backward_x(const NormBackward& a, std::int64_t r, Compute<T> mean, Compute<
   const T* x = row_of<T>(a.x, r, n);
   const T* dy = row_of<T>(a.dy, r, n);
   T* dx = row_of<T>(a.dx, r, n);
-  C sum_g = 0, sum_gh = 0;
-#pragma omp simd reduction(+ : sum_g, sum_gh)
-  for (std::int64_t i = 0; i < n; ++i) {
-    const C g = load<T>(dy, i) * w[i];
-    sum_g += g;
-    sum_gh += g * (load<T>(x, i) - mean);
-  }
-  const C mean_g = a.mean != nullptr ? sum_g / static_cast<C>(n) : C(0);
+  const auto g_at = [=](std::int64_t i) { return load<T>(dy, i) * w[i]; };
+  const C mean_g = a.mean != nullptr ? lane_sum<C>(n, g_at) / static_cast<C>(n) : C(0);
+  const C sum_gh = lane_sum<C>(n, [=](std::int64_t i) { return g_at(i) * (load<T>(x, i) - mean); });
   const C slope = sum_gh * rstd * rstd / static_cast<C>(n);  // of mean(g h) h in x - mean
 #pragma omp simd
   for (std::int64_t i = 0; i < n; ++i) {
-    const C g = load<T>(dy, i) * w[i];
-    store<T>(dx, i, rstd * (g - mean_g - (load<T>(x, i) - mean) * slope));
+    store<T>(dx, i, rstd * (g_at(i) - mean_g - (load<T>(x, i) - mean) * slope));
   }
 }
 

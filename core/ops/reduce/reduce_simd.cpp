@@ -1,3 +1,4 @@
+#include "core/lanes.h"
 #include "core/ops/reduce/reduce_kernels.h"
 
 namespace gradwire::GW_ISA {
@@ -13,10 +14,7 @@ double sum(const void* x, std::int64_t n) {
   double total = 0.0;
   for (std::int64_t b = 0; b < n; b += kBlock) {
     const std::int64_t e = n - b < kBlock ? n : b + kBlock;
-    C block = 0;
-#pragma omp simd reduction(+ : block)
-    for (std::int64_t i = b; i < e; ++i)
-      block += static_cast<C>(in[i]);
+    const C block = lane_sum<C>(e - b, [=](std::int64_t i) { return load<T>(in, b + i); });
     total += static_cast<double>(block);
   }
   return total;
@@ -24,14 +22,10 @@ double sum(const void* x, std::int64_t n) {
 
 template <class T>
 double sum_of_squares(const void* x, std::int64_t n) {
-  const T* in = static_cast<const T*>(x);
-  double total = 0.0;
-#pragma omp simd reduction(+ : total)
-  for (std::int64_t i = 0; i < n; ++i) {
-    const double v = static_cast<double>(static_cast<Compute<T>>(in[i]));
-    total += v * v;
-  }
-  return total;
+  return lane_sum<double>(n, [=](std::int64_t i) {
+    const double v = static_cast<double>(load<T>(x, i));
+    return v * v;
+  });
 }
 
 // Bit patterns, so that the test is integer work that any instruction set does in lanes.

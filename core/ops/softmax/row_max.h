@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/bf16.h"
+#include "core/lanes.h"
 #include "core/math.h"
 
 namespace gradwire::GW_ISA {
@@ -22,11 +23,7 @@ Compute<T> max_of(const void* x, std::int64_t n) {
 
 template <class T>
 Compute<T> sum_of_exp(const void* x, Compute<T> most, std::int64_t n) {
-  Compute<T> sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t i = 0; i < n; ++i)
-    sum += math::exp(load<T>(x, i) - most);
-  return sum;
+  return lane_sum<Compute<T>>(n, [=](std::int64_t i) { return math::exp(load<T>(x, i) - most); });
 }
 
 }  // namespace

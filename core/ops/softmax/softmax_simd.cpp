@@ -11,13 +11,11 @@ void softmax(void* y, const void* x, std::int64_t rows, std::int64_t width) {
     const T* in = static_cast<const T*>(x) + r * width;
     T* out = static_cast<T*>(y) + r * width;
     const C most = max_of<T>(in, width);
-    C sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (std::int64_t i = 0; i < width; ++i) {
+    const C sum = lane_sum<C>(width, [=](std::int64_t i) {
       const C e = math::exp(load<T>(in, i) - most);
-      sum += e;
       store<T>(out, i, e);
-    }
+      return e;
+    });
     const C inverse = C(1) / sum;
 #pragma omp simd
     for (std::int64_t i = 0; i < width; ++i)
@@ -62,10 +60,7 @@ void softmax_grad(void* dx, const void* y, const void* dy, std::int64_t rows, st
     const T* p = static_cast<const T*>(y) + r * width;
     const T* d = static_cast<const T*>(dy) + r * width;
     T* out = static_cast<T*>(dx) + r * width;
-    C dot = 0;
-#pragma omp simd reduction(+ : dot)
-    for (std::int64_t i = 0; i < width; ++i)
-      dot += load<T>(d, i) * load<T>(p, i);
+    const C dot = lane_sum<C>(width, [=](std::int64_t i) { return load<T>(d, i) * load<T>(p, i); });
 #pragma omp simd
     for (std::int64_t i = 0; i < width; ++i) {
       store<T>(out, i, load<T>(p, i) * (load<T>(d, i) - dot));
@@ -82,10 +77,7 @@ void log_softmax_grad(void* dx, const void* y, const void* dy, std::int64_t rows
     const T* p = static_cast<const T*>(y) + r * width;
     const T* d = static_cast<const T*>(dy) + r * width;
     T* out = static_cast<T*>(dx) + r * width;
-    C sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (std::int64_t i = 0; i < width; ++i)
-      sum += load<T>(d, i);
+    const C sum = lane_sum<C>(width, [=](std::int64_t i) { return load<T>(d, i); });
 #pragma omp simd
     for (std::int64_t i = 0; i < width; ++i) {
       store<T>(out, i, load<T>(d, i) - math::exp(load<T>(p, i)) * sum);
