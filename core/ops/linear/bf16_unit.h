@@ -1,20 +1,30 @@
-// bf16 products by oneDNN's own bf16 kernels, for processors with a bf16 matrix unit (AMX), where
-// the library reaches several times the speed of f32. Everywhere else bf16 is widened to f32 tile
-// by tile (gemm_cpu.cpp), since without the unit these kernels are slower than that.
-// Plans live in the context's engine. Correctness is tested on processors without the unit, which
-// run other kernels of the library behind the same calls; with the unit this has not been timed.
+// bf16 products by oneDNN's own bf16 kernels, for processors with bf16 instructions (AMX,
+// AVX512_BF16), where the library is faster than f32. Elsewhere bf16 is widened to f32 tile by tile
+// (gemm_cpu.cpp). Which of both is faster on a processor is found by measuring (bf16_speed.h).
+// Plans live in the context's engine.
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "core/ops/linear/gemm.h"
 
 namespace gradwire::cpu {
 
-// Whether bf16 products of this context go to oneDNN: on a CPU with a bf16 matrix unit. The
-// environment decides otherwise for an engine's lifetime: GRADWIRE_BF16=widen never,
-// GRADWIRE_BF16=onednn wherever the library has bf16 kernels (AVX-512). Other values:
-// Error(kConfig). False on other devices.
+enum class Bf16Path { kWiden, kOneDnn };
+const char* name_of(Bf16Path path);  // "widen", "onednn"
+
+// The ways in which this processor can make bf16 products: kWiden, and kOneDnn where the library
+// has bf16 kernels for it (AVX-512). GRADWIRE_BF16=widen or =onednn, as far as there is such a way,
+// leaves that one alone. Errors: kConfig for other values of the variable.
+std::vector<Bf16Path> bf16_paths();
+
+// From now on the CPU products of this context's engine, and of copies of the context, go this way.
+// To be called before the first of them: copies of weights are laid out for one way. Until it is
+// called, oneDNN is taken on processors with a bf16 matrix unit (AMX).
+void use_bf16_path(Context& cx, Bf16Path path);
+
+// Whether bf16 products of this context go to oneDNN. False on other devices.
 bool use_bf16_unit(const Context& cx);
 
 // A bf16 operand [k, n] in the order of elements that the library's kernels read. For the second

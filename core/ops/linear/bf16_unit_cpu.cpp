@@ -92,22 +92,29 @@ bool has_matrix_unit() {
   return (isa(dnnl::get_effective_cpu_isa()) & wanted) == wanted;
 }
 
-bool choose(const dnnl::engine& engine) {
+std::vector<Bf16Path> paths_on(const dnnl::engine& engine) {
   const char* set = std::getenv("GRADWIRE_BF16");
   const std::string_view asked = set == nullptr ? "" : set;
-  if (asked == "widen") return false;
-  if (asked != "" && asked != "onednn") {
+  if (asked != "" && asked != "onednn" && asked != "widen") {
     throw Error(ErrorKind::kConfig,
                 fmt::format("GRADWIRE_BF16 is \"{}\", which is neither onednn nor widen", asked));
   }
-  return (asked == "onednn" || has_matrix_unit()) && has_bf16_kernels(engine);
+  if (asked == "widen" || !has_bf16_kernels(engine)) return {Bf16Path::kWiden};
+  if (asked == "onednn") return {Bf16Path::kOneDnn};
+  return {Bf16Path::kWiden, Bf16Path::kOneDnn};
+}
+
+bool uses_unit_unasked(const dnnl::engine& engine) {
+  const std::vector<Bf16Path> paths = paths_on(engine);
+  const bool only_one = paths.size() == 1;
+  return paths.back() == Bf16Path::kOneDnn && (only_one || has_matrix_unit());
 }
 
 using Key = std::array<std::int64_t, 11>;
 
 struct Unit {
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
-  bool in_use = choose(engine);
+  bool in_use = uses_unit_unasked(engine);
   std::map<Key, Plan> plans;
   std::map<std::array<std::int64_t, 4>, PackPlan> packing;
 };
@@ -242,6 +249,18 @@ class UnitGemm {
 };
 
 }  // namespace
+
+const char* name_of(Bf16Path path) {
+  return path == Bf16Path::kOneDnn ? "onednn" : "widen";
+}
+
+std::vector<Bf16Path> bf16_paths() {
+  return paths_on(dnnl::engine(dnnl::engine::kind::cpu, 0));
+}
+
+void use_bf16_path(Context& cx, Bf16Path path) {
+  cx.engine->slot<Unit>().in_use = path == Bf16Path::kOneDnn;
+}
 
 bool use_bf16_unit(const Context& cx) {
   return cx.stream.device.type == DeviceType::kCpu && cx.engine->slot<Unit>().in_use;
