@@ -7,6 +7,8 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "data/document_sides.h"
+#include "data/file_digests.h"
 #include "data/publish.h"
 #include "data/token_file.h"
 
@@ -14,180 +16,238 @@ namespace gradwire {
 namespace {
 
 using nlohmann::json;
+namespace fs = std::filesystem;
+using Say = std::function<void(const std::string&)>;
 
-constexpr int kManifestVersion = 1;
+constexpr int kCacheVersion = 2;
+constexpr const char* kMemoName = "digests.json";
 
-struct Paths {
-  std::string tokenizer, train, valid, manifest;
-};
-
-Paths paths_in(const std::string& folder) {
-  const std::filesystem::path at(folder);
-  return {(at / "tokenizer.model").string(), (at / "train.h5").string(), (at / "valid.h5").string(),
-          (at / "prepared.json").string()};
+std::string join(const std::string& folder, const std::string& name) {
+  return (fs::path(folder) / name).string();
+}
+std::string digest_of(const json& inputs) {
+  return to_hex(hash_of(inputs.dump()));
 }
 
-// Everything that the outputs depend on.
-json inputs_of(const PrepareConfig& config) {
+// What both the tokenizer and the tokens depend on. Content counts, and where it lies does not.
+json text_inputs(const PrepareConfig& config, FileDigests& digests) {
   json texts = json::array();
-  for (const std::string& path : config.corpus.files) {
-    texts.push_back({{"path", path}, {"xxh3", to_hex(hash_of_file(path))}});
-  }
-  json inputs = {{"version", kManifestVersion},
-                 {"texts", texts},
-                 {"document_break", name_of(config.corpus.document_break)},
-                 {"valid_share", config.split.valid_share},
-                 {"split_seed", config.split.seed}};
-  if (config.tokenizer_model.empty()) {
-    inputs["tokenizer"] = {{"kind", name_of(config.tokenizer.kind)},
-                           {"vocabulary", config.tokenizer.vocabulary},
-                           {"max_training_bytes", config.tokenizer.max_training_bytes}};
-  } else {
-    inputs["tokenizer"] = {{"path", config.tokenizer_model},
-                           {"xxh3", to_hex(hash_of_file(config.tokenizer_model))}};
-  }
+  for (const std::string& path : config.corpus.files)
+    texts.push_back(digests.digest(path));
+  return {{"version", kCacheVersion},
+          {"texts", texts},
+          {"document_break", name_of(config.corpus.document_break)},
+          {"valid_share", config.split.valid_share},
+          {"split_seed", config.split.seed}};
+}
+
+std::string tokenizer_path(const PrepareConfig& config, json inputs) {
+  if (!config.tokenizer_model.empty()) return config.tokenizer_model;
+  inputs["tokenizer"] = {{"kind", name_of(config.tokenizer.kind)},
+                         {"vocabulary", config.tokenizer.vocabulary},
+                         {"max_training_bytes", config.tokenizer.max_training_bytes}};
+  return join(config.cache_folder, fmt::format("tokenizer-{}.model", digest_of(inputs)));
+}
+
+json token_inputs(json inputs, const Tokenizer& tokenizer) {
+  inputs["tokenizer"] = to_hex(tokenizer.hash());
   return inputs;
 }
 
-// The documents of one side of the split.
-class Side : public DocumentSource {
- public:
-  Side(Corpus& corpus, const SplitConfig& split, bool held_out)
-      : corpus_(corpus), split_(split), held_out_(held_out) {}
-  bool next(std::string& document) override {
-    while (corpus_.next(document)) {
-      if (is_held_out(split_, corpus_.documents() - 1) == held_out_) return true;
-    }
-    return false;
-  }
-  std::int64_t bytes() const override { return corpus_.bytes(); }
-
- private:
-  Corpus& corpus_;
-  SplitConfig split_;
-  bool held_out_;
-};
-
-struct SideCounts {
-  std::int64_t documents = 0;
-  std::int64_t tokens = 0;
-};
-
-SideCounts encode_side(Corpus& corpus, const SplitConfig& split, bool held_out,
-                       const Tokenizer& tokenizer, const std::string& path) {
-  corpus.rewind();
-  Side side(corpus, split, held_out);
-  TokenFileWriter out(path, {tokenizer.vocabulary(), tokenizer.hash()});
-  std::string document;
-  std::vector<std::int32_t> ids;
-  while (side.next(document)) {
-    ids = tokenizer.encode(document);
-    ids.insert(ids.begin(), tokenizer.bos_id());
-    ids.push_back(tokenizer.eos_id());
-    out.add_document(ids);
-  }
-  if (out.documents() == 0) {
-    throw Error(
-        ErrorKind::kData,
-        fmt::format("{}: a validation share of {} of {} documents (seed {}) leaves none for "
-                    "{}",
-                    path, split.valid_share, corpus.documents(), split.seed,
-                    held_out ? "validation" : "training"));
-  }
-  out.finish();
-  return {out.documents(), out.tokens()};
+std::string token_folder(const PrepareConfig& config, const json& inputs) {
+  return join(config.cache_folder, "tokens-" + digest_of(inputs));
 }
 
-PreparedText describe(const Paths& paths, const PrepareConfig& config) {
-  PreparedText out;
-  out.tokenizer_path = paths.tokenizer;
-  out.train_path = paths.train;
-  const Tokenizer tokenizer = Tokenizer::load(paths.tokenizer);
-  const TokenFile train = TokenFile::open(paths.train, tokenizer.hash());
-  out.vocabulary = tokenizer.vocabulary();
-  out.documents = train.documents();
-  out.train_tokens = train.tokens();
-  if (config.split.valid_share > 0) {
-    const TokenFile valid = TokenFile::open(paths.valid, tokenizer.hash());
-    out.valid_path = paths.valid;
-    out.documents += valid.documents();
-    out.valid_tokens = valid.tokens();
-  }
-  return out;
+PreparedText in_folder(const PrepareConfig& config, const std::string& tokenizer,
+                       const std::string& folder) {
+  const bool valid = config.split.valid_share > 0;
+  return open_prepared(tokenizer, join(folder, "train.h5"), valid ? join(folder, "valid.h5") : "");
 }
 
-// Whether the folder holds what these inputs give; `why` says what is wrong where it does not.
-bool is_current(const Paths& paths, const PrepareConfig& config, const json& inputs,
-                std::string& why) {
-  if (!std::filesystem::exists(paths.manifest)) {
-    why = "nothing prepared yet";
-    return false;
-  }
-  const json manifest = json::parse(read_text(paths.manifest), nullptr, false);
-  if (!manifest.is_object() || !manifest.contains("inputs") || manifest["inputs"] != inputs) {
-    why = "texts or settings have changed";
-    return false;
-  }
+// Nothing if it is not there; `why` says what is wrong with it if it is.
+std::optional<PreparedText> look(const PrepareConfig& config, const std::string& tokenizer,
+                                 const std::string& folder, std::string& why) {
+  if (!fs::exists(folder)) return std::nullopt;
   try {
-    describe(paths, config);
+    return in_folder(config, tokenizer, folder);
   } catch (const Error& e) {
     why = e.what();
-    return false;
+    return std::nullopt;
   }
-  return true;
 }
 
-void make_tokenizer(const PrepareConfig& config, Corpus& corpus, const std::string& path) {
-  if (!config.tokenizer_model.empty()) {
-    publish_text(path, read_text(config.tokenizer_model));
-    return;
+std::optional<Tokenizer> load_if_good(const std::string& path) {
+  if (!fs::exists(path)) return std::nullopt;
+  try {
+    return Tokenizer::load(path);
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::kData) throw;
+    return std::nullopt;  // damaged: it is trained again
   }
-  Side training(corpus, config.split, false);
-  publish_text(path, train_tokenizer(config.tokenizer, training));
 }
+
+// A preparation at work: what has to be read or made, in this order.
+class Preparation {
+ public:
+  Preparation(const PrepareConfig& config, Say say) : config_(config), say_(std::move(say)) {}
+
+  PreparedText run() {
+    FileDigests digests(join(config_.cache_folder, kMemoName));
+    const json texts = text_inputs(config_, digests);
+    make_folder(config_.cache_folder);
+    digests.keep();
+    tokenizer_path_ = tokenizer_path(config_, texts);
+    const Tokenizer tokenizer = tokenizer_of(tokenizer_path_);
+    const json inputs = token_inputs(texts, tokenizer);
+    const std::string folder = token_folder(config_, inputs);
+    std::string why;
+    if (auto found = look(config_, tokenizer_path_, folder, why)) {
+      found->was_there = true;
+      tell(fmt::format("{}: already prepared", folder));
+      return *found;
+    }
+    if (!why.empty()) tell(fmt::format("{}: made again: {}", folder, why));
+    remove_abandoned(config_.cache_folder);
+    make_tokens(tokenizer, inputs, folder);
+    return in_folder(config_, tokenizer_path_, folder);
+  }
+
+ private:
+  void tell(const std::string& line) const {
+    if (say_) say_(line);
+  }
+
+  static void make_folder(const std::string& folder) {
+    std::error_code failure;
+    fs::create_directories(folder, failure);
+    if (!failure) return;
+    throw Error(ErrorKind::kIo, fmt::format("{}: cannot be made: {}", folder, failure.message()));
+  }
+
+  // Opens the text only if something has to be made of it.
+  Corpus& corpus() {
+    if (!corpus_) {
+      corpus_.emplace(config_.corpus);
+      plan_ = plan_sides(*corpus_, config_.split);
+      if (plan_.tail_from >= 0) {
+        tell(
+            fmt::format("documents end at a {}, and this text has too few to hold some out: its "
+                        "tail is held out instead, {:.3g} % of it",
+                        name_of(config_.corpus.document_break), 100 * config_.split.valid_share));
+      }
+    }
+    return *corpus_;
+  }
+
+  Tokenizer tokenizer_of(const std::string& path) {
+    if (!config_.tokenizer_model.empty()) return Tokenizer::load(path);
+    if (auto found = load_if_good(path)) return std::move(*found);
+    remove_abandoned(config_.cache_folder);
+    tell(fmt::format("{}: training the tokenizer", path));
+    Corpus& text = corpus();
+    Side training(text, plan_, /*held_out=*/false);
+    publish_text(path, train_tokenizer(config_.tokenizer, training));
+    Tokenizer tokenizer = Tokenizer::load(path);
+    tell(fmt::format("{}: vocabulary of {}", path, tokenizer.vocabulary()));
+    return tokenizer;
+  }
+
+  void make_tokens(const Tokenizer& tokenizer, const json& inputs, const std::string& folder) {
+    const TemporaryFolder mine(folder);
+    make_folder(mine.path());
+    encode_side(tokenizer, /*held_out=*/false, join(mine.path(), "train.h5"), folder);
+    if (config_.split.valid_share > 0) {
+      encode_side(tokenizer, /*held_out=*/true, join(mine.path(), "valid.h5"), folder);
+    }
+    // For people: nothing reads it.
+    publish_text(join(mine.path(), "prepared.json"),
+                 json{{"inputs", inputs}, {"files", config_.corpus.files}}.dump(2) + "\n");
+    publish_tokens(mine.path(), folder);
+  }
+
+  void encode_side(const Tokenizer& tokenizer, bool held_out, const std::string& path,
+                   const std::string& folder) {
+    Side side(corpus(), plan_, held_out);
+    TokenFileWriter out(path, {tokenizer.vocabulary(), tokenizer.hash()});
+    std::string document;
+    std::vector<std::int32_t> ids;
+    while (side.next(document)) {
+      ids = tokenizer.encode(document);
+      ids.insert(ids.begin(), tokenizer.bos_id());
+      ids.push_back(tokenizer.eos_id());
+      out.add_document(ids);
+    }
+    const char* name = held_out ? "validation" : "training";
+    if (out.documents() == 0) {
+      throw Error(
+          ErrorKind::kData,
+          fmt::format("a validation share of {} leaves no text for {} (data.validation_share; "
+                      "0 holds nothing out)",
+                      config_.split.valid_share, name));
+    }
+    out.finish();
+    tell(fmt::format("{}: {} {} tokens in {} documents", folder, out.tokens(), name,
+                     out.documents()));
+  }
+
+  // Somebody else may have been faster, with the same content; what is damaged makes room.
+  void publish_tokens(const std::string& mine, const std::string& folder) const {
+    for (std::string why; !publish_folder(mine, folder);) {
+      if (look(config_, tokenizer_path_, folder, why)) return;
+      const TemporaryFolder damaged(folder);
+      std::error_code taken_away_by_another;
+      fs::rename(folder, damaged.path(), taken_away_by_another);
+    }
+  }
+
+  const PrepareConfig& config_;
+  Say say_;
+  std::string tokenizer_path_;
+  std::optional<Corpus> corpus_;
+  SidePlan plan_;
+};
 
 }  // namespace
 
 PreparedText prepare_text(const PrepareConfig& config,
                           const std::function<void(const std::string&)>& say) {
-  const auto tell = [&say](const std::string& line) {
-    if (say) say(line);
-  };
   const double share = config.split.valid_share;
   if (!(share >= 0 && share < 1)) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("prepare: validation share {}, not in [0, 1)", share));
   }
-  Corpus corpus(config.corpus);
-  const Paths paths = paths_in(config.cache_folder);
-  std::error_code failure;
-  std::filesystem::create_directories(config.cache_folder, failure);
-  if (failure) {
-    throw Error(ErrorKind::kIo,
-                fmt::format("{}: cannot be made: {}", config.cache_folder, failure.message()));
-  }
-  const json inputs = inputs_of(config);
+  return Preparation(config, say).run();
+}
+
+std::optional<PreparedText> find_prepared(const PrepareConfig& config) {
+  FileDigests digests(join(config.cache_folder, kMemoName));
+  const json texts = text_inputs(config, digests);
+  const std::string tokenizer_at = tokenizer_path(config, texts);
+  const std::optional<Tokenizer> tokenizer = load_if_good(tokenizer_at);
+  if (!tokenizer) return std::nullopt;
   std::string why;
-  if (is_current(paths, config, inputs, why)) {
-    PreparedText out = describe(paths, config);
-    out.was_there = true;
-    tell(fmt::format("{}: already prepared", config.cache_folder));
-    return out;
-  }
-  tell(fmt::format("{}: preparing: {}", config.cache_folder, why));
-  std::filesystem::remove(paths.manifest);
-  make_tokenizer(config, corpus, paths.tokenizer);
-  const Tokenizer tokenizer = Tokenizer::load(paths.tokenizer);
-  tell(fmt::format("{}: vocabulary of {}", paths.tokenizer, tokenizer.vocabulary()));
-  const SideCounts train = encode_side(corpus, config.split, false, tokenizer, paths.train);
-  tell(fmt::format("{}: {} tokens in {} documents", paths.train, train.tokens, train.documents));
-  if (share > 0) {
-    const SideCounts valid = encode_side(corpus, config.split, true, tokenizer, paths.valid);
-    tell(fmt::format("{}: {} tokens in {} documents", paths.valid, valid.tokens, valid.documents));
-  }
-  const json manifest = {{"inputs", inputs}};
-  publish_text(paths.manifest, manifest.dump(2) + "\n");
-  return describe(paths, config);
+  auto found =
+      look(config, tokenizer_at, token_folder(config, token_inputs(texts, *tokenizer)), why);
+  if (found) found->was_there = true;
+  return found;
+}
+
+PreparedText open_prepared(const std::string& tokenizer_path, const std::string& train_path,
+                           const std::string& valid_path) {
+  PreparedText out;
+  out.tokenizer_path = tokenizer_path;
+  out.train_path = train_path;
+  out.valid_path = valid_path;
+  const Tokenizer tokenizer = Tokenizer::load(tokenizer_path);
+  const TokenFile train = TokenFile::open(train_path, tokenizer.hash());
+  out.vocabulary = tokenizer.vocabulary();
+  out.documents = train.documents();
+  out.train_tokens = train.tokens();
+  if (valid_path.empty()) return out;
+  const TokenFile valid = TokenFile::open(valid_path, tokenizer.hash());
+  out.documents += valid.documents();
+  out.valid_tokens = valid.tokens();
+  return out;
 }
 
 }  // namespace gradwire

@@ -1,10 +1,13 @@
 // From text files to what training reads: a tokenizer and the token files of the training and the
-// validation documents, in a cache folder. One process calls it; who else waits is up to the
-// caller.
+// validation documents, in a cache folder. What is in the cache is named by a digest of all that it
+// depends on, so that texts and settings of several runs lie beside each other and nothing there is
+// ever replaced by something else. Several processes may prepare at once, on several hosts: each
+// writes under a name of its own, and the first to finish gives its result the common name.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "data/corpus.h"
@@ -24,7 +27,7 @@ struct PrepareConfig {
 struct PreparedText {
   std::string tokenizer_path;
   std::string train_path;
-  std::string valid_path;  // empty where split.valid_share is 0
+  std::string valid_path;  // empty if split.valid_share is 0
   std::int64_t vocabulary = 0;
   std::int64_t documents = 0;
   std::int64_t train_tokens = 0;
@@ -32,12 +35,19 @@ struct PreparedText {
   bool was_there = false;  // nothing had to be done
 };
 
-// Does nothing where the cache folder's manifest (prepared.json) names the same settings and the
-// same content of all inputs, and the outputs are whole; else makes everything again. The tokenizer
-// sees training documents only. A manifest is there only together with all it names. `say` gets a
-// line per step. Errors: those of the corpus, the tokenizer and the token files; kData where
-// the split leaves one side without a document.
+// Gives what the cache has of these settings and the content of these files; what is not there, or
+// is damaged, is made. The tokenizer sees training documents only. `say` gets a line per step.
+// Errors: those of the corpus, the tokenizer and the token files; kData if the split leaves one
+// side without text.
 PreparedText prepare_text(const PrepareConfig& config,
                           const std::function<void(const std::string&)>& say = {});
+
+// The same without making anything or writing anywhere; nothing if it is not there or is damaged.
+std::optional<PreparedText> find_prepared(const PrepareConfig& config);
+
+// What lies at these paths of a PreparedText, as another process was told them. Errors: those of
+// the tokenizer and the token files.
+PreparedText open_prepared(const std::string& tokenizer_path, const std::string& train_path,
+                           const std::string& valid_path);
 
 }  // namespace gradwire

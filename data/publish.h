@@ -1,10 +1,37 @@
-// A file that appears whole or not at all: it is written under a temporary name beside its own,
-// then synced and renamed. What wrote it has closed it before publish().
+// Files and folders that appear whole or not at all: they are written under a temporary name beside
+// their own, then synced and renamed. What wrote a file has closed it before publish().
 #pragma once
 
 #include <string>
+#include <string_view>
 
 namespace gradwire {
+
+// "PATH<mark>HOST-PID-NONCE": a name beside PATH that no other writer takes, on this host or on any
+// that sees the folder, and that says who to ask whether the writer still lives.
+std::string temporary_name(const std::string& path, std::string_view mark);
+
+inline constexpr std::string_view kTemporaryMark = ".tmp-";
+
+// Removes from a folder what writers left under temporary names that can no longer be at work:
+// processes of this host that are gone, and whatever has not been touched for a day.
+void remove_abandoned(const std::string& folder);
+
+// A folder under a temporary name beside `path`, for the one who makes it; removed at the end with
+// what is in it, unless it has got another name by then.
+class TemporaryFolder {
+ public:
+  explicit TemporaryFolder(const std::string& path);
+  ~TemporaryFolder();
+  TemporaryFolder(TemporaryFolder&&) = delete;
+  const std::string& path() const noexcept { return path_; }
+
+ private:
+  std::string path_;
+};
+// Gives a folder, whose files have been published, its name. False if there is one of that name.
+// Errors: kIo.
+bool publish_folder(const std::string& from, const std::string& to);
 
 class PendingFile {
  public:

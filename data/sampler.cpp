@@ -18,10 +18,10 @@ void check_config(const SamplerConfig& c) {
   }
 }
 
-void check_length(const TokenFile& file, std::int64_t least) {
+void check_length(const TokenFile& file, std::int64_t least, const char* remedy) {
   if (file.tokens() < least) {
-    throw Error(ErrorKind::kData, fmt::format("{}: {} tokens; at least {} are needed", file.path(),
-                                              file.tokens(), least));
+    throw Error(ErrorKind::kData, fmt::format("{}: {} tokens; at least {} are needed: {}",
+                                              file.path(), file.tokens(), least, remedy));
   }
 }
 
@@ -34,7 +34,7 @@ std::size_t elements(const SamplerConfig& c) {
 TrainSampler::TrainSampler(const Context& cx, const TokenFile& file, const SamplerConfig& config)
     : cx_(cx.in(Segment::kData)), file_(file), config_(config) {
   check_config(config);
-  check_length(file, config.sequence + 1);
+  check_length(file, config.sequence + 1, "lower data.context, or use more text");
   stretches_ = config.own_stretch ? config.ranks : 1;
   const std::int64_t stretch = config.own_stretch ? config.rank : 0;
   first_ = file.tokens() * stretch / stretches_;
@@ -44,7 +44,8 @@ TrainSampler::TrainSampler(const Context& cx, const TokenFile& file, const Sampl
   if (shortest < config.sequence + 1) {
     throw Error(ErrorKind::kData,
                 fmt::format("{}: {} tokens are too few for {} ranks with stretches "
-                            "of their own and sequences of {}",
+                            "of their own and sequences of {}: lower data.context, or use more "
+                            "text",
                             file.path(), file.tokens(), stretches_, config.sequence));
   }
   // One sequence less than fits, so that the first may begin anywhere below T.
@@ -88,7 +89,7 @@ ValidationSampler::ValidationSampler(const Context& cx, const TokenFile& file,
                                      const SamplerConfig& config)
     : cx_(cx.in(Segment::kData)), file_(file), config_(config) {
   check_config(config);
-  check_length(file, 2);
+  check_length(file, 2, "raise data.validation_share, or use more text");
   row_.reserve(static_cast<std::size_t>(config.sequence) + 1);
   inputs_.resize(elements(config));
   targets_.resize(elements(config));

@@ -160,7 +160,7 @@ void TokenFile::verify() const {
     read(begin, part);
     hasher.add(std::as_bytes(std::span(part)));
   }
-  const std::string written = file_.string_attribute("tokens_hash");
+  const std::string written = tokens_hash();
   if (to_hex(hasher.digest()) != written) {
     throw Error(ErrorKind::kData, fmt::format("{}: the tokens hash to {}, written was {}", path(),
                                               to_hex(hasher.digest()), written));

@@ -76,6 +76,8 @@ class TokenFile {
   std::int64_t documents() const noexcept { return offsets_.rows() - 1; }
   std::int64_t vocabulary() const noexcept { return info_.vocabulary; }
   std::uint64_t tokenizer_hash() const noexcept { return info_.tokenizer_hash; }
+  // As written with the tokens; verify() compares it with them.
+  std::string tokens_hash() const { return file_.string_attribute("tokens_hash"); }
 
   // Ids [begin, begin + out.size()) of the stream. Errors: kUsage outside of it; kData where the
   // file is damaged or holds an id outside the vocabulary.

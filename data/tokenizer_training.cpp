@@ -1,3 +1,5 @@
+#include <charconv>
+#include <string_view>
 #include <unordered_map>
 
 #include <fmt/format.h>
@@ -79,6 +81,21 @@ class Sentences : public sentencepiece::SentenceIterator {
   std::exception_ptr failure_;
 };
 
+// SentencePiece says of a text that is too small which vocabulary it would do for.
+std::string too_large(const TokenizerConfig& config, std::int64_t lines, std::string_view why) {
+  constexpr std::string_view kLimit = "set it to a value <= ";
+  std::string text = fmt::format("tokenizer: a {} vocabulary of {} cannot be made of {} lines",
+                                 name_of(config.kind), config.vocabulary, lines);
+  const std::size_t at = why.find(kLimit);
+  std::int64_t most = 0;
+  if (at != std::string_view::npos) {
+    std::from_chars(why.data() + at + kLimit.size(), why.data() + why.size(), most);
+  }
+  if (most <= 0) return fmt::format("{}: {}", text, why);
+  return fmt::format("{}: {} is the most this text gives; lower data.vocab_size, or use more text",
+                     text, most);
+}
+
 }  // namespace
 
 std::string train_tokenizer(const TokenizerConfig& config, DocumentSource& documents) {
@@ -108,10 +125,7 @@ std::string train_tokenizer(const TokenizerConfig& config, DocumentSource& docum
   const auto status = sentencepiece::SentencePieceTrainer::Train(options, &sentences, &model);
   sentences.rethrow();
   if (!status.ok()) {
-    throw Error(ErrorKind::kData,
-                fmt::format("tokenizer: a {} vocabulary of {} cannot be made of {} lines: {}",
-                            name_of(config.kind), config.vocabulary, sentences.count(),
-                            status.error_message()));
+    throw Error(ErrorKind::kData, too_large(config, sentences.count(), status.error_message()));
   }
   return model;
 }

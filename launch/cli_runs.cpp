@@ -4,14 +4,19 @@ namespace gradwire {
 namespace {
 
 void add_ckpt(CLI::App& command, std::string& path) {
-  command.add_option("--ckpt", path, "a checkpoint (the newest good one of the run)");
+  command.add_option(
+      "--ckpt", path,
+      "a checkpoint, or the folder of a run (the newest good one of the recipe's run)");
 }
 
 void add_train(CLI::App& app, Action& chosen) {
   CLI::App* train = app.add_subcommand("train", "train, or go on where the run stopped");
   TrainArgs& args = on_parsed(*train, chosen, run_train);
   add_recipe(*train, args.recipe);
-  train->add_option("--resume", args.resume, "auto, none, or a checkpoint (auto)");
+  train->add_option(
+      "--resume", args.resume,
+      "auto: go on from the newest good checkpoint of the run, if any; none: start over; or "
+      "a checkpoint to go back to (auto). Given again, each goes on where it stopped");
   train->add_flag("--dry-run", args.dry_run, "say what would be done, and end");
 }
 

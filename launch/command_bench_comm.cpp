@@ -36,7 +36,7 @@ std::string rate_text(double parameters_per_s) {
 }
 
 void print(const CommBench& b, const Session& session, Communicator& comm) {
-  fmt::print("ranks      {}; {} CPU threads each\n", comm.describe(), session.threads());
+  fmt::print("ranks      {}; {}\n", comm.describe(), session.threads_text());
   if (comm.size() > 1) {
     fmt::print("network    {} a rank, {} in all-reduces, {:.3g} ms a round\n",
                bandwidth_text(b.network.bandwidth), bandwidth_text(b.network.reducing),

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "core/error.h"
 #include "launch/commands.h"
 #include "train/checkpoint.h"
 
@@ -10,19 +9,6 @@ namespace gradwire {
 namespace {
 
 namespace fs = std::filesystem;
-
-// The checkpoints meant by a path: one checkpoint, a folder of them, or a run.
-std::vector<std::string> checkpoints_at(const std::string& path) {
-  if (!fs::is_directory(path)) {
-    throw Error(ErrorKind::kCheckpoint, fmt::format("{}: no such folder", path));
-  }
-  if (fs::exists(path + "/manifest.json")) return {path};
-  for (const std::string& dir : {path + "/checkpoints", path}) {
-    std::vector<std::string> found = paths_of(list_checkpoints(dir));
-    if (!found.empty()) return found;
-  }
-  throw Error(ErrorKind::kCheckpoint, fmt::format("{}: no checkpoint there", path));
-}
 
 constexpr double kMegabyte = 1e6;
 

@@ -6,19 +6,26 @@
 #include "launch/commands.h"
 #include "launch/language_model.h"
 #include "launch/load_model.h"
+#include "launch/run_data.h"
 #include "launch/session.h"
 #include "train/evaluation.h"
+#include "train/together.h"
 
 namespace gradwire {
 
-// One JSON object on stdout, so that scripts need not parse text.
+// One JSON object on stdout, so that scripts need not parse text. Changes neither the run nor the
+// cache.
 ExitCode run_eval(const EvalArgs& args) {
-  Session session(args.recipe);
-  const TokenData data(session.prepare({}));
+  Session session(recipe_without_text(args.recipe));
+  const std::vector<std::string> sources = weight_sources(session, args.ckpt);
+  const RunText text(session, sources);
+  std::optional<TokenData> opened;
+  together(session.ranks(), [&] { opened.emplace(text.prepared()); });
+  const TokenData& data = *opened;
   const Stages stages = plan_stages(session.cx(), session.comm(), session.recipe(),
                                     decoder_config(session.recipe(), data.tokenizer.vocabulary()));
   LanguageModel lm(session.cx(), session.recipe(), data, session.mesh(), stages);
-  const LoadResult loaded = load_weights(session, data, lm.model, args.ckpt);
+  const LoadResult loaded = load_weights(session, data.tokenizer, lm.model, sources);
   Pipeline pipeline(*session.mesh().pipeline, stages.schedule);
   const Evaluation found = evaluate(session.cx(), session.comm(), pipeline, lm.task,
                                     session.recipe().train.eval_batches);

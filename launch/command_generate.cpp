@@ -6,6 +6,7 @@
 #include "launch/commands.h"
 #include "launch/language_model.h"
 #include "launch/load_model.h"
+#include "launch/run_data.h"
 #include "launch/samples.h"
 #include "launch/session.h"
 
@@ -27,7 +28,7 @@ GenerateRecipe settings(const GenerateArgs& args, const Recipe& recipe) {
 }  // namespace
 
 ExitCode run_generate(const GenerateArgs& args) {
-  Session session(args.recipe);
+  Session session(recipe_without_text(args.recipe));
   if (session.mesh().shape.data > 1) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("generate runs one replica: start it on {} rank{}",
@@ -35,14 +36,16 @@ ExitCode run_generate(const GenerateArgs& args) {
                             session.recipe().parallel.pipeline == 1 ? ", without mpirun" : "s"));
   }
   const GenerateRecipe g = settings(args, session.recipe());
-  const TokenData data(session.prepare({}));
+  const std::vector<std::string> sources = weight_sources(session, args.ckpt);
+  const Tokenizer tokenizer = run_tokenizer(session, sources);
   const Stages stages = plan_stages(session.cx(), session.comm(), session.recipe(),
-                                    decoder_config(session.recipe(), data.tokenizer.vocabulary()));
-  LanguageModel lm(session.cx(), session.recipe(), data, session.mesh(), stages);
-  load_weights(session, data, lm.model, args.ckpt);
+                                    decoder_config(session.recipe(), tokenizer.vocabulary()));
+  DecoderLm model = make_model(session.cx(), session.recipe(), tokenizer.vocabulary(),
+                               stages.of_rank(session.mesh().here.pipeline));
+  load_weights(session, tokenizer, model, sources);
   const auto seed = static_cast<std::uint64_t>(args.seed.value_or(session.recipe().seed));
-  const std::vector<std::string> texts = sample_texts(session.cx(), *session.mesh().pipeline,
-                                                      stages, lm.model, data.tokenizer, g, seed);
+  const std::vector<std::string> texts =
+      sample_texts(session.cx(), *session.mesh().pipeline, stages, model, tokenizer, g, seed);
   for (const std::string& text : texts)
     if (session.is_first()) fmt::print("{}\n", text);
   return ExitCode::kDone;

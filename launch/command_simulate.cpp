@@ -1,14 +1,12 @@
-#include <thread>
-
 #include <fmt/format.h>
 
 #include "core/error.h"
 #include "core/parallel_for.h"
 #include "launch/commands.h"
-#include "launch/environment.h"
 #include "launch/exchange_kinds.h"
 #include "launch/recipe_io.h"
 #include "launch/simulation.h"
+#include "launch/threads.h"
 
 namespace gradwire {
 namespace {
@@ -45,10 +43,8 @@ ExitCode run_simulate(const SimulateArgs& args) {
   const Recipe asked = load_recipe(args.recipe.path, args.recipe.set);
   const Recipe recipe = for_workers(asked, args.workers);
   validate_without_text(recipe, args.workers);
-  RankEnvironment env;
-  env.local_size = args.workers_per_host;
-  const auto cores = static_cast<int>(std::thread::hardware_concurrency());
-  const int threads = threads_per_rank(env, static_cast<int>(recipe.train.threads), cores);
+  const int threads =
+      choose_threads_alone(args.workers_per_host, static_cast<int>(recipe.train.threads)).count;
   set_thread_count(threads);
 
   Runtime runtime;

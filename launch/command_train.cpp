@@ -1,20 +1,23 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <utility>
 
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include "core/error.h"
+#include "core/host_limits.h"
+#include "data/publish.h"
 #include "data/unigram.h"
 #include "launch/commands.h"
+#include "launch/continuation.h"
 #include "launch/exchange_probe.h"
 #include "launch/language_model.h"
 #include "launch/learner.h"
 #include "launch/plan.h"
 #include "launch/recipe_io.h"
+#include "launch/run_data.h"
 #include "launch/run_watch.h"
 #include "launch/samples.h"
 #include "launch/session.h"
@@ -45,21 +48,6 @@ void say(const Session& session, const std::string& text) {
   if (session.is_first()) fmt::print(stderr, "{}\n", text);
 }
 
-std::int64_t host_memory_bytes() {
-  return static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
-}
-
-// The folder of the run, with the resolved recipe in it.
-void make_run_folder(Session& session) {
-  together(session.ranks(), [&] {
-    if (!session.is_first()) return;
-    std::filesystem::create_directories(session.run_dir());
-    std::ofstream file(session.run_dir() + "/resolved.toml");
-    file << to_toml(session.recipe()) << std::flush;
-    if (!file) throw Error(ErrorKind::kIo, session.run_dir() + "/resolved.toml: cannot be written");
-  });
-}
-
 void add_sinks(const Session& session, Reporter& report) {
   if (!session.is_first()) return;
   const std::string dir = session.run_dir();
@@ -77,17 +65,56 @@ void add_sinks(const Session& session, Reporter& report) {
   }
 }
 
-void resume(Session& session, Checkpointing& checkpoints, Reporter& report,
-            const std::string& from) {
-  const std::optional<LoadResult> loaded = checkpoints.resume(session.cx(), from);
-  if (!loaded) return say(session, "starting at step 0");
-  for (const std::string& w : loaded->warnings)
+// What the folder of the run says of it. Only written when the start is certain: one that is
+// refused leaves the folder as it was.
+void describe_run(Session& session, const TokenData& data, const Stages& stages, Reporter& report) {
+  std::string news;
+  together(session.ranks(), [&] {
+    if (!session.is_first()) return;
+    std::filesystem::create_directories(session.run_dir());
+    publish_text(session.run_dir() + "/resolved.toml", to_toml(session.recipe()));
+    keep_stages(session.recipe(), stages);
+    news = keep_data(session.recipe(), data);
+  });
+  add_sinks(session, report);
+  if (!news.empty()) report.note(news);
+}
+
+void say_where_it_goes_on(const Session& session, const LoadResult& loaded, Reporter& report) {
+  for (const std::string& w : loaded.warnings)
     report.warning("passed over " + w);
-  say(session, fmt::format("resuming from {} at step {}", loaded->path, loaded->step));
-  if (loaded->saved_ranks != session.env().size) {
-    say(session, fmt::format("it was saved by {} ranks, this run has {}", loaded->saved_ranks,
+  say(session, fmt::format("resuming from {} at step {}", loaded.path, loaded.step));
+  if (loaded.saved_ranks != session.env().size) {
+    say(session, fmt::format("it was saved by {} ranks, this run has {}", loaded.saved_ranks,
                              session.env().size));
   }
+  for (const std::string& note : continuation_notes(session.recipe(), loaded))
+    report.note(note);
+}
+
+// Loads where the run goes on from, and opens its folder and its log, in this order.
+void begin(Session& session, Checkpointing& checkpoints, const TokenData& data,
+           const Stages& stages, Reporter& report, const std::string& from) {
+  const std::optional<LoadResult> loaded = checkpoints.resume(session.cx(), from);
+  if (loaded) check_continuation(session.recipe(), *loaded);
+  const std::string aside = checkpoints.begin();
+  describe_run(session, data, stages, report);
+  if (loaded) say_where_it_goes_on(session, *loaded, report);
+  if (!loaded) say(session, "starting at step 0");
+  if (!aside.empty())
+    report.note(fmt::format("other checkpoints of this run are now in {}", aside));
+}
+
+// That of the checkpoints; empty where training starts over and for a new run. On rank 0.
+std::string tokenizer_to_go_on_with(Session& session, const std::string& resume) {
+  std::string found;
+  together(session.ranks(), [&] {
+    if (!session.is_first() || resume == "none") return;
+    std::vector<std::string> checkpoints = paths_of(list_checkpoints(session.checkpoint_dir()));
+    if (resume != "auto") checkpoints.insert(checkpoints.begin(), resume);
+    found = kept_tokenizer(checkpoints);
+  });
+  return found;
 }
 
 // What the run came to: the model beside the weakest model there is, and a few texts.
@@ -113,20 +140,34 @@ std::vector<StepObserver*> observers(std::initializer_list<StepObserver*> all) {
   return there;
 }
 
+CheckpointPolicy checkpoint_policy(const Session& session, const TokenData& data,
+                                   const Stages& stages) {
+  const Recipe& r = session.recipe();
+  CheckpointPolicy policy;
+  policy.dir = session.checkpoint_dir();
+  policy.every = r.checkpoint.every;
+  policy.keep = r.checkpoint.keep;
+  policy.run = {model_identity(data.tokenizer), to_toml(r), layout_text(r, stages)};
+  policy.last_step = r.train.steps;
+  policy.course = course_of(r, data_identity(data));
+  policy.objection = [&r](const std::string& saved) { return model_objection(r, saved); };
+  return policy;
+}
+
 ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) {
+  const std::string tokenizer = tokenizer_to_go_on_with(session, args.resume);
   const PreparedText prepared =
-      session.prepare([&](const std::string& line) { say(session, line); });
+      session.prepare([&](const std::string& line) { say(session, line); }, tokenizer);
   const Recipe& recipe = session.recipe();
   std::optional<TokenData> data;
   together(session.ranks(), [&] { data.emplace(prepared); });
-  make_run_folder(session);
   const Stages stages = plan_stages(session.cx(), session.comm(), recipe,
                                     decoder_config(recipe, prepared.vocabulary));
   std::optional<LanguageModel> lm;
   together(session.ranks(),
            [&] { lm.emplace(session.cx(), recipe, *data, session.mesh(), stages); });
-  say(session, fmt::format("ranks           {}; {} CPU threads each", session.comm().describe(),
-                           session.threads()));
+  say(session,
+      fmt::format("ranks           {}; {}", session.comm().describe(), session.threads_text()));
   say(session, to_text(make_plan(recipe, prepared.vocabulary, session.mesh().shape), recipe,
                        session.mesh().shape));
   say(session, placement_text(session.ranks(), session.mesh(), stages));
@@ -135,13 +176,8 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
   Communicator& replica = *session.mesh().pipeline;
   Pipeline pipeline(replica, stages.schedule,
                     make_boundary(session.cx(), replica, recipe, stages.schedule));
-  Checkpointing checkpoints(
-      session.ranks(), {session.checkpoint_dir(),
-                        recipe.checkpoint.every,
-                        recipe.checkpoint.keep,
-                        {model_identity(*data), to_toml(recipe), layout_text(recipe, stages)}});
+  Checkpointing checkpoints(session.ranks(), checkpoint_policy(session, *data, stages));
   Reporter report;
-  add_sinks(session, report);
   std::optional<CompressionSwitch> compression;
   if (recipe.compresses()) {
     compression.emplace(session.comm(), recipe.compress.least_gain, [&](Context& cx) {
@@ -159,7 +195,7 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
                                &trainer};
   if (compressing) state.push_back(compressing);
   checkpoints.track({parameters_of(lm->model), std::move(state)});
-  resume(session, checkpoints, report, args.resume);
+  begin(session, checkpoints, *data, stages, report, args.resume);
   if (trainer.step() >= recipe.train.steps) {
     say(session,
         fmt::format("finished: {} of {} steps are done", trainer.step(), recipe.train.steps));
@@ -184,7 +220,7 @@ ExitCode run_train(const TrainArgs& args) {
   const MeshShape shape = mesh_shape(recipe, env.size);
   const Plan plan = make_plan(recipe, recipe.data.vocab_size, shape);
   // Before ranks meet, like all that is wrong with a recipe: each ends by itself, and none is lost.
-  if (!args.dry_run) check_fits(plan, env.local_size, host_memory_bytes());
+  if (!args.dry_run) check_fits(plan, env.local_size, available_memory_bytes());
   Session session(std::move(recipe));
   if (args.dry_run) {
     say(session, to_text(plan, session.recipe(), shape));

@@ -1,35 +1,31 @@
 #include <cstdlib>
 #include <fstream>
-#include <thread>
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 
-#include "core/parallel_for.h"
+#include "core/host_limits.h"
 #include "core/simd.h"
 #include "launch/doctor.h"
+#include "launch/threads.h"
 
 namespace gradwire {
 namespace {
 
-int usable_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) {
-    return static_cast<int>(std::thread::hardware_concurrency());
-  }
-  return CPU_COUNT(&set);
-}
-
-double available_bytes() {
+double free_bytes() {
   std::ifstream meminfo("/proc/meminfo");
   for (std::string word; meminfo >> word;) {
     double kib = 0.0;
     if (word == "MemAvailable:" && meminfo >> kib) return kib * 1024.0;
   }
   return 0.0;
+}
+
+std::string cores_text(const CpuLimits& limits) {
+  std::string text = fmt::format("{} usable of {}", available_cpus(), limits.online);
+  if (limits.quota) text += fmt::format(" (control groups give the time of {})", *limits.quota);
+  return text;
 }
 
 std::string limit_text(rlim_t limit, double unit, const char* name) {
@@ -77,20 +73,26 @@ Findings check_processor() {
     out.back().verdict = Verdict::kWarn;
     out.back().fix = "slow without AVX2: another machine, or unset GRADWIRE_ISA";
   }
-  const int cores = usable_cores();
-  const int threads = thread_count();
-  out.push_back({Verdict::kOk, "cores", fmt::format("{} usable, {} threads", cores, threads), ""});
-  if (threads > cores) {
+  const CpuLimits limits = cpu_limits();
+  const int cores = available_cpus();
+  const ThreadChoice threads = choose_threads_alone(1, 0);
+  out.push_back({Verdict::kOk, "cores",
+                 fmt::format("{}, {} threads{}", cores_text(limits), threads.count,
+                             threads.source.empty() ? "" : " by " + threads.source),
+                 ""});
+  if (threads.count > cores) {
     out.back().verdict = Verdict::kWarn;
-    out.back().fix = fmt::format("set OMP_NUM_THREADS={} or train.threads", cores);
+    out.back().fix = fmt::format("unset {}, or set it to {}", threads.source, cores);
   }
   return out;
 }
 
 Findings check_memory() {
   constexpr double kLittleBytes = 1e9;
-  const double available = available_bytes();
+  const double free = free_bytes(), allowed = static_cast<double>(available_memory_bytes());
+  const double available = std::min(free, allowed);
   Finding memory{Verdict::kOk, "memory", gigabytes(available) + " available", ""};
+  if (allowed < free) memory.found += ", as control groups limit it";
   if (available < kLittleBytes) {
     memory.verdict = Verdict::kWarn;
     memory.fix = "end other programs, or train a smaller model";

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/host_limits.h"
 #include "launch/doctor.h"
 #include "launch/libraries.h"
 
@@ -123,14 +124,14 @@ Finding run_as_root(const EnvironmentLookup& lookup) {
 }  // namespace
 
 Findings check_mpi(const EnvironmentLookup& lookup) {
-  const unsigned cores = std::thread::hardware_concurrency();
-  return {
-      {Verdict::kOk, "MPI", mpi_version(), ""},
-      starts_alone(),
-      launcher(),
-      run_as_root(lookup),
-      {Verdict::kOk, "slots",
-       fmt::format("about {} ranks; for more: mpirun --oversubscribe --bind-to none", cores), ""}};
+  return {{Verdict::kOk, "MPI", mpi_version(), ""},
+          starts_alone(),
+          launcher(),
+          run_as_root(lookup),
+          {Verdict::kOk, "slots",
+           fmt::format("about {} ranks; for more: mpirun --oversubscribe --bind-to none",
+                       available_cpus()),
+           ""}};
 }
 
 }  // namespace gradwire

@@ -171,8 +171,4 @@ void check_world(const RankEnvironment& env, int mpi_rank, int mpi_size) {
                           env.source, env.rank, env.size, mpi_rank, mpi_size));
 }
 
-int threads_per_rank(const RankEnvironment& env, int wanted, int cores) {
-  return wanted > 0 ? wanted : std::max(1, cores / env.local_size);
-}
-
 }  // namespace gradwire

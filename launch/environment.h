@@ -36,7 +36,4 @@ std::vector<const char*> rank_variables();
 // process then is alone with itself, because mpirun belongs to another MPI than the program.
 void check_world(const RankEnvironment& env, int mpi_rank, int mpi_size);
 
-// CPU threads for this rank where the recipe asks for `wanted` (0: a fair share of `cores`).
-int threads_per_rank(const RankEnvironment& env, int wanted, int cores);
-
 }  // namespace gradwire

@@ -1,19 +1,20 @@
 #include "launch/language_model.h"
 
+#include <charconv>
+#include <string_view>
+
 #include <fmt/format.h>
+
+#include "core/hash.h"
 
 namespace gradwire {
 namespace {
 
+constexpr std::string_view kIdentity = "decoder, tokenizer ";
+
 Context seeded(Context cx, const Recipe& recipe) {
   cx.rng = Rng{static_cast<std::uint64_t>(recipe.seed), 0};
   return cx;
-}
-
-DecoderLm make_model(Context cx, const Recipe& recipe, std::int64_t vocabulary,
-                     const std::vector<UnitRange>& here) {
-  Context init = seeded(cx, recipe);
-  return DecoderLm(init, decoder_config(recipe, vocabulary), here);
 }
 
 SamplerConfig sampler_config(const Recipe& recipe, const Mesh& mesh) {
@@ -36,7 +37,7 @@ PrepareConfig prepare_config(const Recipe& recipe) {
       recipe.data.tokenizer_kind == "bpe" ? TokenizerKind::kBpe : TokenizerKind::kUnigram;
   config.tokenizer.vocabulary = recipe.data.vocab_size;
   config.split.valid_share = recipe.data.validation_share;
-  config.split.seed = static_cast<std::uint64_t>(recipe.seed);
+  config.split.seed = static_cast<std::uint64_t>(recipe.data.split_seed);
   config.cache_folder = recipe.data.cache;
   return config;
 }
@@ -77,6 +78,12 @@ TokenData::TokenData(const PreparedText& prepared)
   }
 }
 
+DecoderLm make_model(Context& cx, const Recipe& recipe, std::int64_t vocabulary,
+                     const std::vector<UnitRange>& here) {
+  Context init = seeded(cx, recipe);
+  return DecoderLm(init, decoder_config(recipe, vocabulary), here);
+}
+
 LanguageModel::LanguageModel(Context& cx, const Recipe& recipe, const TokenData& data,
                              const Mesh& mesh, const Stages& stages)
     : model(
@@ -85,8 +92,22 @@ LanguageModel::LanguageModel(Context& cx, const Recipe& recipe, const TokenData&
   set_trainable(model, recipe.model.trainable, mesh.shape.pipeline > 1);
 }
 
-std::string model_identity(const TokenData& data) {
-  return fmt::format("decoder, tokenizer {:016x}", data.tokenizer.hash());
+std::string model_identity(const Tokenizer& tokenizer) {
+  return std::string(kIdentity) + to_hex(tokenizer.hash());
+}
+
+std::optional<std::uint64_t> tokenizer_hash_in(const std::string& identity) {
+  if (!identity.starts_with(kIdentity)) return std::nullopt;
+  std::uint64_t hash = 0;
+  const char* const end = identity.data() + identity.size();
+  const auto [stop, error] = std::from_chars(identity.data() + kIdentity.size(), end, hash, 16);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return hash;
+}
+
+std::string data_identity(const TokenData& data) {
+  return fmt::format("{}, training {}, validation {}", model_identity(data.tokenizer),
+                     data.train.tokens_hash(), data.valid ? data.valid->tokens_hash() : "none");
 }
 
 }  // namespace gradwire

@@ -30,9 +30,12 @@ struct TokenData {
   std::optional<TokenFile> valid;
 };
 
+// The stages of this rank. Initial weights depend on the recipe's seed alone.
+DecoderLm make_model(Context& cx, const Recipe& recipe, std::int64_t vocabulary,
+                     const std::vector<UnitRange>& here);
+
 struct LanguageModel {
-  // The stages of this rank. Initial weights depend on the recipe's seed alone. Each replica reads
-  // its share of `data`, which must outlive this.
+  // The stages of this rank. Each replica reads its share of `data`, which must outlive this.
   LanguageModel(Context& cx, const Recipe& recipe, const TokenData& data, const Mesh& mesh,
                 const Stages& stages);
 
@@ -41,6 +44,10 @@ struct LanguageModel {
 };
 
 // What a checkpoint of this model must have in common with the run that loads it.
-std::string model_identity(const TokenData& data);
+std::string model_identity(const Tokenizer& tokenizer);
+// The digest of the tokenizer that such an identity names.
+std::optional<std::uint64_t> tokenizer_hash_in(const std::string& identity);
+// Of what it learns from: the tokens of both sides.
+std::string data_identity(const TokenData& data);
 
 }  // namespace gradwire

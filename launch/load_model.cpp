@@ -1,29 +1,29 @@
 #include "launch/load_model.h"
 
-#include <fmt/format.h>
-
-#include "core/error.h"
+#include "launch/continuation.h"
+#include "train/together.h"
 
 namespace gradwire {
 
-LoadResult load_weights(Session& session, const TokenData& data, DecoderLm& model,
-                        const std::string& path) {
-  std::vector<std::string> paths{path};
-  if (path.empty()) {
-    paths = paths_of(list_checkpoints(session.checkpoint_dir()));
-    // Rank 0's view counts: all ranks must take the same way.
-    const bool some = session.ranks().all_gather(paths.empty() ? "none" : "some").front() == "some";
-    if (!some) {
-      throw Error(ErrorKind::kCheckpoint,
-                  fmt::format("{}: no checkpoint; train first", session.checkpoint_dir()));
-    }
-  }
+std::vector<std::string> weight_sources(Session& session, const std::string& path) {
+  std::vector<std::string> found;
+  together(session.ranks(), [&] {
+    if (session.is_first()) found = checkpoints_at(path.empty() ? session.run_dir() : path);
+  });
+  return found;
+}
+
+LoadResult load_weights(Session& session, const Tokenizer& tokenizer, DecoderLm& model,
+                        const std::vector<std::string>& sources) {
   LoadOptions options;
-  options.model = model_identity(data);
+  options.model = model_identity(tokenizer);
   options.weights_only = true;
+  options.objection = [&](const std::string& saved) {
+    return model_objection(session.recipe(), saved);
+  };
   CheckpointState state;
   state.params = parameters_of(model);
-  return load_checkpoint(session.cx(), paths, options, state, session.ranks());
+  return load_checkpoint(session.cx(), sources, options, state, session.ranks());
 }
 
 }  // namespace gradwire

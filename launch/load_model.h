@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "launch/language_model.h"
 #include "launch/session.h"
@@ -9,9 +10,13 @@
 
 namespace gradwire {
 
-// From `path`, or where it is empty from the newest good checkpoint of the run. Errors:
-// kCheckpoint. Collective.
-LoadResult load_weights(Session& session, const TokenData& data, DecoderLm& model,
-                        const std::string& path);
+// Where weights may come from: the checkpoint or those of the run at `path`, newest first; those of
+// the recipe's run if it is empty. On rank 0. Errors: kCheckpoint if there is none; kIo.
+// Collective.
+std::vector<std::string> weight_sources(Session& session, const std::string& path);
+
+// From the first of rank 0's `sources` that is good. Errors: kCheckpoint. Collective.
+LoadResult load_weights(Session& session, const Tokenizer& tokenizer, DecoderLm& model,
+                        const std::vector<std::string>& sources);
 
 }  // namespace gradwire

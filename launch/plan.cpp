@@ -110,11 +110,12 @@ Plan make_plan(const Recipe& recipe, std::int64_t vocabulary, const MeshShape& s
 void check_fits(const Plan& plan, int ranks_of_host, std::int64_t host_bytes) {
   const std::int64_t needed = ranks_of_host * plan.memory.total();
   if (needed <= host_bytes) return;
-  throw Error(ErrorKind::kConfig,
-              fmt::format("about {:.0f} MB for {} ranks on this host, which has {:.0f} MB: take a "
-                          "smaller batch.micro, parallel.recompute, more stages or more hosts",
-                          static_cast<double>(needed) / kMegabyte, ranks_of_host,
-                          static_cast<double>(host_bytes) / kMegabyte));
+  throw Error(
+      ErrorKind::kConfig,
+      fmt::format("about {:.0f} MB for {} ranks on this host, where they may use {:.0f} MB: "
+                  "take a smaller batch.micro, parallel.recompute, more stages or more hosts",
+                  static_cast<double>(needed) / kMegabyte, ranks_of_host,
+                  static_cast<double>(host_bytes) / kMegabyte));
 }
 
 std::string to_text(const Plan& plan, const Recipe& recipe, const MeshShape& shape) {

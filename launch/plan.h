@@ -34,7 +34,8 @@ struct Plan {
 // All parameters count as trainable. Where a pipeline's cut is to be measured, it is taken to be
 // even.
 Plan make_plan(const Recipe& recipe, std::int64_t vocabulary, const MeshShape& shape);
-// Errors: kConfig where as many ranks as share a host of so many bytes need more than it has.
+// Errors: kConfig if as many ranks as share a host need more than the bytes that they may use
+// there.
 void check_fits(const Plan& plan, int ranks_of_host, std::int64_t host_bytes);
 std::string to_text(const Plan& plan, const Recipe& recipe, const MeshShape& shape);
 

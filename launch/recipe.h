@@ -61,18 +61,30 @@ struct DataRecipe {
   std::string tokenizer_kind = "bpe";
   std::int64_t context = 128;
   double validation_share = 0.05;
+  std::int64_t split_seed = 1;
   std::string ranks_read = "all";
 
   template <class V>
   void fields(V& v) {
-    v("text", text, "UTF-8 text files, relative to the working folder", nonempty());
-    v("cache", cache, "folder of the trained tokenizer and the token files", nonempty());
+    v("text", text,
+      "UTF-8 text files, relative to the working folder; a line without a visible character, or "
+      "the "
+      "end of a file, ends a document",
+      nonempty());
+    v("cache", cache,
+      "folder of trained tokenizers and token files, named by a digest of what they were made of; "
+      "runs may share it",
+      nonempty());
     v("vocab_size", vocab_size, "tokens in the vocabulary V, single bytes and marks included",
       at_least(300).up_to(1 << 20));
     v("tokenizer_kind", tokenizer_kind, "SentencePiece model", one_of({"bpe", "unigram"}));
     v("context", context, "tokens in a sequence T", at_least(1));
-    v("validation_share", validation_share, "share of the text held out for evaluation",
+    v("validation_share", validation_share,
+      "share of the documents held out for evaluation; of a text with too few documents, its tail",
       at_least(0.0).below(1));
+    v("split_seed", split_seed,
+      "which documents are held out; apart from seed, so that runs with other seeds compare",
+      at_least(0));
     v("ranks_read", ranks_read,
       "all: every rank draws from all of the text; stretch: from its own part of it alone",
       one_of({"all", "stretch"}));
@@ -198,7 +210,9 @@ struct TrainRecipe {
       "longest time without progress inside a step, before a watchdog shows what every rank is at "
       "and ends the run (exit 7); at most 4/5 of comm.timeout_s counts; 0: no watchdog",
       at_least(0));
-    v("threads", threads, "CPU threads of each rank; 0: cores of the host over its ranks",
+    v("threads", threads,
+      "CPU threads of each rank; 0: OMP_NUM_THREADS, or else the rank's part of the processors "
+      "that binding, control groups and other ranks of the host leave it",
       at_least(0));
   }
   bool operator==(const TrainRecipe&) const = default;

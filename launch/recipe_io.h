@@ -2,6 +2,7 @@
 // are reported at once, each as `file:line: key: message (did you mean 'x'?)`.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,10 @@ class RecipeError : public Error {
 // `<command line>` and its line the place among the overrides, from 1. Unknown and repeated keys,
 // wrong types and values out of range are errors. Throws RecipeError.
 Recipe load_recipe(const std::string& path, const std::vector<std::string>& overrides = {});
+
+// What to_toml() wrote, also if this or an earlier version knows other keys: those that are not
+// there have their defaults, those that are unknown are left out. Nothing if it is no TOML at all.
+std::optional<Recipe> saved_recipe(const std::string& text);
 
 // Values out of range, each on the line where its key was set.
 std::vector<Problem> range_problems(const Recipe& r);

@@ -224,4 +224,16 @@ Recipe load_recipe(const std::string& path, const std::vector<std::string>& over
   return r;
 }
 
+std::optional<Recipe> saved_recipe(const std::string& text) {
+  Recipe r;
+  std::vector<Problem> passed_over;
+  try {
+    const toml::table root = toml::parse(text);
+    Reader(root, r.origins, passed_over).read(r, "", 0);
+  } catch (const toml::parse_error&) {
+    return std::nullopt;
+  }
+  return r;
+}
+
 }  // namespace gradwire

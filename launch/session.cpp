@@ -1,8 +1,12 @@
 #include "launch/session.h"
 
-#include <thread>
+#include <filesystem>
 
+#include <fmt/format.h>
+
+#include "core/error.h"
 #include "core/parallel_for.h"
+#include "launch/bf16_choice.h"
 #include "launch/language_model.h"
 #include "launch/recipe_io.h"
 #include "launch/stages.h"
@@ -17,12 +21,17 @@ Recipe checked_recipe(const RecipeArgs& args, int ranks) {
   return recipe;
 }
 
-int threads_of(const Recipe& recipe, const RankEnvironment& env) {
-  const auto cores = static_cast<int>(std::thread::hardware_concurrency());
-  return threads_per_rank(env, static_cast<int>(recipe.train.threads), cores);
+std::string paths_text(const PreparedText& p) {
+  return fmt::format("{}\n{}\n{}\n", p.tokenizer_path, p.train_path, p.valid_path);
 }
 
 }  // namespace
+
+Recipe recipe_without_text(const RecipeArgs& args) {
+  Recipe recipe = load_recipe(args.path, args.set);
+  validate_without_text(recipe, read_rank_environment().size);
+  return recipe;
+}
 
 Session::Session(const RecipeArgs& args)
     : Session(checked_recipe(args, read_rank_environment().size)) {}
@@ -30,23 +39,49 @@ Session::Session(const RecipeArgs& args)
 Session::Session(Recipe recipe)
     : env_(read_rank_environment()),
       recipe_(std::move(recipe)),
-      threads_(threads_of(recipe_, env_)),
       world_(runtime_.context(), env_, recipe_.comm),
       ranks_(make_coordinator(runtime_.context(), world_.comm())),
+      threads_(choose_threads(env_, static_cast<int>(recipe_.train.threads), *ranks_)),
       mesh_(make_mesh(world_.comm(), mesh_shape(recipe_, env_.size))) {
-  set_thread_count(threads_);
+  set_thread_count(threads_.count);
+  std::string bf16;
+  if (recipe_.precision == "bf16" && runtime_.context().stream.device.type == DeviceType::kCpu) {
+    bf16 = set_up_bf16(runtime_.context(), *ranks_);
+  }
+  if (is_first() && !bf16.empty()) fmt::print(stderr, "{}\n", bf16);
+  if (is_first() && !threads_.warning.empty()) {
+    fmt::print(stderr, "warning: {}\n", threads_.warning);
+  }
 }
 
-PreparedText Session::prepare(const std::function<void(const std::string&)>& say) {
+std::string Session::threads_text() const {
+  const std::string& source = threads_.source;
+  return fmt::format("{} CPU threads each{}", threads_.count,
+                     source.empty() ? "" : fmt::format(" ({})", source));
+}
+
+PreparedText Session::prepare(const std::function<void(const std::string&)>& say,
+                              const std::string& tokenizer) {
+  PrepareConfig config = prepare_config(recipe_);
+  config.tokenizer_model = ranks_->all_gather(tokenizer).front();
   PreparedText prepared;
-  const auto phase = [&](bool mine) {
-    together(*ranks_, [&] {
-      if (mine) prepared = prepare_text(prepare_config(recipe_), is_first() ? say : nullptr);
-    });
-  };
-  phase(is_first());
-  phase(!is_first() && env_.local_rank == 0);
-  phase(env_.local_rank != 0);
+  together(*ranks_, [&] {
+    if (is_first()) prepared = prepare_text(config, say);
+  });
+  const std::vector<std::string> first = lines_of(ranks_->all_gather(paths_text(prepared)).front());
+  const auto look = [&] { prepared = open_prepared(first[0], first[1], first[2]); };
+  together(*ranks_, [&] {
+    if (is_first() || env_.local_rank != 0) return;
+    if (std::filesystem::exists(first[1])) return look();
+    prepared = prepare_text(config);
+    if (prepared.train_path == first[1]) return;
+    throw Error(ErrorKind::kData, fmt::format("the text on this host gives {}, that of rank 0 {}: "
+                                              "the files of data.text differ",
+                                              prepared.train_path, first[1]));
+  });
+  together(*ranks_, [&] {
+    if (env_.local_rank != 0) look();
+  });
   return prepared;
 }
 

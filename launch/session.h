@@ -12,11 +12,15 @@
 #include "launch/commands.h"
 #include "launch/environment.h"
 #include "launch/recipe.h"
+#include "launch/threads.h"
 #include "launch/world.h"
 #include "parallel/mesh.h"
 #include "train/checkpoint_coordinator.h"
 
 namespace gradwire {
+
+// The recipe of a command that can do without the files of data.text. Errors: RecipeError.
+Recipe recipe_without_text(const RecipeArgs& args);
 
 class Session {
  public:
@@ -34,11 +38,16 @@ class Session {
   World& world() { return world_; }
   Coordinator& ranks() { return *ranks_; }
   const Mesh& mesh() const { return mesh_; }
-  int threads() const { return threads_; }
+  int threads() const { return threads_.count; }
+  // "2 CPU threads each (OMP_NUM_THREADS)"
+  std::string threads_text() const;
 
-  // Rank 0 prepares the text, then the first rank of every other host (which finds it done where
-  // they share the folder), then all others look. `say` is called on rank 0. Collective.
-  PreparedText prepare(const std::function<void(const std::string&)>& say);
+  // Rank 0 prepares the text; the first rank of every other host takes what rank 0 has made if they
+  // share the folder, else prepares too; all others look. So texts are read once, not once for
+  // every rank. `tokenizer` is a model to use instead of training one, or empty; rank 0's counts.
+  // `say` is called on rank 0. Errors: kData if the text of a host is not rank 0's. Collective.
+  PreparedText prepare(const std::function<void(const std::string&)>& say,
+                       const std::string& tokenizer = "");
 
   std::string run_dir() const { return recipe_.run.dir; }
   std::string checkpoint_dir() const { return recipe_.run.dir + "/checkpoints"; }
@@ -46,10 +55,10 @@ class Session {
  private:
   RankEnvironment env_;
   Recipe recipe_;
-  int threads_;
   Runtime runtime_;
   World world_;
   std::unique_ptr<Coordinator> ranks_;
+  ThreadChoice threads_;
   Mesh mesh_;
 };
 

@@ -1,7 +1,6 @@
 #include "launch/stages.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <map>
@@ -12,6 +11,7 @@
 
 #include "comm/sockets.h"
 #include "core/error.h"
+#include "data/publish.h"
 #include "parallel/pipeline/compressed_boundary.h"
 #include "parallel/pipeline/difference_code.h"
 #include "parallel/pipeline/dry_run.h"
@@ -53,15 +53,6 @@ std::vector<UnitRange> cut_so_far(const Recipe& recipe, int units, int stages) {
     return parse_cut(line, units, stages);
   } catch (const Error&) {
     return {};  // of another pipeline
-  }
-}
-
-void keep_cut(const Recipe& recipe, const std::vector<UnitRange>& cut) {
-  std::filesystem::create_directories(recipe.run.dir);
-  std::ofstream file(cut_path(recipe));
-  file << to_text(cut) << std::endl;
-  if (!file) {
-    throw Error(ErrorKind::kIo, fmt::format("{}: cannot be written", cut_path(recipe)));
   }
 }
 
@@ -215,8 +206,11 @@ Stages plan_stages(Context& cx, Communicator& world, const Recipe& recipe,
   std::vector<UnitRange> cut = cut_so_far(recipe, units, count);
   if (cut.empty()) cut = balanced_cut(seconds, count);
   stages.cut = agree_on(cx, world, cut);
-  if (world.rank() == 0) keep_cut(recipe, stages.cut);
   return stages;
+}
+
+void keep_stages(const Recipe& recipe, const Stages& stages) {
+  if (!stages.cost.empty()) publish_text(cut_path(recipe), to_text(stages.cut) + "\n");
 }
 
 std::string placement_text(Coordinator& ranks, const Mesh& mesh, const Stages& stages) {

@@ -57,10 +57,14 @@ struct Stages {
 };
 // As the recipe says; even where it asks to measure. Errors: kConfig.
 Stages stages_without_measuring(const Recipe& recipe, const DecoderConfig& config, int replicas);
-// As the recipe says. Measured cuts are rank 0's, and kept in the folder of the run, so that a run
-// goes on as it began. Collective over `world`. Errors: kConfig.
+// As the recipe says. Measured cuts are rank 0's, or those that keep_stages() has kept in the
+// folder of the run. Collective over `world`. Errors: kConfig.
 Stages plan_stages(Context& cx, Communicator& world, const Recipe& recipe,
                    const DecoderConfig& config);
+// Keeps a measured cut in the folder of the run, so that the run goes on as it began. For training
+// alone: whoever else looks at a run, perhaps on another number of ranks, leaves it as it is. One
+// process. Errors: kIo.
+void keep_stages(const Recipe& recipe, const Stages& stages);
 
 // A line for each rank: host, device, stages with their units, and what they take where that was
 // measured. Collective.

@@ -27,6 +27,14 @@ struct CheckpointState {
   std::vector<Stateful*> parts;
 };
 
+// What a start was told to begin with. A checkpoint keeps all those that it descends from, so that
+// the same command, given again, finds what it has already trained.
+struct Origin {
+  std::string from{};  // "none", or the path of a checkpoint
+  std::string id{};    // Manifest::id of that checkpoint, or CheckpointPolicy::course for "none"
+  bool operator==(const Origin&) const = default;
+};
+
 // What a checkpoint belongs to, as hashes or names of the caller's choice. A checkpoint of another
 // model is refused; the recipe is recorded only, since rates and lengths may change between runs.
 struct RunIdentity {
@@ -36,12 +44,16 @@ struct RunIdentity {
   // another layout, what each rank has of its own is averaged or dropped (Share), as for another
   // number of ranks.
   std::string layout{};
+  std::vector<Origin> lineage{};  // from the first to the last
 };
 
 struct SaveOptions {
   std::string dir;  // of all checkpoints of the run
   RunIdentity run;
-  std::int64_t keep_last = 3;        // older ones are deleted after a commit; 0: keep all
+  // Older ones are deleted after a commit; 0: keep all. Those that are damaged do not count: the
+  // paths in `damaged`, and any whose manifest cannot be used or whose files are missing or short.
+  std::int64_t keep_last = 3;
+  std::vector<std::string> damaged{};
   FileHook before_file_operation{};  // for tests that fail or die there
 };
 
@@ -50,7 +62,7 @@ struct SaveResult {
   std::string path;                   // of the checkpoint, where committed
   std::string why;                    // it was not
   std::uint64_t bytes = 0;            // of all files
-  std::vector<std::string> warnings;  // old checkpoints that could not be deleted; on rank 0
+  std::vector<std::string> warnings;  // what could not be deleted; on rank 0
 };
 
 // Saves as step-<step>. Where any rank fails (disk full, read-only, quota), all abandon, the
@@ -69,20 +81,26 @@ struct LoadOptions {
   std::string layout{};       // RunIdentity::layout
   ResizeRule resize{};        // none: per-rank state needs as many ranks as saved it
   bool weights_only = false;  // leave what is saved beside the parameters alone
+  // Why a run cannot go on from a checkpoint whose RunIdentity::recipe this is, or nothing.
+  std::function<std::string(const std::string& recipe)> objection{};
+  FileHook before_file_operation{};  // for tests that fail there
 };
 
 struct LoadResult {
   std::int64_t step = 0;
   std::string path;
   int saved_ranks = 1;
-  std::string recipe;                 // RunIdentity::recipe of the run that saved it
-  std::vector<std::string> warnings;  // one for each that was passed over, with the reason
+  std::string recipe;                    // RunIdentity::recipe of the run that saved it
+  std::vector<Origin> lineage{};         // RunIdentity::lineage
+  std::vector<std::string> warnings;     // one for each that was passed over, with the reason
+  std::vector<std::string> passed_over;  // their paths
 };
 
 // Loads the first of `paths` (rank 0's list counts) that is whole and fits, state by state by name,
 // and raises the parameters' versions. Missing and extra names are all listed; differing shapes are
-// both named. Throws Error(kCheckpoint) with the reason for each where none can be used; the state
-// may then be partly overwritten if a verified file failed while it was read.
+// both named. Errors: kCheckpoint with the reason for each if none can be used; kIo if a file
+// cannot be read, which is no reason to fall back to an older one: a later attempt may well read
+// it. The state may then be partly overwritten if a verified file failed while it was read.
 LoadResult load_checkpoint(Context& cx, const std::vector<std::string>& paths,
                            const LoadOptions& options, const CheckpointState& state,
                            Coordinator& ranks);
@@ -91,12 +109,16 @@ struct CheckpointPlace {
   std::int64_t step = 0;
   std::string path;
 };
-// Committed checkpoints, newest first. Nothing is verified. An absent folder has none.
-std::vector<CheckpointPlace> list_checkpoints(const std::string& dir);
+// Committed checkpoints, newest first. Nothing is verified. An absent folder has none. Errors: kIo.
+std::vector<CheckpointPlace> list_checkpoints(const std::string& dir, const FileHook& hook = {});
 std::vector<std::string> paths_of(const std::vector<CheckpointPlace>& places);
+// What a person means by a path: one checkpoint, a folder of them, or the folder of a run, newest
+// first. Errors: kCheckpoint if there is none; kIo.
+std::vector<std::string> checkpoints_at(const std::string& path);
 
-// Deletes what interrupted saves left behind. One process of the run, before the first save. Gives
-// the names of what could not be deleted.
+// Deletes what interrupted saves left behind, and gives a checkpoint that was set aside its name
+// back if the one that was to replace it is not there. One process of the run, before the first
+// save. Gives the names of what could not be deleted. Errors: kIo.
 std::vector<std::string> remove_unfinished(const std::string& dir);
 
 struct CheckpointReport {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <filesystem>
 
 #include <fmt/format.h>
 
@@ -49,6 +50,13 @@ class CommCoordinator final : public Coordinator {
 
 constexpr char kOk = '+';
 constexpr char kFailed = '-';
+constexpr char kFileSystemFailed = '!';
+
+bool is_file_system(const std::exception& e) {
+  const auto* own = dynamic_cast<const Error*>(&e);
+  return own != nullptr ? own->kind() == ErrorKind::kIo
+                        : dynamic_cast<const std::filesystem::filesystem_error*>(&e) != nullptr;
+}
 
 std::string reasons(const std::vector<std::string>& texts) {
   std::string joined;
@@ -72,12 +80,14 @@ std::vector<std::string> all_or_none(Coordinator& ranks, const std::function<std
   try {
     mine = kOk + work();
   } catch (const std::exception& e) {
-    mine = kFailed + std::string(e.what());
+    mine = (is_file_system(e) ? kFileSystemFailed : kFailed) + std::string(e.what());
     std::ranges::replace(mine, '\n', ' ');  // reasons become log lines
   }
   std::vector<std::string> texts = ranks.all_gather(mine);
   const bool ok = std::ranges::all_of(texts, [](const std::string& t) { return t.front() == kOk; });
-  if (!ok) throw Error(ErrorKind::kCheckpoint, reasons(texts));
+  const bool io = std::ranges::any_of(
+      texts, [](const std::string& t) { return t.front() == kFileSystemFailed; });
+  if (!ok) throw Error(io ? ErrorKind::kIo : ErrorKind::kCheckpoint, reasons(texts));
   for (std::string& t : texts)
     t.erase(0, 1);
   return texts;

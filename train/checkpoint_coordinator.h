@@ -31,8 +31,9 @@ class SingleRank final : public Coordinator {
 // Over a communicator, which must outlive it. Texts travel as bytes in tensors of `cx`.
 std::unique_ptr<Coordinator> make_coordinator(Context& cx, Communicator& comm);
 
-// Runs `work` on every rank and gives every rank's text; where it threw on any of them, throws on
-// all Error(kCheckpoint) with every rank's reason. What the transport throws passes through.
+// Runs `work` on every rank and gives every rank's text; if it threw on any of them, throws on all
+// with every rank's reason: Error(kIo) if the file system failed on any, else Error(kCheckpoint).
+// What the transport throws passes through.
 std::vector<std::string> all_or_none(Coordinator& ranks, const std::function<std::string()>& work);
 
 // A text's lines.

@@ -14,6 +14,7 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "data/publish.h"
 
 namespace gradwire {
 namespace {
@@ -27,11 +28,20 @@ constexpr int kStepDigits = 8;
   throw Error(ErrorKind::kIo, fmt::format("{}: {}: {}", path, operation, std::strerror(error)));
 }
 
+// What is absent is damage; see the header.
+[[noreturn]] void fail_reading(std::string_view operation, const std::string& path, int error) {
+  if (error != ENOENT && error != ENOTDIR && error != EISDIR) fail(operation, path, error);
+  throw Error(ErrorKind::kCheckpoint,
+              fmt::format("{}: {}: {}", path, operation, std::strerror(error)));
+}
+
 class OpenFile {
  public:
   OpenFile(const std::string& path, int flags)
       : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
-    if (fd_ < 0) fail("open", path, errno);
+    if (fd_ >= 0) return;
+    if (flags == O_RDONLY) fail_reading("open", path, errno);
+    fail("open", path, errno);
   }
   ~OpenFile() {
     if (fd_ >= 0) ::close(fd_);
@@ -52,7 +62,7 @@ std::size_t read_some(const OpenFile& file, const std::string& path, void* out, 
   for (;;) {
     const ssize_t got = ::read(file.fd(), out, bytes);
     if (got >= 0) return static_cast<std::size_t>(got);
-    if (errno != EINTR) fail("read", path, errno);
+    if (errno != EINTR) fail_reading("read", path, errno);
   }
 }
 
@@ -64,10 +74,20 @@ void write_all(const OpenFile& file, const std::string& path, std::string_view t
   }
 }
 
+std::string folder_of(const std::string& path) {
+  const std::string parent = fs::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
+}
+
 std::string trash_name(const std::string& path) {
   const fs::path p(path);
-  return (p.parent_path() / fmt::format("{}{}-{}", kTrashPrefix, p.filename().string(), ::getpid()))
-      .string();
+  const fs::path trash = p.parent_path() / (std::string(kTrashPrefix) + p.filename().string());
+  return temporary_name(trash.string(), "-");
+}
+
+std::optional<std::int64_t> step_before(std::string_view name, std::string_view mark) {
+  const std::size_t at = name.find(mark);
+  return at == std::string_view::npos ? std::nullopt : step_of(name.substr(0, at));
 }
 
 }  // namespace
@@ -79,8 +99,19 @@ void CheckpointFiles::announce(std::string_view operation, const std::string& pa
 void CheckpointFiles::make_dir(const std::string& path) const {
   announce("mkdir", path);
   std::error_code error;
-  fs::create_directories(path, error);
+  fs::create_directory(path, error);
   if (error) fail("mkdir", path, error.value());
+}
+
+void CheckpointFiles::make_durable_dirs(const std::string& path) const {
+  std::error_code error;
+  const fs::file_status found = fs::status(path, error);
+  if (fs::is_directory(found)) return;
+  if (found.type() != fs::file_type::not_found)
+    fail("mkdir", path, error ? error.value() : ENOTDIR);
+  make_durable_dirs(folder_of(path));
+  make_dir(path);
+  sync(folder_of(path));
 }
 
 void CheckpointFiles::write_text(const std::string& path, const std::string& text) const {
@@ -100,14 +131,21 @@ void CheckpointFiles::sync(const std::string& path) const {
   file.close(path);
 }
 
-void CheckpointFiles::publish(const std::string& from, const std::string& to) const {
-  announce("rename", to);
-  if (::rename(from.c_str(), to.c_str()) == 0) return;
-  if (errno != ENOTEMPTY && errno != EEXIST) fail("rename", to, errno);
-  if (exchange(from, to)) return discard(from);
-  discard(to);
+void CheckpointFiles::move(const std::string& from, const std::string& to) const {
   announce("rename", to);
   if (::rename(from.c_str(), to.c_str()) != 0) fail("rename", to, errno);
+}
+
+std::string CheckpointFiles::publish(const std::string& from, const std::string& to) const {
+  announce("rename", to);
+  if (::rename(from.c_str(), to.c_str()) == 0) return "";
+  if (errno != ENOTEMPTY && errno != EEXIST) fail("rename", to, errno);
+  if (exchange(from, to)) return from;
+  const std::string replaced = temporary_name(to, kReplacedMark);
+  move(to, replaced);
+  sync(folder_of(to));  // or a power cut could keep the second rename alone
+  move(from, to);
+  return replaced;
 }
 
 bool CheckpointFiles::exchange(const std::string& from, const std::string& to) const {
@@ -121,13 +159,31 @@ bool CheckpointFiles::exchange(const std::string& from, const std::string& to) c
 
 void CheckpointFiles::discard(const std::string& path) const {
   const std::string trash = trash_name(path);
-  announce("rename", trash);
+  move(path, trash);
+  announce("remove", trash);
   std::error_code error;
   fs::remove_all(trash, error);
-  if (::rename(path.c_str(), trash.c_str()) != 0) fail("rename", path, errno);
-  announce("remove", trash);
-  fs::remove_all(trash, error);
   if (error) fail("remove", trash, error.value());
+}
+
+std::vector<std::string> CheckpointFiles::names_in(const std::string& dir) const {
+  announce("list", dir);
+  return gradwire::names_in(dir);
+}
+
+std::string CheckpointFiles::read_text(const std::string& path, std::uint64_t limit) const {
+  announce("read", path);
+  return gradwire::read_text(path, limit);
+}
+
+FileDigest CheckpointFiles::digest(const std::string& path) const {
+  announce("read", path);
+  return digest_file(path);
+}
+
+std::optional<std::uint64_t> CheckpointFiles::size(const std::string& path) const {
+  announce("read", path);
+  return file_size(path);
 }
 
 FileDigest digest_file(const std::string& path) {
@@ -150,18 +206,29 @@ std::string read_text(const std::string& path, std::uint64_t limit) {
   while (const std::size_t got = read_some(file, path, buffer.data(), buffer.size())) {
     text.append(buffer.data(), got);
     if (text.size() > limit) {
-      throw Error(ErrorKind::kIo, fmt::format("{}: longer than {} bytes", path, limit));
+      throw Error(ErrorKind::kCheckpoint, fmt::format("{}: longer than {} bytes", path, limit));
     }
   }
   return text;
 }
 
+std::optional<std::uint64_t> file_size(const std::string& path) {
+  std::error_code error;
+  const std::uint64_t bytes = fs::file_size(path, error);
+  if (!error) return bytes;
+  const int code = error.value();
+  if (code != ENOENT && code != ENOTDIR) fail("stat", path, code);
+  return std::nullopt;
+}
+
 std::vector<std::string> names_in(const std::string& dir) {
   std::vector<std::string> names;
   std::error_code error;
-  for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error)) {
+  fs::directory_iterator it(dir, error);
+  if (error.value() == ENOENT) return names;
+  for (const fs::directory_iterator end; !error && it != end; it.increment(error))
     names.push_back(it->path().filename().string());
-  }
+  if (error) fail("list", dir, error.value());
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -179,6 +246,10 @@ std::optional<std::int64_t> step_of(std::string_view name) {
   // Only the spelling that step_name() gives: two names for one step cannot be.
   if (error != std::errc() || step_name(step) != name) return std::nullopt;
   return step;
+}
+
+std::optional<std::int64_t> replaced_step_of(std::string_view name) {
+  return step_before(name, kReplacedMark);
 }
 
 std::string shard_name(int rank) {

@@ -12,8 +12,13 @@
 
 namespace gradwire {
 
-// Called before every file operation of a save; may throw, which counts as the operation's failure.
+// Called before every file operation; may throw, which counts as the operation's failure.
 using FileHook = std::function<void(std::string_view operation, const std::string& path)>;
+
+struct FileDigest {
+  std::uint64_t bytes = 0;
+  std::uint64_t xxh3 = 0;
+};
 
 class CheckpointFiles {
  public:
@@ -22,40 +27,55 @@ class CheckpointFiles {
   // Says that an operation is about to happen.
   void announce(std::string_view operation, const std::string& path) const;
 
-  // Errors of all: kIo.
-  void make_dir(const std::string& path) const;  // parents too; there already is no error
+  // Errors of all that write: kIo.
+  void make_dir(const std::string& path) const;  // there already is no error
+  // With the parents that are missing, each of them synced into its own parent.
+  void make_durable_dirs(const std::string& path) const;
   void write_text(const std::string& path, const std::string& text) const;  // and fsync
   void sync(const std::string& path) const;                                 // of a file or a folder
+  void move(const std::string& from, const std::string& to) const;
   // Gives a folder its final name. A folder that has it already is exchanged in the same moment
-  // where the file system can, and otherwise moved to a .trash- name just before.
-  void publish(const std::string& from, const std::string& to) const;
+  // if the file system can do that; otherwise it first gets a kReplacedMark name, under which lists
+  // of checkpoints still count it. Gives where that folder is now, or nothing; it is the caller's
+  // to discard once the new name is synced.
+  std::string publish(const std::string& from, const std::string& to) const;
   // Renames to a .trash- name, then deletes: what is half deleted never looks like a checkpoint.
   void discard(const std::string& path) const;
 
+  // The functions below, announced as "list" and "read".
+  std::vector<std::string> names_in(const std::string& dir) const;
+  std::string read_text(const std::string& path, std::uint64_t limit) const;
+  FileDigest digest(const std::string& path) const;
+  std::optional<std::uint64_t> size(const std::string& path) const;
+
  private:
-  // False where the file system cannot.
+  // False if the file system cannot.
   bool exchange(const std::string& from, const std::string& to) const;
 
   FileHook hook_;
 };
 
-struct FileDigest {
-  std::uint64_t bytes = 0;
-  std::uint64_t xxh3 = 0;
-};
-FileDigest digest_file(const std::string& path);  // Errors: kIo
-// Error(kIo) beyond `limit` bytes or where it cannot be read.
+// Reading tells two kinds of failure apart. What is not there, or is not what it should be, is
+// damage: kCheckpoint. Anything else (EIO, ESTALE, EACCES) may pass, and is kIo: it must never be
+// taken for the absence of a checkpoint.
+FileDigest digest_file(const std::string& path);
+// Error(kCheckpoint) also beyond `limit` bytes.
 std::string read_text(const std::string& path, std::uint64_t limit);
-std::vector<std::string> names_in(
-    const std::string& dir);  // sorted; empty where there is no folder
+// Bytes, or nothing if there is no such file.
+std::optional<std::uint64_t> file_size(const std::string& path);
+// Sorted; empty if there is no such folder. Errors: kIo for whatever else keeps it from being read.
+std::vector<std::string> names_in(const std::string& dir);
 
 // step-00001200 and back; anything else is no checkpoint.
 std::string step_name(std::int64_t step);
 std::optional<std::int64_t> step_of(std::string_view name);
+// The same of a checkpoint that was set aside while another of its step took its name.
+std::optional<std::int64_t> replaced_step_of(std::string_view name);
 std::string shard_name(int rank);  // rank-00003.h5
 
 inline constexpr std::string_view kManifestName = "manifest.json";
 inline constexpr std::string_view kTrashPrefix = ".trash-";
 inline constexpr std::string_view kUnfinishedMark = ".tmp-";
+inline constexpr std::string_view kReplacedMark = ".replaced-";
 
 }  // namespace gradwire

@@ -1,17 +1,38 @@
 #include <algorithm>
 #include <filesystem>
+#include <map>
 
+#include <fmt/format.h>
+
+#include "core/error.h"
 #include "train/checkpoint.h"
 
 namespace gradwire {
+namespace {
 
-std::vector<CheckpointPlace> list_checkpoints(const std::string& dir) {
+std::string join(const std::string& dir, const std::string& name) {
+  return (std::filesystem::path(dir) / name).string();
+}
+
+// Deletes what is half written or half deleted, by its name.
+bool is_left_over(const std::string& name) {
+  const std::size_t mark = name.find(kUnfinishedMark);
+  const bool unfinished = mark != std::string::npos && step_of(name.substr(0, mark));
+  return unfinished || name.starts_with(kTrashPrefix);
+}
+
+}  // namespace
+
+std::vector<CheckpointPlace> list_checkpoints(const std::string& dir, const FileHook& hook) {
+  std::map<std::int64_t, std::string, std::greater<>> newest_first;
+  const std::vector<std::string> names = CheckpointFiles(hook).names_in(dir);
+  for (const std::string& name : names)
+    if (const auto step = step_of(name)) newest_first.emplace(*step, join(dir, name));
+  for (const std::string& name : names)  // counts only if its step is not there
+    if (const auto step = replaced_step_of(name)) newest_first.emplace(*step, join(dir, name));
   std::vector<CheckpointPlace> places;
-  for (const std::string& name : names_in(dir)) {
-    const std::optional<std::int64_t> step = step_of(name);
-    if (step) places.push_back({*step, (std::filesystem::path(dir) / name).string()});
-  }
-  std::ranges::sort(places, [](const auto& a, const auto& b) { return a.step > b.step; });
+  for (const auto& [step, path] : newest_first)
+    places.push_back({step, path});
   return places;
 }
 
@@ -22,14 +43,31 @@ std::vector<std::string> paths_of(const std::vector<CheckpointPlace>& places) {
   return paths;
 }
 
+std::vector<std::string> checkpoints_at(const std::string& path) {
+  const bool named = step_of(std::filesystem::path(path).filename().string()).has_value();
+  if (named && std::filesystem::exists(path)) return {path};
+  if (file_size(join(path, std::string(kManifestName)))) return {path};
+  const std::string of_run = join(path, "checkpoints");
+  for (const std::string& dir : {of_run, path}) {
+    std::vector<std::string> found = paths_of(list_checkpoints(dir));
+    if (!found.empty()) return found;
+  }
+  throw Error(ErrorKind::kCheckpoint, fmt::format("no checkpoint in {} or in {}", path, of_run));
+}
+
 std::vector<std::string> remove_unfinished(const std::string& dir) {
+  const CheckpointFiles files;
+  for (const CheckpointPlace& place : list_checkpoints(dir)) {
+    const std::string named = join(dir, step_name(place.step));
+    if (place.path == named) continue;
+    files.move(place.path, named);
+    files.sync(dir);
+  }
   std::vector<std::string> left;
   for (const std::string& name : names_in(dir)) {
-    const std::size_t mark = name.find(kUnfinishedMark);
-    const bool unfinished = mark != std::string::npos && step_of(name.substr(0, mark));
-    if (!unfinished && !name.starts_with(kTrashPrefix)) continue;
+    if (!is_left_over(name) && !replaced_step_of(name)) continue;
     std::error_code error;
-    std::filesystem::remove_all(std::filesystem::path(dir) / name, error);
+    std::filesystem::remove_all(join(dir, name), error);
     if (error) left.push_back(name);
   }
   return left;

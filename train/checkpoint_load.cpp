@@ -256,6 +256,11 @@ void check_model(const Manifest& manifest, const std::string& model) {
   }
 }
 
+void check_recipe(const Manifest& manifest, const LoadOptions& options) {
+  const std::string objection = options.objection ? options.objection(manifest.recipe) : "";
+  if (!objection.empty()) throw Error(ErrorKind::kCheckpoint, objection);
+}
+
 std::string not_of_this_run(const std::vector<std::string>& names) {
   return fmt::format("not of this run: {}", fmt::join(names, ", "));
 }
@@ -271,14 +276,24 @@ void refuse_unwanted(const std::vector<std::string>& by_rank) {
   if (!extra.empty()) refuse_if({not_of_this_run(extra)});
 }
 
-// Throws Error(kCheckpoint) on all ranks where it fails on one.
+Error unreadable(const std::string& path, const Error& e) {
+  return {
+      ErrorKind::kIo,
+      fmt::format("{}: {}. It may be good, so no older checkpoint is taken: start again when the "
+                  "file system answers, or move this checkpoint away",
+                  path, e.what())};
+}
+
+// Throws Error(kCheckpoint or kIo) on all ranks where it fails on one.
 LoadResult load_one(Context& cx, const std::string& path, const LoadOptions& options,
                     const CheckpointState& state, Coordinator& ranks) {
+  const CheckpointFiles files(options.before_file_operation);
   Manifest manifest;
   const std::vector<std::string> unwanted = all_or_none(ranks, [&] {
-    manifest = read_manifest(path);
+    manifest = read_manifest(path, files);
     check_model(manifest, options.model);
-    refuse_if(file_problems(path, manifest,
+    check_recipe(manifest, options);
+    refuse_if(file_problems(files, path, manifest,
                             [&](int shard) { return shard % ranks.size() == ranks.rank(); }));
     check_sizes(manifest);
     refuse_if(slice_problems(manifest));
@@ -300,7 +315,7 @@ LoadResult load_one(Context& cx, const std::string& path, const LoadOptions& opt
       ++p->version;
     return "";
   });
-  return {manifest.step, path, manifest.ranks, manifest.recipe, {}};
+  return {manifest.step, path, manifest.ranks, manifest.recipe, manifest.lineage, {}, {}};
 }
 
 }  // namespace
@@ -309,15 +324,18 @@ LoadResult load_checkpoint(Context& cx, const std::vector<std::string>& paths,
                            const LoadOptions& options, const CheckpointState& state,
                            Coordinator& ranks) {
   const std::string list = ranks.all_gather(fmt::format("{}", fmt::join(paths, "\n"))).front();
-  std::vector<std::string> refused;
+  std::vector<std::string> refused, paths_refused;
   for (const std::string& path : lines_of(list)) {
     try {
       LoadResult result = load_one(cx, path, options, state, ranks);
       result.warnings = std::move(refused);
+      result.passed_over = std::move(paths_refused);
       return result;
     } catch (const Error& e) {
+      if (e.kind() == ErrorKind::kIo) throw unreadable(path, e);
       if (e.kind() != ErrorKind::kCheckpoint) throw;
       refused.push_back(fmt::format("{}: {}", path, e.what()));
+      paths_refused.push_back(path);
     }
   }
   throw Error(ErrorKind::kCheckpoint,

@@ -7,13 +7,13 @@
 #include <limits>
 #include <map>
 #include <set>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/hash.h"
-#include "train/checkpoint_files.h"
 
 namespace gradwire {
 namespace {
@@ -133,6 +133,8 @@ Manifest manifest_from(const json& j) {
   m.model = j.at("model").get<std::string>();
   m.recipe = j.at("recipe").get<std::string>();
   m.layout = j.value("layout", "");
+  for (const json& o : j.value("lineage", json::array()))
+    m.lineage.push_back({o.at("from").get<std::string>(), o.at("id").get<std::string>()});
   for (const json& f : j.at("files")) {
     m.files.push_back({rank_from(f.at("rank"), m.ranks), f.at("bytes").get<std::uint64_t>(),
                        from_hex(f.at("xxh3").get<std::string>())});
@@ -142,21 +144,24 @@ Manifest manifest_from(const json& j) {
   return m;
 }
 
-// The text without the checksum, as it was when the checksum was made.
-json checked_document(const std::string& text) {
+struct Checked {
+  json document;  // without the checksum, as it was when the checksum was made
+  std::string checksum;
+};
+Checked checked_document(const std::string& text) {
   json j = json::parse(text);
   const auto format = j.at("format").get<std::int64_t>();
   if (format > kCheckpointFormat) {
     refuse(fmt::format("format {}, written by a later version; this one reads up to {}", format,
                        kCheckpointFormat));
   }
-  const std::string checksum = j.at("xxh3").get<std::string>();
+  std::string checksum = j.at("xxh3").get<std::string>();
   j.erase("xxh3");
   const std::string body = j.dump();
   if (hex(hash_of(body)) != checksum) {
     refuse("damaged: its checksum does not fit");
   }
-  return j;
+  return {std::move(j), std::move(checksum)};
 }
 
 }  // namespace
@@ -185,6 +190,8 @@ std::string to_text(const Manifest& m) {
   }
   for (const ManifestEntry& e : m.entries)
     j["state"].push_back(to_json(e));
+  for (const Origin& o : m.lineage)
+    j["lineage"].push_back({{"from", o.from}, {"id", o.id}});
   const std::string body = j.dump();
   j["xxh3"] = hex(hash_of(body));
   return j.dump(1) + "\n";
@@ -192,7 +199,10 @@ std::string to_text(const Manifest& m) {
 
 Manifest parse_manifest(const std::string& text) {
   try {
-    return manifest_from(checked_document(text));
+    const Checked checked = checked_document(text);
+    Manifest manifest = manifest_from(checked.document);
+    manifest.id = checked.checksum;
+    return manifest;
   } catch (const json::exception& e) {
     refuse(fmt::format("damaged: {}", e.what()));
   }
@@ -222,13 +232,13 @@ std::vector<std::string> slice_problems(const Manifest& manifest) {
   return problems;
 }
 
-Manifest read_manifest(const std::string& dir) {
+Manifest read_manifest(const std::string& dir, const CheckpointFiles& files) {
   std::filesystem::path folder(dir);
   if (!folder.has_filename()) folder = folder.parent_path();  // a trailing slash
-  const Manifest m =
-      parse_manifest(read_text((folder / kManifestName).string(), kMaxManifestBytes));
+  Manifest m =
+      parse_manifest(files.read_text((folder / kManifestName).string(), kMaxManifestBytes));
   const std::string name = folder.filename().string();
-  if (name != step_name(m.step)) {
+  if (name != step_name(m.step) && replaced_step_of(name) != m.step) {
     refuse(fmt::format("of step {}, in a folder named {}", m.step, name));
   }
   std::set<int> ranks;

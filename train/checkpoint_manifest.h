@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/state.h"
+#include "train/checkpoint.h"
 
 namespace gradwire {
 
@@ -47,6 +48,8 @@ struct Manifest {
   std::string model;  // of RunIdentity
   std::string recipe;
   std::string layout{};
+  std::vector<Origin> lineage{};
+  std::string id{};  // checksum of the whole text, as it was read; no other checkpoint has it
   std::vector<ManifestFile> files;
   std::vector<ManifestEntry> entries;
 };
@@ -57,7 +60,8 @@ std::string to_text(const Manifest& manifest);
 Manifest parse_manifest(const std::string& text);
 // What keeps the slices of each tensor from making up all of it: gaps, overlaps, disagreement.
 std::vector<std::string> slice_problems(const Manifest& manifest);
-// Of the checkpoint in `dir`; also where the step in it is not the folder's. Errors: kCheckpoint.
-Manifest read_manifest(const std::string& dir);
+// Of the checkpoint in `dir`. Errors: kCheckpoint, also if the step in it is not the folder's; kIo
+// if it cannot be read.
+Manifest read_manifest(const std::string& dir, const CheckpointFiles& files = CheckpointFiles());
 
 }  // namespace gradwire

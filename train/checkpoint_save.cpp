@@ -1,16 +1,16 @@
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
+#include <optional>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "core/error.h"
 #include "core/hash.h"
 #include "data/hdf5.h"
-#include "train/checkpoint.h"
+#include "data/publish.h"
 #include "train/checkpoint_manifest.h"
 #include "train/checkpoint_state.h"
+#include "train/checkpoint_verify.h"
 
 namespace gradwire {
 namespace {
@@ -19,12 +19,6 @@ namespace fs = std::filesystem;
 
 std::string join(const std::string& dir, std::string_view name) {
   return (fs::path(dir) / name).string();
-}
-
-// Unlike any other save's, also where two runs were given one folder by mistake.
-std::string unfinished_name(std::int64_t step) {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return fmt::format("{}{}{:x}-{:x}", step_name(step), kUnfinishedMark, ::getpid(), now.count());
 }
 
 class Save {
@@ -51,26 +45,60 @@ class Save {
     if (ranks_.rank() == 0 && !unfinished_.empty()) fs::remove_all(unfinished_, ignored);
   }
 
-  std::vector<std::string> prune() const {
+  // After the commit.
+  std::vector<std::string> clear_away() const {
     std::vector<std::string> warnings;
-    if (ranks_.rank() != 0 || options_.keep_last <= 0) return warnings;
-    // Later ones than this are of a run that was left behind. They are not this run's to delete,
-    // and counted they would push out the one just verified.
-    std::int64_t kept = 0;
-    for (const CheckpointPlace& old : list_checkpoints(options_.dir)) {
-      if (old.step > step_ || ++kept <= options_.keep_last) continue;
-      try {
-        files_.discard(old.path);
-      } catch (const std::exception& e) {
-        warnings.push_back(fmt::format("old checkpoint not deleted: {}", e.what()));
-      }
+    if (ranks_.rank() != 0) return warnings;
+    if (!replaced_.empty()) discard(replaced_, warnings);
+    try {
+      discard_replaced(warnings);
+      prune(warnings);
+    } catch (const std::exception& e) {
+      warnings.push_back(fmt::format("old checkpoints not deleted: {}", e.what()));
     }
     return warnings;
   }
 
  private:
+  // What earlier saves that failed after their rename have left: it must not come back to life when
+  // the checkpoint that replaced it is deleted.
+  void discard_replaced(std::vector<std::string>& warnings) const {
+    for (const std::string& name : names_in(options_.dir)) {
+      const std::optional<std::int64_t> step = replaced_step_of(name);
+      if (step && fs::exists(join(options_.dir, step_name(*step))))
+        discard(join(options_.dir, name), warnings);
+    }
+  }
+
+  void prune(std::vector<std::string>& warnings) const {
+    if (options_.keep_last <= 0) return;
+    // Later ones than this are of a run that was left behind. They are not this run's to delete,
+    // and counted they would push out the one just verified.
+    std::int64_t kept = 0;
+    for (const CheckpointPlace& old : list_checkpoints(options_.dir)) {
+      if (old.step > step_) continue;
+      if (kept == options_.keep_last) {
+        discard(old.path, warnings);
+      } else if (old.step == step_ || is_whole(old.path)) {
+        ++kept;
+      }
+    }
+  }
+
+  void discard(const std::string& path, std::vector<std::string>& warnings) const {
+    try {
+      files_.discard(path);
+    } catch (const std::exception& e) {
+      warnings.push_back(fmt::format("old checkpoint not deleted: {}", e.what()));
+    }
+  }
+  bool is_whole(const std::string& path) const {
+    return std::ranges::count(options_.damaged, path) == 0 && looks_whole(CheckpointFiles(), path);
+  }
+
   std::string make_unfinished() const {
-    const std::string path = join(options_.dir, unfinished_name(step_));
+    files_.make_durable_dirs(options_.dir);
+    std::string path = temporary_name(join(options_.dir, step_name(step_)), kUnfinishedMark);
     files_.make_dir(path);
     return path;
   }
@@ -117,13 +145,14 @@ class Save {
   }
 
   // Gives the number of bytes of all files.
-  std::string commit(const std::vector<std::string>& parts) const {
+  std::string commit(const std::vector<std::string>& parts) {
     Manifest all;
     all.step = step_;
     all.ranks = ranks_.size();
     all.model = options_.run.model;
     all.recipe = options_.run.recipe;
     all.layout = options_.run.layout;
+    all.lineage = options_.run.lineage;
     for (const std::string& text : parts) {
       const Manifest part = parse_manifest(text);
       all.files.insert(all.files.end(), part.files.begin(), part.files.end());
@@ -132,7 +161,8 @@ class Save {
     const std::string manifest = to_text(all);
     files_.write_text(join(unfinished_, kManifestName), manifest);
     files_.sync(unfinished_);
-    files_.publish(unfinished_, join(options_.dir, step_name(step_)));
+    replaced_ = files_.publish(unfinished_, join(options_.dir, step_name(step_)));
+    unfinished_.clear();  // under its own name now; what an exchange put in its place has to stay
     files_.sync(options_.dir);
     std::uint64_t bytes = manifest.size();
     for (const ManifestFile& f : all.files)
@@ -144,7 +174,7 @@ class Save {
   std::int64_t step_;
   Coordinator& ranks_;
   CheckpointFiles files_;
-  std::string unfinished_;
+  std::string unfinished_, replaced_;
   std::vector<bool> mine_;  // by piece: whether this rank writes it
 };
 
@@ -157,12 +187,12 @@ SaveResult save_checkpoint(Context& cx, const SaveOptions& options, std::int64_t
   try {
     save.run(cx, pieces_of(state), result);
   } catch (const Error& e) {
-    if (e.kind() != ErrorKind::kCheckpoint) throw;
+    if (e.kind() != ErrorKind::kCheckpoint && e.kind() != ErrorKind::kIo) throw;
     save.abandon();
     result.why = e.what();
     return result;
   }
-  result.warnings = save.prune();
+  result.warnings = save.clear_away();
   return result;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <set>
 
 #include <fmt/format.h>
@@ -30,19 +31,18 @@ std::string self_description(const std::string& path, std::int64_t step, int ran
   }
 }
 
-std::string problem_of(const std::string& dir, const ManifestFile& f, const Manifest& manifest,
-                       bool read_it) {
+std::string problem_of(const CheckpointFiles& files, const std::string& dir, const ManifestFile& f,
+                       const Manifest& manifest, bool read_it) {
   const std::string name = shard_name(f.rank);
   const std::string path = (fs::path(dir) / name).string();
-  std::error_code error;
-  const std::uint64_t bytes = fs::file_size(path, error);
-  if (error) return fmt::format("{}: missing", name);
+  const std::optional<std::uint64_t> bytes = files.size(path);
+  if (!bytes) return fmt::format("{}: missing", name);
   const auto whose = [&] { return self_description(path, manifest.step, f.rank); };
-  if (bytes != f.bytes) {
-    return fmt::format("{}: {} bytes, the manifest says {}{}", name, bytes, f.bytes, whose());
+  if (*bytes != f.bytes) {
+    return fmt::format("{}: {} bytes, the manifest says {}{}", name, *bytes, f.bytes, whose());
   }
   if (!read_it) return "";
-  if (digest_file(path).xxh3 == f.xxh3) return "";
+  if (files.digest(path).xxh3 == f.xxh3) return "";
   return fmt::format("{}: its checksum is not the manifest's{}", name, whose());
 }
 
@@ -79,20 +79,30 @@ void check_elements(const std::string& dir, const Manifest& manifest,
 
 }  // namespace
 
-std::vector<std::string> file_problems(const std::string& dir, const Manifest& manifest,
+std::vector<std::string> file_problems(const CheckpointFiles& files, const std::string& dir,
+                                       const Manifest& manifest,
                                        const std::function<bool(int rank)>& mine) {
   std::vector<std::string> problems;
   std::set<std::string> expected = {std::string(kManifestName)};
   for (const ManifestFile& f : manifest.files) {
     expected.insert(shard_name(f.rank));
-    const std::string problem = problem_of(dir, f, manifest, mine(f.rank));
+    const std::string problem = problem_of(files, dir, f, manifest, mine(f.rank));
     if (!problem.empty()) problems.push_back(problem);
   }
-  for (const std::string& name : names_in(dir)) {
+  for (const std::string& name : files.names_in(dir)) {
     if (!expected.contains(name))
       problems.push_back(fmt::format("{}: not of this checkpoint", name));
   }
   return problems;
+}
+
+bool looks_whole(const CheckpointFiles& files, const std::string& dir) {
+  try {
+    return file_problems(files, dir, read_manifest(dir, files), [](int) { return false; }).empty();
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::kCheckpoint) throw;
+    return false;
+  }
 }
 
 CheckpointReport verify_checkpoint(const std::string& path) {
@@ -104,7 +114,7 @@ CheckpointReport verify_checkpoint(const std::string& path) {
     report.pieces = static_cast<std::int64_t>(manifest.entries.size());
     for (const ManifestFile& f : manifest.files)
       report.bytes += f.bytes;
-    report.problems = file_problems(path, manifest, [](int) { return true; });
+    report.problems = file_problems(CheckpointFiles(), path, manifest, [](int) { return true; });
     check_elements(path, manifest, report.problems);
     for (const std::string& problem : slice_problems(manifest))
       report.problems.push_back(problem);

@@ -128,7 +128,6 @@ class TensorBoardSink final : public MetricsSink {
   }
 
   void started(std::int64_t step) override {
-    if (step == 0) return;
     file_.append(tensorboard::record(tensorboard::start_event(clock_(), step + 1)));
   }
   void step(const StepMetrics& m) override {

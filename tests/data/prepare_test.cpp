@@ -1,9 +1,14 @@
 #include "data/prepare.h"
 
 #include <filesystem>
+#include <fstream>
+#include <set>
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "data/publish.h"
 #include "data/token_file.h"
 #include "tests/data/full_disk.h"
 #include "tests/data/temp_folder.h"
@@ -25,6 +30,7 @@ class Prepare : public ::testing::Test {
     config_.tokenizer.vocabulary = 400;
     config_.split.valid_share = 0.1;
     config_.cache_folder = folder_.file("cache/deep");
+    first_config_ = config_;
   }
   PreparedText prepare() {
     said_.clear();
@@ -32,7 +38,7 @@ class Prepare : public ::testing::Test {
   }
 
   TempFolder folder_;
-  PrepareConfig config_;
+  PrepareConfig config_, first_config_;
   std::string said_;
 };
 
@@ -79,43 +85,121 @@ TEST_F(Prepare, ASecondCallDoesNothingAndSaysSo) {
   EXPECT_EQ(again.valid_path, made.valid_path);
 }
 
-TEST_F(Prepare, ChangedTextOrSettingsAreMadeAgain) {
-  prepare();
-  const auto rebuilt = [this] {
-    const bool fresh = !prepare().was_there;
-    return fresh && said_.find("have changed") != std::string::npos && prepare().was_there;
+TEST_F(Prepare, EveryTextAndSettingHasATokenizerAndTokensOfItsOwn) {
+  const PreparedText first = prepare();
+  std::set<std::string> seen{first.train_path};
+  const auto is_new = [&] {
+    const PreparedText made = prepare();
+    return !made.was_there && seen.insert(made.train_path).second && prepare().was_there;
   };
   folder_.write("a.txt", made_up_text(201));
-  EXPECT_TRUE(rebuilt());
+  EXPECT_TRUE(is_new());
   config_.tokenizer.vocabulary = 390;
-  EXPECT_TRUE(rebuilt());
+  EXPECT_TRUE(is_new());
   config_.tokenizer.kind = TokenizerKind::kUnigram;
-  EXPECT_TRUE(rebuilt());
+  EXPECT_TRUE(is_new());
   config_.split.seed = 2;
-  EXPECT_TRUE(rebuilt());
+  EXPECT_TRUE(is_new());
   config_.split.valid_share = 0.2;
-  EXPECT_TRUE(rebuilt());
+  EXPECT_TRUE(is_new());
   config_.corpus.files.push_back(folder_.write("b.txt", made_up_text(10)));
-  EXPECT_TRUE(rebuilt());
+  EXPECT_TRUE(is_new());
   config_.corpus.document_break = DocumentBreak::kFile;
   config_.split.valid_share = 0;
-  EXPECT_TRUE(rebuilt());
+  EXPECT_TRUE(is_new());
+
+  // None of them has touched the first.
+  folder_.write("elsewhere.txt", made_up_text(200));
+  config_ = first_config_;
+  config_.corpus.files = {folder_.file("elsewhere.txt")};
+  const PreparedText again = prepare();
+  EXPECT_TRUE(again.was_there);
+  EXPECT_EQ(again.train_path, first.train_path);
+  EXPECT_EQ(again.tokenizer_path, first.tokenizer_path);
 }
 
 TEST_F(Prepare, MissingOrDamagedOutputsAreMadeAgain) {
   const PreparedText made = prepare();
-  const std::string train = slurp(made.train_path);
+  const std::string train = slurp(made.train_path), model = slurp(made.tokenizer_path);
   std::filesystem::remove(made.valid_path);
+  EXPECT_FALSE(find_prepared(config_));
   EXPECT_FALSE(prepare().was_there);
   EXPECT_THAT(said_, ::testing::HasSubstr("valid.h5"));
   std::filesystem::resize_file(made.train_path, train.size() / 2);
   EXPECT_FALSE(prepare().was_there);
-  folder_.write("cache/deep/tokenizer.model", "hello");
-  EXPECT_FALSE(prepare().was_there);
-  folder_.write("cache/deep/prepared.json", "{\"inputs\": ");
-  EXPECT_FALSE(prepare().was_there);
-  EXPECT_TRUE(prepare().was_there);
+  std::ofstream(made.tokenizer_path) << "hello";
+  EXPECT_FALSE(find_prepared(config_));
+  EXPECT_TRUE(prepare().was_there) << "the tokens are those of the tokenizer that is trained again";
+  EXPECT_EQ(slurp(made.tokenizer_path), model);
   EXPECT_EQ(slurp(made.train_path), train);
+}
+
+TEST_F(Prepare, LookingMakesNothing) {
+  EXPECT_FALSE(find_prepared(config_));
+  EXPECT_FALSE(std::filesystem::exists(config_.cache_folder));
+  const PreparedText made = prepare();
+  const std::optional<PreparedText> found = find_prepared(config_);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->train_path, made.train_path);
+  EXPECT_EQ(found->valid_tokens, made.valid_tokens);
+  EXPECT_EQ(found->vocabulary, made.vocabulary);
+}
+
+std::vector<std::string> temporary_names_in(const std::string& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name.find(kTemporaryMark) != std::string::npos) names.push_back(name);
+  }
+  return names;
+}
+
+// As by SIGKILL: nothing of the process cleans up. What it left goes with the next preparation.
+TEST_F(Prepare, LeftoversOfADeadWriterAreRemovedAndThoseOfALivingOneStay) {
+  const pid_t child = fork();
+  if (child == 0) {
+    try {
+      prepare_text(config_, [](const std::string& line) {
+        if (line.find("training tokens") != std::string::npos) ::_exit(3);
+      });
+    } catch (...) {
+    }
+    ::_exit(0);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_EQ(WEXITSTATUS(status), 3);
+  ASSERT_EQ(temporary_names_in(config_.cache_folder).size(), 1U);
+  const std::string alive = temporary_name(config_.cache_folder + "/tokens-1", kTemporaryMark);
+  std::filesystem::create_directory(alive);
+  prepare();
+  EXPECT_THAT(temporary_names_in(config_.cache_folder),
+              ::testing::ElementsAre(std::filesystem::path(alive).filename().string()));
+}
+
+TEST_F(Prepare, WritersAtOnceGiveOneResult) {
+  std::vector<pid_t> writers;
+  for (int i = 0; i < 4; ++i) {
+    writers.push_back(fork());
+    if (writers.back() != 0) continue;
+    int status = 1;
+    try {
+      prepare_text(config_);
+      status = 0;
+    } catch (...) {
+    }
+    ::_exit(status);
+  }
+  for (const pid_t writer : writers) {
+    int status = -1;
+    ASSERT_EQ(waitpid(writer, &status, 0), writer);
+    EXPECT_EQ(status, 0);
+  }
+  EXPECT_THAT(temporary_names_in(config_.cache_folder), ::testing::IsEmpty());
+  const PreparedText made = prepare();
+  EXPECT_TRUE(made.was_there);
+  TokenFile::open(made.train_path).verify();
+  TokenFile::open(made.valid_path).verify();
 }
 
 TEST_F(Prepare, WithoutValidationThereIsOneFile) {
@@ -142,18 +226,62 @@ TEST_F(Prepare, AGivenTokenizerIsUsed) {
   expect_error(ErrorKind::kIo, {"none.model"}, [this] { prepare(); });
 }
 
-TEST_F(Prepare, AnErrorLeavesNothingThatLooksDone) {
-  prepare();
+TEST_F(Prepare, AnErrorLeavesNothing) {
+  const PreparedText good = prepare();
   config_.tokenizer.vocabulary = 399;
   expect_error(ErrorKind::kIo, {"File too large"}, [this] {
     const FullDisk full(9000);
     prepare();
   });
+  EXPECT_FALSE(find_prepared(config_));
+  EXPECT_THAT(temporary_names_in(config_.cache_folder), ::testing::IsEmpty());
   config_.tokenizer.vocabulary = 400;
-  EXPECT_FALSE(prepare().was_there);
+  EXPECT_EQ(prepare().train_path, good.train_path);
   folder_.write("a.txt", made_up_text(200) + "\n\xFF\n");
   expect_error(ErrorKind::kData, {"a.txt:", "0xff"}, [this] { prepare(); });
-  EXPECT_FALSE(std::filesystem::exists(folder_.file("cache/deep/prepared.json")));
+  EXPECT_FALSE(find_prepared(config_));
+  EXPECT_THAT(temporary_names_in(config_.cache_folder), ::testing::IsEmpty());
+}
+
+// All that was read: the tokens of both sides as text.
+std::pair<std::string, std::string> texts_of(const PreparedText& made) {
+  const Tokenizer tokenizer = Tokenizer::load(made.tokenizer_path);
+  const auto text_of = [&](const std::string& path) {
+    const TokenFile file = TokenFile::open(path, tokenizer.hash());
+    std::vector<std::int32_t> ids(static_cast<std::size_t>(file.tokens()));
+    file.read(0, ids);
+    return tokenizer.decode(ids);
+  };
+  return {text_of(made.train_path), text_of(made.valid_path)};
+}
+
+TEST_F(Prepare, OfATextWithoutBlankLinesTheTailIsHeldOut) {
+  std::string text = made_up_text(200);
+  for (std::size_t at = 0; (at = text.find("\n\n", at)) != std::string::npos;)
+    text.erase(at, 1);
+  folder_.write("a.txt", text);
+  const PreparedText made = prepare();
+  EXPECT_EQ(made.documents, 2);
+  EXPECT_THAT(said_, ::testing::HasSubstr("documents end at a blank line"));
+  EXPECT_THAT(said_, ::testing::HasSubstr("its tail is held out instead, 10 % of it"));
+  const auto [train, valid] = texts_of(made);
+  while (text.ends_with('\n'))
+    text.pop_back();
+  EXPECT_EQ(train + "\n" + valid, text) << "cut between two lines";
+  const double share = static_cast<double>(valid.size()) / static_cast<double>(text.size());
+  EXPECT_NEAR(share, 0.1, 0.01);
+  EXPECT_GE(share, 0.1);
+}
+
+TEST_F(Prepare, ATailMayBeginInsideALineAndSpanDocuments) {
+  const std::string line(30000, 'x');
+  folder_.write("a.txt", line + "\xC3\xA4" + line);
+  config_.tokenizer.vocabulary = 262;
+  config_.split.valid_share = 0.5;
+  config_.corpus.document_break = DocumentBreak::kFile;
+  const auto [train, valid] = texts_of(prepare());
+  EXPECT_EQ(train, line);
+  EXPECT_EQ(valid, "\xC3\xA4" + line) << "not inside a character";
 }
 
 TEST_F(Prepare, SplitsThatCannotBeAreErrors) {
@@ -161,12 +289,20 @@ TEST_F(Prepare, SplitsThatCannotBeAreErrors) {
     config_.split.valid_share = share;
     expect_error(ErrorKind::kUsage, {"validation share"}, [this] { prepare(); });
   }
-  config_.split.valid_share = 1e-9;
-  expect_error(ErrorKind::kData, {"valid.h5", "1e-09 of 200 documents", "none for validation"},
-               [this] { prepare(); });
   config_.corpus.document_break = DocumentBreak::kFile;
   config_.split.valid_share = 0.999999;
   expect_error(ErrorKind::kData, {"no text to train on"}, [this] { prepare(); });
+}
+
+TEST_F(Prepare, ATextThatIsTooSmallSaysWhatToLower) {
+  folder_.write("a.txt", made_up_text(20));
+  config_.tokenizer.vocabulary = 4000;
+  for (const TokenizerKind kind : {TokenizerKind::kBpe, TokenizerKind::kUnigram}) {
+    config_.tokenizer.kind = kind;
+    expect_error(ErrorKind::kData,
+                 {"vocabulary of 4000", "is the most this text gives; lower data.vocab_size"},
+                 [this] { prepare(); });
+  }
 }
 
 TEST(Split, TakesItsShareWhateverTheOrder) {

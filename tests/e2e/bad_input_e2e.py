@@ -54,7 +54,31 @@ class BadInput(ProgramTest):
     def test_checkpoint_of_another_model(self):
         self.train()
         out = self.train("model.layers=3", "train.steps=45", expect=4)
-        self.assertIn("model.layers.2", out)
+        self.assertIn("model.layers: 2 -> 3", out)
+
+    def test_other_heads_are_another_model_though_no_tensor_has_another_shape(self):
+        self.train()
+        for command in ("train", "eval"):
+            out = self.run_program(command, "recipe.toml", "--set", "model.heads=8", "--set",
+                                   "train.steps=45", expect=4)
+            self.assertIn("model.heads: 4 -> 8", out)
+
+    def test_a_refused_start_changes_nothing(self):
+        self.train()
+        before = self.contents("run")
+        self.train("model.width=64", "train.steps=45", expect=4)
+        out = self.train("optim.lr=1e-2", expect=2)
+        self.assertIn("optim.lr: 0.003 -> 0.01", out)
+        self.assertIn("run.dir", out)
+        self.train("train.steps=25", expect=2)
+        self.train(resume="nowhere/step-00000010", expect=4)
+        self.assertEqual(self.contents("run"), before)
+
+    def test_a_small_text_says_what_to_lower(self):
+        (self.dir / "corpus.txt").write_text("a few words\n\nand a few more\n")
+        self.assertIn("lower data.vocab_size", self.train("data.vocab_size=500", expect=3))
+        (self.dir / "corpus.txt").write_text(corpus(3))
+        self.assertIn("lower data.context", self.train("data.context=3000", expect=3))
 
 
 RECIPE_WITH_FAULTS = """

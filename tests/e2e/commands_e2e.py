@@ -9,11 +9,15 @@ class Commands(ProgramTest):
     def test_prepare_twice_does_the_work_once(self):
         first = self.run_program("prepare", "recipe.toml")
         self.assertRegex(first, r"tokens")
-        stamp = {p: p.stat().st_mtime_ns for p in (self.dir / "cache").rglob("*") if p.is_file()}
+        stamp = self.stamps()
         second = self.run_program("prepare", "recipe.toml")
         self.assertIn("up to date", second)
-        again = {p: p.stat().st_mtime_ns for p in (self.dir / "cache").rglob("*") if p.is_file()}
-        self.assertEqual(stamp, again)
+        self.assertEqual(stamp, self.stamps())
+
+    def stamps(self):
+        """Times of what prepare makes; the digests it remembers wait until a text has settled."""
+        return {p: p.stat().st_mtime_ns for p in (self.dir / "cache").rglob("*")
+                if p.is_file() and p.name != "digests.json"}
 
     def test_eval_repeats_the_loss_of_the_run(self):
         self.train()
@@ -36,6 +40,53 @@ class Commands(ProgramTest):
         self.assertTrue(first.startswith("the shepherd"), first)
         self.assertEqual(first, self.run_program(*arguments, "--seed", "5"))
         self.assertNotEqual(first, self.run_program(*arguments, "--seed", "6"))
+
+    def test_looking_at_a_run_changes_nothing(self):
+        self.train()
+        before = self.contents("run"), self.contents("cache")
+        loss = json.loads(self.run_program("eval", "recipe.toml").strip().splitlines()[-1])["loss"]
+        arguments = ["generate", "recipe.toml", "--prompt", "the shepherd", "--tokens", "20"]
+        text = self.run_program(*arguments)
+
+        with open(self.dir / "corpus.txt", "a") as corpus_file:  # another text, the same tokenizer
+            corpus_file.write("\n" + corpus(40, seed=8))
+        self.assertEqual(self.run_program(*arguments), text)
+        other = json.loads(self.run_program("eval", "recipe.toml").strip().splitlines()[-1])
+        self.assertNotEqual(other["loss"], loss)
+        (self.dir / "corpus.txt").unlink()
+        self.assertEqual(self.run_program(*arguments), text)
+        again = json.loads(self.run_program("eval", "recipe.toml").strip().splitlines()[-1])
+        self.assertEqual(again["loss"], loss)
+        self.assertEqual((self.contents("run"), self.contents("cache")), before)
+
+        shutil.rmtree(self.dir / "cache")
+        self.assertEqual(self.run_program(*arguments), text)
+        out = self.run_program("eval", "recipe.toml", "--set", 'data.text=["nowhere.txt"]', expect=3)
+        self.assertIn("nowhere.txt: no such text", out)
+
+    def test_a_run_goes_on_with_its_tokenizer_when_its_text_has_grown(self):
+        self.train("train.steps=40")
+        with open(self.dir / "corpus.txt", "a") as corpus_file:
+            corpus_file.write("\n" + corpus(40, seed=8))
+        out = self.train("train.steps=50")
+        self.assertIn("at step 40", out)
+        self.assertIn("the text, its split or its tokens are not those of the last start", out)
+
+    def test_a_pipeline_s_cut_is_kept_by_training_alone(self):
+        pipeline = ("--set", "parallel.pipeline=2", "--set", "batch.micro=2")
+        self.run_program("train", "recipe.toml", *pipeline, ranks=2)
+        before = self.contents("run")
+        self.assertIn(str(self.dir / "run" / "stages.txt"), before)
+        self.run_program("eval", "recipe.toml", "--set", "parallel.pipeline=4", ranks=4)
+        self.run_program("bench", "step", "recipe.toml", "--steps", "1", "--set",
+                         "parallel.pipeline=4", ranks=4)
+        self.assertEqual(self.contents("run"), before)
+
+    def test_a_run_may_be_named_instead_of_a_checkpoint(self):
+        self.train()
+        for path in ("run", "run/checkpoints", "run/checkpoints/step-00000040"):
+            out = self.run_program("eval", "recipe.toml", "--ckpt", path)
+            self.assertEqual(json.loads(out.strip().splitlines()[-1])["step"], 40)
 
     def test_generate_without_a_checkpoint_is_exit_4(self):
         self.run_program("prepare", "recipe.toml")

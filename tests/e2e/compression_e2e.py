@@ -30,6 +30,18 @@ CASES = {
 
 
 class Compression(ProgramTest):
+    def test_ranks_with_different_instruction_sets_stay_replicas(self):
+        rank = lambda isa, run, sets: [
+            "-n", "1", "env", f"GRADWIRE_ISA={isa}", GRADWIRE, "train", "recipe.toml", "--set", f'run.dir="{run}"',
+            *(word for item in (*CHECKED, *sets, "train.steps=20") for word in ("--set", item))]
+        for name in ("1-bit Adam", "1-bit LAMB", "AdamW, PowerSGD"):
+            with self.subTest(name):
+                run = "".join(c for c in name if c.isalnum())
+                done = subprocess.run(
+                    [*MPIRUN, *rank("v2", run, CASES[name]), ":", *rank("v4", run, CASES[name])],
+                    cwd=self.dir, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+                self.assertEqual(done.returncode, 0, done.stdout)  # 5 if replicas had parted
+
     def test_every_rule_learns_with_few_bytes_and_goes_on_bit_for_bit(self):
         for name, sets in CASES.items():
             with self.subTest(name):

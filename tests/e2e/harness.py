@@ -143,6 +143,10 @@ class ProgramTest(unittest.TestCase):
         return sorted(p for p in (self.dir / run / "checkpoints").glob("step-*")
                       if "." not in p.name)
 
+    def contents(self, folder):
+        """path -> bytes of every file below a folder"""
+        return {str(p): p.read_bytes() for p in (self.dir / folder).rglob("*") if p.is_file()}
+
     def tensor_hashes(self, checkpoint):
         """name -> checksum of every tensor, as the manifest has it."""
         manifest = json.loads((checkpoint / "manifest.json").read_text())

@@ -68,6 +68,52 @@ class Resume(ProgramTest):
         self.assertEqual(self.tensor_hashes(self.checkpoints("a")[-1]),
                          self.tensor_hashes(self.checkpoints("b")[-1]))
 
+    def interrupted(self, *arguments, after, run):
+        """Starts, asks for a stop once `after` is logged, and gives the step that was saved."""
+        log = self.dir / run / "metrics.jsonl"
+        starts = log.read_text().count('"event":"start"')
+        process = self.start(*arguments)
+        while log.read_text().count('"event":"start"') == starts and process.poll() is None:
+            time.sleep(0.01)  # what is logged so far is of the processes before
+        self.wait_for_step(process, after, run=run)
+        process.send_signal(signal.SIGUSR1)
+        out, _ = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 75, out[-3000:])
+        return self.metrics(run)[-1]["step"], out
+
+    def test_a_rewound_run_goes_on_with_the_same_command(self):
+        self.train("train.steps=40", run="a")
+        rewind = ["train", "recipe.toml", "--set", 'run.dir="a"', "--set", LONG,
+                  "--resume", "a/checkpoints/step-00000020"]
+        at, out = self.interrupted(*rewind, after=22, run="a")
+        self.assertIn("changed since the checkpoint: train.steps: 40 -> 300", out)
+        self.assertIn("the learning rate of step 21 is", out)
+        aside = next((self.dir / "a" / "checkpoints").glob("aside-*"))
+        self.assertEqual(sorted(p.name for p in aside.iterdir()), ["step-00000030", "step-00000040"])
+        self.assertIn(f"step {at}", self.run_program(*rewind))
+        self.assertEqual(self.metrics("a")[-1]["step"], 300)
+        steps = [r["step"] for r in self.metrics("a")]
+        self.assertEqual(steps, list(range(1, 301)))
+
+    def test_none_starts_over_once(self):
+        self.train(LONG, run="a")
+        over = ["train", "recipe.toml", "--set", 'run.dir="a"', "--set", LONG, "--resume", "none"]
+        at, out = self.interrupted(*over, after=7, run="a")
+        self.assertIn("starting at step 0", out)
+        self.assertIn(f"resuming from a/checkpoints/step-{at:08d}", self.run_program(*over))
+        self.train(LONG, run="straight")
+        self.assertEqual(self.tensor_hashes(self.checkpoints("a")[-1]),
+                         self.tensor_hashes(self.checkpoints("straight")[-1]))
+
+    def test_a_folder_that_cannot_be_listed_is_not_empty(self):
+        self.train(run="a")
+        good = self.dir / "a" / "checkpoints"
+        good.rename(self.dir / "a" / "elsewhere")
+        good.symlink_to("checkpoints")  # a loop: the system's error, also for root
+        out = self.train(run="a", expect=8)
+        self.assertIn("Too many levels of symbolic links", out)
+        self.assertNotIn("starting at step 0", out)
+
     def test_resume_from_a_named_checkpoint(self):
         self.train(run="a")
         first = self.checkpoints("a")[0]

@@ -1,6 +1,7 @@
 """A run from the recipe to a model that is better than counting words."""
 
 import re
+import unittest.mock
 
 from harness import *
 
@@ -50,6 +51,21 @@ class Train(ProgramTest):
         self.train("train.threads=2", run="t2")
         self.assertEqual(self.tensor_hashes(self.checkpoints("t1")[-1]),
                          self.tensor_hashes(self.checkpoints("t2")[-1]))
+
+    def checkpoint_with(self, isa, *sets):
+        """The checksums of all state after a run with the kernels of an instruction set."""
+        with unittest.mock.patch.dict(os.environ, GRADWIRE_ISA=isa):
+            self.train(*sets, run=isa, resume="none")
+        return self.tensor_hashes(self.checkpoints(isa)[-1])
+
+    def test_instruction_set_changes_no_bit(self):
+        for sets in (['optim.name="adamw"'], ['optim.name="sgd"', "optim.momentum=0.9"],
+                     ['optim.name="onebit_adam"', "optim.freeze_step=20"]):
+            with self.subTest(sets):
+                least = self.checkpoint_with("v2", *sets)
+                # A processor without AVX-512 repeats v3 for v4.
+                self.assertEqual(self.checkpoint_with("v3", *sets), least)
+                self.assertEqual(self.checkpoint_with("v4", *sets), least)
 
     def test_run_folder_holds_the_resolved_recipe_that_runs_again(self):
         self.train()

@@ -151,14 +151,5 @@ TEST(CheckWorld, MpiOfAnotherLauncherIsFound) {
   }
 }
 
-TEST(Threads, ShareTheCoresOfAHost) {
-  RankEnvironment env;
-  EXPECT_EQ(threads_per_rank(env, 0, 8), 8);
-  env.local_size = 3;
-  EXPECT_EQ(threads_per_rank(env, 0, 8), 2);
-  EXPECT_EQ(threads_per_rank(env, 0, 2), 1);
-  EXPECT_EQ(threads_per_rank(env, 5, 2), 5);
-}
-
 }  // namespace
 }  // namespace gradwire

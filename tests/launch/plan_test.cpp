@@ -73,7 +73,8 @@ TEST(Plan, RefusesWhatTheHostCannotHold) {
   } catch (const Error& e) {
     EXPECT_EQ(e.kind(), ErrorKind::kConfig);
     EXPECT_THAT(e.what(),
-                testing::HasSubstr("about 1200 MB for 2 ranks on this host, which has 1000 MB"));
+                testing::HasSubstr("about 1200 MB for 2 ranks on this host, where they may use "
+                                   "1000 MB"));
   }
 }
 

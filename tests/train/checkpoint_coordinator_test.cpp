@@ -36,13 +36,18 @@ TEST(Coordinator, AllOrNoneTellsEveryRankTheReasons) {
     const int rank = ranks->rank();
     EXPECT_THAT(all_or_none(*ranks, [&] { return std::to_string(rank); }),
                 testing::ElementsAre("0", "1", "2"));
-    testing_data::expect_error(ErrorKind::kCheckpoint, {"rank 0: no space; rank 2: quota"}, [&] {
-      all_or_none(*ranks, [&]() -> std::string {
-        if (rank == 0) throw Error(ErrorKind::kIo, "no\nspace");
-        if (rank == 2) throw std::runtime_error("quota");
-        return "";
-      });
-    });
+    const auto fails_with = [&](ErrorKind kind) {
+      testing_data::expect_error(kind == ErrorKind::kIo ? ErrorKind::kIo : ErrorKind::kCheckpoint,
+                                 {"rank 0: no space; rank 2: quota"}, [&] {
+                                   all_or_none(*ranks, [&]() -> std::string {
+                                     if (rank == 0) throw Error(kind, "no\nspace");
+                                     if (rank == 2) throw std::runtime_error("quota");
+                                     return "";
+                                   });
+                                 });
+    };
+    fails_with(ErrorKind::kIo);
+    fails_with(ErrorKind::kData);
     EXPECT_THAT(all_or_none(*ranks, [] { return ""; }), testing::SizeIs(3));
   });
 }

@@ -203,6 +203,61 @@ TEST_F(DamagedCheckpoint, ShapesBeyondTheFileAreRefusedBeforeTheyAreAllocated) {
   expect_fallback("larger than its file");
 }
 
+// Exactly these errors say nothing about a checkpoint, and none of them may look like its absence.
+TEST_F(DamagedCheckpoint, WhatCannotBeReadIsAnErrorAndNoReasonToTakeAnOlderOne) {
+  int operations = 0;
+  const auto load = [&](const FileHook& hook) {
+    SmallRun run(99);
+    const std::vector<std::string> paths = paths_of(list_checkpoints(dir, hook));
+    load_checkpoint(run.cx, paths, {.model = "tiny", .before_file_operation = hook}, run.state(),
+                    one);
+    EXPECT_EQ(run.bytes(), SmallRun(2).bytes());
+  };
+  load([&](std::string_view, const std::string&) { ++operations; });
+  ASSERT_GE(operations, 5);  // list, manifest, size and content of the shard, list of its folder
+  for (int fail_at = 0; fail_at < operations; ++fail_at) {
+    SCOPED_TRACE(fail_at);
+    int operation = 0;
+    testing_data::expect_error(ErrorKind::kIo, {"stale file handle"}, [&] {
+      load([&](std::string_view, const std::string&) {
+        if (operation++ == fail_at) throw Error(ErrorKind::kIo, "stale file handle");
+      });
+    });
+  }
+}
+
+// Errors of the kernel itself: a file that opens and cannot be read, a folder that cannot be found.
+TEST_F(DamagedCheckpoint, TheKernelsErrorsAreNamed) {
+  fs::remove(manifest);
+  fs::create_symlink("/proc/self/mem", manifest);
+  testing_data::expect_error(
+      ErrorKind::kIo,
+      {"step-00000002/manifest.json: read: Input/output error", "no older checkpoint is taken"},
+      [&] { loaded_seed(); });
+  const std::string loop = folder.file("loop");
+  fs::create_symlink(loop, loop);
+  testing_data::expect_error(ErrorKind::kIo, {"loop: list: Too many levels of symbolic links"},
+                             [&] { list_checkpoints(loop); });
+}
+
+TEST_F(CheckpointFault, DamagedOnesDoNotCountAsKept) {
+  for (int step = 1; step <= 3; ++step)
+    ASSERT_TRUE(save(step, step).committed);
+  fs::resize_file(dir + "/step-00000003/rank-00000.h5", 10);
+  ASSERT_TRUE(save(4, 4, {}, 2).committed);
+  EXPECT_THAT(names_in(dir), ElementsAre("step-00000002", "step-00000003", "step-00000004"));
+  // What a load has found, and a look at sizes cannot: a bit in the middle.
+  flip_bit(dir + "/step-00000004/rank-00000.h5", 5000);
+  SmallRun run(5);
+  SaveOptions options = {.dir = dir, .run = {"tiny", ""}, .keep_last = 2};
+  options.damaged = {dir + "/step-00000004"};
+  ASSERT_TRUE(save_checkpoint(run.cx, options, 5, run.state(), one).committed);
+  EXPECT_THAT(names_in(dir),
+              ElementsAre("step-00000002", "step-00000003", "step-00000004", "step-00000005"));
+  ASSERT_TRUE(save(6, 6, {}, 2).committed);
+  EXPECT_THAT(names_in(dir), ElementsAre("step-00000005", "step-00000006"));
+}
+
 TEST_F(CheckpointFault, FailureAtAnyOperationLeavesAGoodCheckpointAndTrainingGoesOn) {
   int failed = 0;
   bool reached = true;
@@ -268,18 +323,60 @@ TEST_F(CheckpointFault, DeathAtAnyOperationLeavesTheOldOrTheNewOne) {
   EXPECT_GE(new_found, 3);   // after it: sync of the folder, two steps of pruning
 }
 
-TEST_F(CheckpointFault, DeathWhileAStepIsReplacedLeavesOneOfThem) {
+// With and without a file system that can exchange two folders in one moment.
+class CheckpointReplaced : public CheckpointFault, public testing::WithParamInterface<bool> {
+ protected:
+  static FileHook on_this_file_system(const FileHook& hook) {
+    return [hook, exchanges = GetParam()](std::string_view operation, const std::string& path) {
+      hook(operation, path);
+      if (operation == "exchange" && !exchanges) throw Error(ErrorKind::kIo, "not supported");
+    };
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Exchange, CheckpointReplaced, testing::Bool());
+
+TEST_P(CheckpointReplaced, DeathAtAnyOperationLeavesOneOfThem) {
+  int old_found = 0, new_found = 0;
   for (int die_at = 0;; ++die_at) {
     SCOPED_TRACE(die_at);
     fs::remove_all(dir);
     ASSERT_TRUE(save(1, 1).committed);
-    const bool died = killed([&](FileHook hook) { save(1, 2, hook, 1); }, die_at);
+    const auto replace = [&](const FileHook& hook) { save(1, 2, on_this_file_system(hook), 1); };
+    const bool died = killed(replace, die_at);
     const int seed = loaded_seed();
-    EXPECT_TRUE(seed == 1 || seed == 2);
     EXPECT_THAT(result.warnings, IsEmpty());
+    EXPECT_THAT(remove_unfinished(dir), IsEmpty());
+    EXPECT_THAT(names_in(dir), ElementsAre("step-00000001"));
+    EXPECT_EQ(loaded_seed(), seed);
+    ++(seed == 1 ? old_found : new_found);
     if (!died) break;
   }
   EXPECT_EQ(loaded_seed(), 2);
+  EXPECT_GE(old_found, 15);
+  EXPECT_GE(new_found, 4);  // sync of the folder, two operations to delete the old one, the end
+}
+
+TEST_P(CheckpointReplaced, FailureAtAnyOperationLeavesOneOfThemAndTheNextSaveIsClean) {
+  bool reached = true;
+  for (int fail_at = 0; reached; ++fail_at) {
+    SCOPED_TRACE(fail_at);
+    fs::remove_all(dir);
+    ASSERT_TRUE(save(1, 1).committed);
+    int operation = 0;
+    const SaveResult broken =
+        save(1, 2, on_this_file_system([&](std::string_view name, const std::string&) {
+               if (operation++ == fail_at && name != "exchange")
+                 throw Error(ErrorKind::kIo, "input/output error");
+             }),
+             1);
+    reached = operation > fail_at;
+    const int seed = loaded_seed();
+    EXPECT_TRUE(seed == 2 || !broken.committed);
+    EXPECT_TRUE(save(2, 3, {}, 1).committed);
+    EXPECT_EQ(loaded_seed(), 3);
+    remove_unfinished(dir);
+    EXPECT_THAT(names_in(dir), ElementsAre("step-00000002"));
+  }
 }
 
 TEST_F(CheckpointFault, AStepIsReplacedWhereFoldersCannotBeExchanged) {

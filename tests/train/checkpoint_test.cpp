@@ -130,14 +130,18 @@ TEST_F(CheckpointTest, SavingAStepAgainReplacesIt) {
 TEST_F(CheckpointTest, LeftoversAreRemovedAndNothingElse) {
   SmallRun run(1);
   save(5, run);
-  for (const char* name :
-       {"step-00000006.tmp-1f-2", ".trash-step-00000004-77", "notes.tmp-1", "step-7", "resolved"}) {
+  for (const char* name : {"step-00000006.tmp-1f-2", ".trash-step-00000004-77",
+                           "step-00000005.replaced-h-1-2", "notes.tmp-1", "step-7", "resolved"}) {
     std::filesystem::create_directory(dir + "/" + name);
     std::ofstream(dir + "/" + name + "/rank-00000.h5") << "half";
   }
   EXPECT_THAT(remove_unfinished(dir), IsEmpty());
   EXPECT_THAT(names_in(dir), ElementsAre("notes.tmp-1", "resolved", "step-00000005", "step-7"));
   EXPECT_THAT(steps(), ElementsAre(5));
+  std::filesystem::rename(dir + "/step-00000005", dir + "/step-00000005.replaced-h-3-4");
+  EXPECT_THAT(steps(), ElementsAre(5));
+  EXPECT_THAT(remove_unfinished(dir), IsEmpty());
+  EXPECT_THAT(names_in(dir), ElementsAre("notes.tmp-1", "resolved", "step-00000005", "step-7"));
   EXPECT_THAT(remove_unfinished(dir + "/absent"), IsEmpty());
   EXPECT_THAT(list_checkpoints(dir + "/absent"), IsEmpty());
 }

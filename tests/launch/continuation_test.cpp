@@ -1,0 +1,128 @@
+#include "launch/continuation.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "launch/recipe_io.h"
+
+namespace gradwire {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+// Saved at step 40 by a run of 40 steps.
+LoadResult saved_by(Recipe r, std::int64_t step = 40) {
+  r.train.steps = 40;
+  LoadResult loaded;
+  loaded.step = step;
+  loaded.path = "run/checkpoints/step-00000040";
+  loaded.recipe = to_toml(r);
+  return loaded;
+}
+
+TEST(Continuation, ASavedRecipeReadsBackAlsoWithKeysOfOtherVersions) {
+  Recipe r;
+  r.data.text = {"a \"quoted\"\nname.txt"};
+  r.optim.lr = 0.25;
+  EXPECT_EQ(saved_recipe(to_toml(r)), r);
+  const auto other = saved_recipe("future = 3\n[optim]\nlr = 0.25\nfuture = 'x'\nbeta1 = 'y'\n");
+  ASSERT_TRUE(other);
+  EXPECT_EQ(other->optim.lr, 0.25);
+  EXPECT_EQ(other->optim.beta1, Recipe().optim.beta1);
+  EXPECT_FALSE(saved_recipe("no recipe ["));
+}
+
+TEST(Continuation, ChangesNameKeyAndBothValues) {
+  Recipe was, is;
+  is.optim.lr = 0.5;
+  is.data.text = {"b.txt"};
+  is.model.kv_heads = is.model.heads;  // what 0 stands for
+  std::vector<std::string> lines;
+  for (const RecipeChange& c : recipe_changes(was, is))
+    lines.push_back(c.key + ": " + c.was + " -> " + c.is);
+  EXPECT_THAT(lines, ElementsAre("data.text: [] -> [\"b.txt\"]", "optim.lr: 0.001 -> 0.5"));
+}
+
+TEST(Continuation, AnotherModelIsObjectedTo) {
+  const Recipe was;
+  Recipe is;
+  EXPECT_EQ(model_objection(is, to_toml(was)), "");
+  is.optim.lr = 0.5;
+  is.model.dropout = 0.1;
+  is.model.ffn_width = was.model.resolved_ffn_width();
+  EXPECT_EQ(model_objection(is, to_toml(was)), "");
+  is.model.heads = 8;
+  is.data.vocab_size = 300;
+  EXPECT_EQ(model_objection(is, to_toml(was)),
+            "of another model: model.heads: 4 -> 8, model.kv_heads: 4 -> 8, "
+            "data.vocab_size: 2048 -> 300");
+  EXPECT_EQ(model_objection(is, "r1"), "") << "of a version that kept none";
+}
+
+TEST(Continuation, AFinishedRunOfAnotherRecipeIsRefused) {
+  Recipe is;
+  is.train.steps = 40;
+  EXPECT_NO_THROW(check_continuation(is, saved_by(Recipe())));
+  is.comm.timeout_s = 7;
+  is.train.threads = 3;
+  is.log.tensorboard = true;
+  is.generate.prompt = {"once"};
+  is.checkpoint.every = 5;
+  EXPECT_NO_THROW(check_continuation(is, saved_by(Recipe())));
+  is.optim.lr = 0.5;
+  EXPECT_NO_THROW(check_continuation(is, saved_by(Recipe(), 39)));
+  try {
+    check_continuation(is, saved_by(Recipe()));
+    ADD_FAILURE();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kConfig);
+    EXPECT_THAT(e.what(), HasSubstr("optim.lr: 0.001 -> 0.5"));
+    EXPECT_THAT(e.what(), HasSubstr("run.dir"));
+  }
+  is = Recipe();
+  is.train.steps = 25;
+  EXPECT_THROW(check_continuation(is, saved_by(Recipe())), Error);
+}
+
+TEST(Continuation, WhatChangedIsSaidWithWhatTheRateMakesOfIt) {
+  Recipe is;
+  is.train.steps = 40;
+  EXPECT_THAT(continuation_notes(is, saved_by(Recipe())), IsEmpty());
+  is.comm.timeout_s = 7;
+  is.run.dir = "elsewhere";
+  EXPECT_THAT(continuation_notes(is, saved_by(Recipe())), IsEmpty());
+  is.train.steps = 80;
+  is.schedule.warmup_steps = 10;
+  is.data.split_seed = 2;
+  EXPECT_THAT(
+      continuation_notes(is, saved_by(Recipe())),
+      ElementsAre("changed since the checkpoint: data.split_seed: 1 -> 2 (what is held out now may "
+                  "have been trained on before)",
+                  "changed since the checkpoint: schedule.warmup_steps: 50 -> 10",
+                  "changed since the checkpoint: train.steps: 40 -> 80",
+                  HasSubstr("the learning rate of step 41 is ")));
+}
+
+TEST(Continuation, TheCourseIsWhatDecidesTraining) {
+  const Recipe r;
+  const std::string course = course_of(r, "data");
+  Recipe other = r;
+  other.run.dir = "x";
+  other.comm.backend = "tcp";
+  other.train.threads = 2;
+  other.data.text = {"moved.txt"};
+  EXPECT_EQ(course_of(other, "data"), course);
+  EXPECT_NE(course_of(r, "other data"), course);
+  other = r;
+  other.seed = 2;
+  EXPECT_NE(course_of(other, "data"), course);
+  other = r;
+  other.train.steps = 2;
+  EXPECT_NE(course_of(other, "data"), course);
+}
+
+}  // namespace
+}  // namespace gradwire
