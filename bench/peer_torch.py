@@ -36,6 +36,7 @@ def parse_arguments():
     p.add_argument("--vocabulary", type=int, default=4096)
     p.add_argument("--hook", choices=["none", "bf16", "powersgd"], default="none")
     p.add_argument("--rank-of-powersgd", type=int, default=4)
+    p.add_argument("--compile", action="store_true", help="the model under torch.compile")
     arguments = p.parse_args()
     if arguments.batch % arguments.ranks != 0:
         p.error(f"{arguments.batch} rows do not divide into {arguments.ranks} ranks")
@@ -163,6 +164,8 @@ def time_steps(torch, a, rank):
     parameters = sum(p.numel() for p in model.parameters())
     if a.ranks > 1:
         model = distributed(torch, model, a)
+    if a.compile:
+        model = torch.compile(model)
     optimizer, fused = make_optimizer(torch, model.parameters())
     torch.manual_seed(100 + rank)
     rows = a.batch // a.ranks
@@ -209,6 +212,7 @@ def run_rank(a, rank):
                 "threads": a.threads,
                 "ranks": a.ranks,
                 "hook": a.hook,
+                "compiled": a.compile,
                 "batch": a.batch,
                 "sequence": a.sequence,
                 "parameters": parameters,

@@ -6,7 +6,7 @@
 # PowerSGD hook), and prints tokens a second, bytes a step, the ratio to Gradwire's f32 exchange, and the
 # step that the cost model predicted beside the measured one. Needs root.
 # Usage: bench/slow_network.sh GRADWIRE [RATE...]     (default: 100mbit 1gbit)
-#   PEER_PYTHON  the interpreter whose torch is the peer (default: /usr/bin/python3, Debian's)
+#   PEER_PYTHON  the interpreter whose torch is the peer (default: bench/peer_python.sh's)
 #   BACKENDS     of Gradwire (default: "mpi tcp")
 #   PLOT         an SVG file to draw the speeds into
 set -euo pipefail
@@ -14,7 +14,7 @@ set -euo pipefail
 gradwire=$(realpath "$1")
 shift
 cd "$(dirname "$0")/.."
-python=${PEER_PYTHON:-/usr/bin/python3}
+python=$(bench/peer_python.sh)
 hosts=4
 results=$(mktemp)
 trap 'bench/slownet.sh down; rm -f "$results"' EXIT
@@ -60,4 +60,4 @@ done
 
 table=("$results")
 [ -z "${PLOT:-}" ] || table+=(--plot "$PLOT")
-"$python" bench/slow_network_table.py "${table[@]}"
+/usr/bin/python3 bench/slow_network_table.py "${table[@]}"

@@ -8,7 +8,7 @@ build="g++ cmake ninja-build ccache mold pkg-config libopenmpi-dev openmpi-bin l
   libfmt-dev libspdlog-dev nlohmann-json3-dev libxxhash-dev"
 test="libgtest-dev libgmock-dev libbenchmark-dev clang-format-14 procps python3"
 corpus="bible-kjv bible-kjv-text"
-bench="libbenchmark-dev libopenblas0-openmp python3-torch python3-numpy python3-matplotlib"
+bench="libbenchmark-dev python3-venv python3-dev python3-numpy python3-matplotlib"
 
 wanted=""
 for group in "${@:-build}"; do
