@@ -29,7 +29,8 @@ class Processors(ProgramTest):
         """What a run prints before its first step; `prepare` runs in its process."""
         clean = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
         done = subprocess.run(
-            [GRADWIRE, "train", "recipe.toml", "--set", "train.threads=0", "--set", "train.steps=1"],
+            [GRADWIRE, "train", "recipe.toml", "--set", "train.threads=0", "--set", "train.steps=1",
+             "--set", "schedule.warmup_steps=0"],
             cwd=self.dir, env={**clean, **env}, preexec_fn=prepare, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
         self.assertEqual(done.returncode, 0, done.stdout)
