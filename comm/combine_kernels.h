@@ -14,7 +14,7 @@ struct CombineKernels {
   struct Row {
     Reduce of[6];
   };
-  Row sum, mean, max, min;
+  Row sum, mean, max, min, bitwise_or;
 };
 GW_DECLARE_KERNELS(CombineKernels, combine_kernels);
 

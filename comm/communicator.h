@@ -16,8 +16,8 @@
 namespace gradwire {
 
 // kMean is the sum times 1/size, scaled before the one rounding; floats only. A NaN anywhere makes
-// kMax and kMin NaN.
-enum class ReduceOp : std::uint8_t { kSum, kMean, kMax, kMin };
+// kMax and kMin NaN. kOr is the bitwise OR; integers only.
+enum class ReduceOp : std::uint8_t { kSum, kMean, kMax, kMin, kOr };
 
 class Work {
  public:

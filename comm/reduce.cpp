@@ -14,6 +14,7 @@ const CombineKernels::Row& row_of(ReduceOp op) {
     case ReduceOp::kMean: return kernels.mean;
     case ReduceOp::kMax: return kernels.max;
     case ReduceOp::kMin: return kernels.min;
+    case ReduceOp::kOr: return kernels.bitwise_or;
     case ReduceOp::kSum: break;
   }
   return kernels.sum;
@@ -27,6 +28,7 @@ const char* name_of(ReduceOp op) {
     case ReduceOp::kMean: return "mean";
     case ReduceOp::kMax: return "max";
     case ReduceOp::kMin: return "min";
+    case ReduceOp::kOr: return "bitwise or";
   }
   return "?";
 }

@@ -12,7 +12,7 @@
 namespace gradwire {
 
 const char* name_of(ReduceOp op);
-// False only for the mean of integers.
+// False only for the mean of integers and the bitwise OR of floats.
 bool reducible(DType dtype, ReduceOp op);
 // dst[i] = srcs[0][i] op srcs[1][i] op ..., n elements of host memory; dst may be one of the
 // sources. Errors: kShape unless reducible().

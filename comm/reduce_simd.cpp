@@ -24,6 +24,13 @@ struct Min {
   }
 };
 
+struct Or {
+  template <class C>
+  GW_HD static C join(C a, C b) {
+    return static_cast<C>(a | b);
+  }
+};
+
 // Accumulates a block at a time on the stack: each source is read once, dst is written once, and
 // only after its own block has been read.
 template <class T, class Join, bool kScaled>
@@ -61,6 +68,8 @@ const CombineKernels combine_kernels{
     row<Add>(),
     {{reduce<float, Add, true>, reduce<double, Add, true>, reduce<Bf16, Add, true>}},
     row<Max>(),
-    row<Min>()};
+    row<Min>(),
+    {{nullptr, nullptr, nullptr, reduce<std::int32_t, Or, false>, reduce<std::int64_t, Or, false>,
+      reduce<std::uint8_t, Or, false>}}};
 
 }  // namespace gradwire::GW_ISA

@@ -50,12 +50,10 @@ bool TouchedMask::has_news(const Tensor& x) {
 }
 
 void TouchedMask::share(Context& cx) {
-  Context scratch = cx.in(Segment::kComm);
-  const std::int64_t bytes = news_.numel();
-  const Tensor all = Tensor::empty(scratch, {comm_.size() * bytes}, DType::kU8);
-  comm_.all_gather(news_, all, {cx.stream, Traffic::kGradient, 0})->wait(cx.stream);
-  for (std::int64_t i = 0; i < all.numel(); ++i)
-    bytes_of(touched_)[i % bytes] |= bytes_of(all)[i];
+  const CallOptions uncounted{cx.stream, Traffic::kGradient, 0};
+  comm_.all_reduce(news_, ReduceOp::kOr, uncounted)->wait(cx.stream);
+  for (std::int64_t i = 0; i < news_.numel(); ++i)
+    bytes_of(touched_)[i] |= bytes_of(news_)[i];
 }
 
 void TouchedMask::visit_state(StateVisitor& visitor, std::string_view prefix,

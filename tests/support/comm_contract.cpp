@@ -105,6 +105,16 @@ void all_reduce_of(Communicator& comm, Context& cx, std::int64_t n) {
     expect_elements<T>(
         run(ReduceOp::kMean), [&](std::int64_t i) { return expected_sum<T>(ranks, i, true); },
         "mean");
+  } else {
+    expect_elements<T>(
+        run(ReduceOp::kOr),
+        [&](std::int64_t i) {
+          T bits = 0;
+          for (int r = 0; r < ranks; ++r)
+            bits = static_cast<T>(bits | value<T>(r, i));
+          return bits;
+        },
+        "bitwise or");
   }
 }
 
@@ -465,6 +475,8 @@ void bad_arguments_are_refused(Communicator& comm) {
   Tensor odd = Tensor::zeros(cx, {6 * n + 1}, DType::kF32);
   expect_error(ErrorKind::kShape, "no mean of i32",
                [&] { comm.all_reduce(ints, ReduceOp::kMean, s); });
+  expect_error(ErrorKind::kShape, "no bitwise or of f32",
+               [&] { comm.all_reduce(t, ReduceOp::kOr, s); });
   expect_error(ErrorKind::kShape, "empty tensor",
                [&] { comm.all_reduce(Tensor(), ReduceOp::kSum, s); });
   expect_error(ErrorKind::kShape, "all-gather: from \\[6\\]", [&] { comm.all_gather(t, odd, s); });
