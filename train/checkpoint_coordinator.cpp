@@ -11,7 +11,7 @@
 namespace gradwire {
 namespace {
 
-// Two rounds: lengths, then texts padded to the longest.
+// Two rounds: lengths, then texts; to all ranks they travel padded to the longest.
 class CommCoordinator final : public Coordinator {
  public:
   CommCoordinator(Context& cx, Communicator& comm) : cx_(cx.in(Segment::kComm)), comm_(comm) {}
@@ -20,12 +20,11 @@ class CommCoordinator final : public Coordinator {
 
   std::vector<std::string> all_gather(const std::string& mine) override {
     const auto ranks = static_cast<std::size_t>(size());
-    const std::vector<std::int64_t> length = {static_cast<std::int64_t>(mine.size())};
-    const std::vector<std::int64_t> lengths = gather(length);
+    const std::vector<std::int64_t> lengths = lengths_of(mine);
     const auto longest = static_cast<std::size_t>(std::ranges::max(lengths));
     std::vector<std::uint8_t> padded(longest);
     std::copy(mine.begin(), mine.end(), padded.begin());
-    const std::vector<std::uint8_t> all = longest == 0 ? padded : gather(padded);
+    const std::vector<std::uint8_t> all = longest == 0 ? padded : gather_equal(padded);
     std::vector<std::string> texts(ranks);
     for (std::size_t r = 0; r < ranks; ++r) {
       const auto* begin = reinterpret_cast<const char*>(all.data()) + r * longest;
@@ -34,9 +33,44 @@ class CommCoordinator final : public Coordinator {
     return texts;
   }
 
+  std::vector<std::string> gather(const std::string& mine) override {
+    const std::vector<std::int64_t> lengths = lengths_of(mine);
+    if (rank() != 0) {
+      if (!mine.empty()) {
+        const std::vector<std::uint8_t> bytes(mine.begin(), mine.end());
+        exchange({{P2p::Dir::kSend, 0, Tensor::from(cx_, {lengths[index()]}, bytes)}});
+      }
+      return {};
+    }
+    std::vector<P2p> group;
+    for (int r = 1; r < size(); ++r) {
+      const std::int64_t length = lengths[static_cast<std::size_t>(r)];
+      if (length > 0)
+        group.push_back({P2p::Dir::kRecv, r, Tensor::empty(cx_, {length}, DType::kU8)});
+    }
+    exchange(group);
+    std::vector<std::string> texts(lengths.size());
+    texts[0] = mine;
+    for (const P2p& received : group) {
+      const auto bytes = received.buffer.to_host<std::uint8_t>(cx_);
+      texts[static_cast<std::size_t>(received.peer)].assign(bytes.begin(), bytes.end());
+    }
+    return texts;
+  }
+
  private:
+  std::size_t index() const { return static_cast<std::size_t>(rank()); }
+
+  std::vector<std::int64_t> lengths_of(const std::string& mine) {
+    return gather_equal(std::vector<std::int64_t>{static_cast<std::int64_t>(mine.size())});
+  }
+
+  void exchange(const std::vector<P2p>& group) {
+    if (!group.empty()) comm_.exchange(group, cx_.stream)->wait(cx_.stream);
+  }
+
   template <class T>
-  std::vector<T> gather(const std::vector<T>& mine) {
+  std::vector<T> gather_equal(const std::vector<T>& mine) {
     const auto n = static_cast<std::int64_t>(mine.size());
     const Tensor in = Tensor::from(cx_, {n}, mine);
     const Tensor out = Tensor::empty(cx_, {n * size()}, in.dtype());
@@ -69,6 +103,25 @@ std::string reasons(const std::vector<std::string>& texts) {
   return joined;
 }
 
+// What a rank tells of its work: the text that it gave, or why it failed.
+std::string report_of(const std::function<std::string()>& work) {
+  try {
+    return kOk + work();
+  } catch (const std::exception& e) {
+    std::string why = (is_file_system(e) ? kFileSystemFailed : kFailed) + std::string(e.what());
+    std::ranges::replace(why, '\n', ' ');  // reasons become log lines
+    return why;
+  }
+}
+
+void throw_failures(const std::vector<std::string>& reports) {
+  const auto any = [&](char mark) {
+    return std::ranges::any_of(reports, [&](const std::string& t) { return t.front() == mark; });
+  };
+  if (any(kFileSystemFailed)) throw Error(ErrorKind::kIo, reasons(reports));
+  if (any(kFailed)) throw Error(ErrorKind::kCheckpoint, reasons(reports));
+}
+
 }  // namespace
 
 std::unique_ptr<Coordinator> make_coordinator(Context& cx, Communicator& comm) {
@@ -76,21 +129,19 @@ std::unique_ptr<Coordinator> make_coordinator(Context& cx, Communicator& comm) {
 }
 
 std::vector<std::string> all_or_none(Coordinator& ranks, const std::function<std::string()>& work) {
-  std::string mine;
-  try {
-    mine = kOk + work();
-  } catch (const std::exception& e) {
-    mine = (is_file_system(e) ? kFileSystemFailed : kFailed) + std::string(e.what());
-    std::ranges::replace(mine, '\n', ' ');  // reasons become log lines
-  }
-  std::vector<std::string> texts = ranks.all_gather(mine);
-  const bool ok = std::ranges::all_of(texts, [](const std::string& t) { return t.front() == kOk; });
-  const bool io = std::ranges::any_of(
-      texts, [](const std::string& t) { return t.front() == kFileSystemFailed; });
-  if (!ok) throw Error(io ? ErrorKind::kIo : ErrorKind::kCheckpoint, reasons(texts));
+  std::vector<std::string> texts = ranks.all_gather(report_of(work));
+  throw_failures(texts);
   for (std::string& t : texts)
     t.erase(0, 1);
   return texts;
+}
+
+std::vector<std::string> all_or_none_to_first(Coordinator& ranks,
+                                              const std::function<std::string()>& work) {
+  const std::string mine = report_of(work);
+  const bool ok = mine.front() == kOk;
+  throw_failures(ranks.all_gather(ok ? std::string(1, kOk) : mine));
+  return ranks.gather(mine.substr(1));
 }
 
 std::vector<std::string> lines_of(const std::string& text) {

@@ -31,7 +31,7 @@ class Save {
     unfinished_ = all_or_none(ranks_, [&] { return first ? make_unfinished() : ""; }).front();
     mine_ = written_here(pieces, ranks_);
     const std::vector<std::string> parts =
-        all_or_none(ranks_, [&] { return to_text(write_shard(cx, pieces)); });
+        all_or_none_to_first(ranks_, [&] { return to_text(write_shard(cx, pieces)); });
     const std::string total =
         all_or_none(ranks_, [&] { return first ? commit(parts) : ""; }).front();
     result.path = join(options_.dir, step_name(step_));

@@ -29,6 +29,28 @@ TEST(Coordinator, GathersTextsOfEveryLength) {
   }
 }
 
+TEST(Coordinator, GathersLongTextsOnRank0Alone) {
+  for (const int n : {1, 2, 5}) {
+    run_ranks(n, [n](Communicator& comm) {
+      Runtime runtime;
+      const std::unique_ptr<Coordinator> ranks = make_coordinator(runtime.context(), comm);
+      const auto text = [](int rank) {
+        return std::string(rank == 1 ? 0U : 5000U + 1000U * static_cast<std::size_t>(rank), 'x');
+      };
+      const std::int64_t before = comm.ledger().total().sent_bytes;
+      const std::vector<std::string> all = ranks->gather(text(ranks->rank()));
+      const std::int64_t sent = comm.ledger().total().sent_bytes - before;
+      // Its own text, once, and eight bytes for its length to each of the others.
+      EXPECT_EQ(sent, 8 * (n - 1) + (ranks->rank() == 0
+                                         ? 0
+                                         : static_cast<std::int64_t>(text(ranks->rank()).size())));
+      ASSERT_EQ(all.size(), ranks->rank() == 0 ? static_cast<std::size_t>(n) : 0U);
+      for (std::size_t r = 0; r < all.size(); ++r)
+        EXPECT_EQ(all[r], text(static_cast<int>(r)));
+    });
+  }
+}
+
 TEST(Coordinator, AllOrNoneTellsEveryRankTheReasons) {
   run_ranks(3, [](Communicator& comm) {
     Runtime runtime;
@@ -49,6 +71,15 @@ TEST(Coordinator, AllOrNoneTellsEveryRankTheReasons) {
     fails_with(ErrorKind::kIo);
     fails_with(ErrorKind::kData);
     EXPECT_THAT(all_or_none(*ranks, [] { return ""; }), testing::SizeIs(3));
+    EXPECT_THAT(all_or_none_to_first(*ranks, [&] { return std::to_string(rank); }),
+                rank == 0 ? testing::ElementsAre("0", "1", "2")
+                          : testing::Matcher<std::vector<std::string>>(testing::IsEmpty()));
+    testing_data::expect_error(ErrorKind::kCheckpoint, {"rank 1: quota"}, [&] {
+      all_or_none_to_first(*ranks, [&]() -> std::string {
+        if (rank == 1) throw std::runtime_error("quota");
+        return "";
+      });
+    });
   });
 }
 

@@ -82,6 +82,11 @@ class ThreadRanks {
       all_.barrier_.arrive_and_wait();
       return copy;
     }
+    std::vector<std::string> gather(const std::string& mine) override {
+      std::vector<std::string> all = all_gather(mine);
+      if (rank_ != 0) all.clear();
+      return all;
+    }
 
    private:
     ThreadRanks& all_;
