@@ -24,7 +24,7 @@ double round_seconds(const NetworkModel& net, double bytes) {
   if (net.hosts > 1) {
     seconds = std::max(seconds, net.latency_s + here * (n - here) * part / net.bandwidth);
   }
-  return seconds;
+  return std::max(seconds, (n - 1.0) * net.message_s);
 }
 
 double all_reduce_seconds(const NetworkModel& net, double bytes) {
@@ -38,8 +38,9 @@ double two_phase_seconds(const NetworkModel& net, double bytes) {
 double exchange_seconds(const NetworkModel& net, double sent, std::int64_t exchanges) {
   if (net.ranks() < 2 || exchanges == 0) return 0.0;
   const double n = net.ranks(), messages = sent / 2.0 * n / (n - 1.0);
-  const double rounds = static_cast<double>(exchanges);  // two each, two at a time
-  return std::max(two_phase_seconds(net, messages), rounds * round_seconds(net, 0.0));
+  const double rounds = static_cast<double>(exchanges);              // two each, two at a time
+  const double handling = 2.0 * rounds * (n - 1.0) * net.message_s;  // two at a time or not
+  return std::max({two_phase_seconds(net, messages), rounds * round_seconds(net, 0.0), handling});
 }
 
 double ring_seconds(const NetworkModel& net, double bytes) {
@@ -49,7 +50,7 @@ double ring_seconds(const NetworkModel& net, double bytes) {
   const double latency = wide ? net.latency_s : net.local_latency_s;
   const double bandwidth = wide ? net.bandwidth : net.local_bandwidth;
   const double transfer = bandwidth > 0.0 ? 2.0 * (n - 1.0) / n * bytes / bandwidth : 0.0;
-  return transfer + 2.0 * (n - 1.0) * latency;
+  return transfer + 2.0 * (n - 1.0) * (latency + net.message_s);
 }
 
 double parse_bandwidth(std::string_view text) {

@@ -1,6 +1,8 @@
 // What an exchange takes on a network that is only described: hosts with several ranks each, a link
 // per host that its ranks share, and something faster inside. Full duplex; every link carries its
-// bytes at its bandwidth, and a round of messages costs one latency. Pure arithmetic.
+// bytes at its bandwidth, a round of messages costs one latency, and every message costs the thread
+// of its rank that handles them some time, so that many small messages take longer than their
+// bytes. Pure arithmetic.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +18,7 @@ struct NetworkModel {
   double latency_s = 0.0;        // of a message between hosts
   double local_bandwidth = 0.0;  // of a rank inside its host; 0: no limit
   double local_latency_s = 0.0;
+  double message_s = 0.0;  // of a rank's processor for each message that it sends and receives
 
   int ranks() const { return hosts * ranks_per_host; }
 };
@@ -29,9 +32,11 @@ double all_reduce_seconds(const NetworkModel& net, double bytes);
 double two_phase_seconds(const NetworkModel& net, double bytes);
 // `exchanges` of either kind, submitted at once, in which a rank sends `sent` bytes altogether, as
 // a ledger counts them. Two are under way at a time (comm/mpi_lane.h), so that the latency of one
-// hides behind the bytes of the other; where there are few bytes, latency is what counts.
+// hides behind the bytes of the other; if there are few bytes, latency counts, or, among many
+// ranks, the number of messages.
 double exchange_seconds(const NetworkModel& net, double sent, std::int64_t exchanges);
-// The ring all-reduce of other libraries, whose ring crosses each host's link once.
+// The ring all-reduce of other libraries, whose ring crosses each host's link once. Its 2 (n-1)
+// messages wait for each other, so that each adds its latency.
 double ring_seconds(const NetworkModel& net, double bytes);
 
 // Bytes per second of "4.1gbit", "100mbit", "3GB/s", "500MB/s". Error(kUsage) for anything else.

@@ -44,6 +44,40 @@ double seconds_of_round(Context& cx, Communicator& comm, std::int64_t bytes) {
                 seconds_of([&] { comm.all_to_all(in, out, cx.stream)->wait(cx.stream); }));
 }
 
+// Every rank sends `count` small messages to each of the others, all at once.
+double seconds_of_messages(Context& cx, Communicator& comm, int count) {
+  constexpr std::int64_t kBytes = 64;
+  Context scratch = cx.in(Segment::kComm);
+  const Tensor buffer = Tensor::zeros(scratch, {2 * kBytes}, DType::kU8);
+  const Tensor out = buffer.slice(0, kBytes), in = buffer.slice(kBytes, 2 * kBytes);
+  std::vector<P2p> group;
+  for (int i = 0; i < count; ++i) {
+    for (int peer = 0; peer < comm.size(); ++peer) {
+      if (peer == comm.rank()) continue;
+      group.push_back({P2p::Dir::kSend, peer, out});
+      group.push_back({P2p::Dir::kRecv, peer, in});
+    }
+  }
+  comm.barrier();
+  return agreed(cx, comm, seconds_of([&] { comm.exchange(group, cx.stream)->wait(cx.stream); }));
+}
+
+template <class F>
+double median_of(int repeats, const F& f) {
+  std::vector<double> all;
+  for (int i = 0; i < repeats; ++i)
+    all.push_back(f());
+  std::ranges::nth_element(all, all.begin() + repeats / 2);
+  return all[static_cast<std::size_t>(repeats / 2)];
+}
+
+double seconds_of_a_message(Context& cx, Communicator& comm) {
+  constexpr int kRepeats = 9, kMany = 17;
+  const double one = median_of(kRepeats, [&] { return seconds_of_messages(cx, comm, 1); });
+  const double many = median_of(kRepeats, [&] { return seconds_of_messages(cx, comm, kMany); });
+  return std::max(0.0, many - one) / static_cast<double>((kMany - 1) * (comm.size() - 1));
+}
+
 // The same twice, as the halves of an all-reduce.
 double seconds_of_all_reduce(Context& cx, Communicator& comm, std::int64_t bytes) {
   Context scratch = cx.in(Segment::kComm);
@@ -73,14 +107,13 @@ double bandwidth_of(const Communicator& comm, double latency_s, int rounds, cons
 
 NetworkSpeed probe_network(Context& cx, Communicator& comm) {
   constexpr double kNoLimit = std::numeric_limits<double>::infinity();
-  if (comm.size() == 1) return {0.0, kNoLimit, kNoLimit};
-  constexpr int kRounds = 9;
-  std::vector<double> small;
-  for (int i = 0; i < kRounds; ++i)
-    small.push_back(seconds_of_round(cx, comm, 64));
-  std::ranges::sort(small);
   NetworkSpeed speed;
-  speed.latency_s = small[kRounds / 2];
+  if (comm.size() == 1) {
+    speed.bandwidth = speed.reducing = kNoLimit;
+    return speed;
+  }
+  speed.latency_s = median_of(9, [&] { return seconds_of_round(cx, comm, 64); });
+  speed.message_s = seconds_of_a_message(cx, comm);
   speed.bandwidth = bandwidth_of(comm, speed.latency_s, 1, [&](std::int64_t bytes) {
     return seconds_of_round(cx, comm, bytes);
   });

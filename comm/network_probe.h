@@ -11,15 +11,21 @@ namespace gradwire {
 
 struct NetworkSpeed {
   double latency_s = 0.0;  // of one round: every rank to every other
+  double message_s = 0.0;  // of a message to each of the others, if many are sent at once
   double bandwidth = 0.0;  // bytes per second that a rank sends while all do
   // The same during an all-reduce of f32, whose additions take time as well.
   double reducing = 0.0;
 
   // As links between so many hosts of one rank, for messages or for all-reduces.
-  NetworkModel network(int ranks) const { return {ranks, 1, bandwidth, latency_s}; }
-  NetworkModel reducing_network(int ranks) const { return {ranks, 1, reducing, latency_s}; }
+  NetworkModel network(int ranks) const { return of(ranks, bandwidth); }
+  NetworkModel reducing_network(int ranks) const { return of(ranks, reducing); }
+
+ private:
+  NetworkModel of(int ranks, double speed) const {
+    return {.hosts = ranks, .bandwidth = speed, .latency_s = latency_s, .message_s = message_s};
+  }
 };
-// One rank has no network: zero latency, infinite bandwidth. Collective.
+// One rank has no network: no latency, infinite bandwidth. Collective.
 NetworkSpeed probe_network(Context& cx, Communicator& comm);
 
 struct CodecSpeed {

@@ -78,6 +78,10 @@ void add_simulate(CLI::App& app, Action& chosen) {
       ->required();
   simulate->add_option("--latency", args.latency_ms, "between hosts, in ms (0.05)")
       ->check(CLI::NonNegativeNumber);
+  simulate
+      ->add_option("--message", args.message_us,
+                   "of a worker's processor for each message, in us (10); bench comm measures it")
+      ->check(CLI::NonNegativeNumber);
   simulate->add_option("--workers-per-host", args.workers_per_host, "which share its link (1)")
       ->check(CLI::PositiveNumber);
   simulate->add_option("--local-bandwidth", args.local_bandwidth, "inside a host (no limit)");

@@ -38,9 +38,9 @@ std::string rate_text(double parameters_per_s) {
 void print(const CommBench& b, const Session& session, Communicator& comm) {
   fmt::print("ranks      {}; {}\n", comm.describe(), session.threads_text());
   if (comm.size() > 1) {
-    fmt::print("network    {} a rank, {} in all-reduces, {:.3g} ms a round\n",
+    fmt::print("network    {} a rank, {} in all-reduces, {:.3g} ms a round, {:.3g} us a message\n",
                bandwidth_text(b.network.bandwidth), bandwidth_text(b.network.reducing),
-               1e3 * b.network.latency_s);
+               1e3 * b.network.latency_s, 1e6 * b.network.message_s);
   }
   fmt::print("exchanges  of {} parameters; predicted by the cost model beside measured\n",
              b.elements);

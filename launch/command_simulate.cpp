@@ -21,6 +21,7 @@ NetworkModel network_of(const SimulateArgs& args) {
   net.ranks_per_host = args.workers_per_host;
   net.bandwidth = parse_bandwidth(args.bandwidth);
   net.latency_s = 1e-3 * args.latency_ms;
+  net.message_s = 1e-6 * args.message_us;
   if (!args.local_bandwidth.empty()) net.local_bandwidth = parse_bandwidth(args.local_bandwidth);
   return net;
 }
@@ -29,11 +30,14 @@ void print_exchanges(const Simulation& s, double tokens) {
   constexpr double kMegabyte = 1e6;
   fmt::print("{:22} {:>10} {:>12} {:>10} {:>10} {:>12} {:>8}\n", "exchange", "MB sent",
              "exchange s", "codec s", "step s", "tokens/s", "of f32");
-  for (const SimulatedExchange& e : s.exchanges) {
+  const auto print = [&](const SimulatedExchange& e) {
     fmt::print("{:22} {:10.4g} {:12.4g} {:10.4g} {:10.4g} {:12.6g} {:8.2f}\n", e.name,
                e.sent_bytes / kMegabyte, e.exchange_s, e.codec_s, e.step_s, tokens / e.step_s,
                s.exchanges.front().step_s / e.step_s);
-  }
+  };
+  for (const SimulatedExchange& e : s.exchanges)
+    print(e);
+  print(s.ring);
 }
 
 }  // namespace
@@ -50,8 +54,9 @@ ExitCode run_simulate(const SimulateArgs& args) {
   Runtime runtime;
   const Simulation s = simulate(runtime.context(), recipe, network, args.compute_s);
   const auto tokens = static_cast<double>(recipe.batch.global * recipe.data.context);
-  fmt::print("workers     {} on {} hosts, {} and {:.3g} ms between hosts\n", args.workers,
-             network.hosts, bandwidth_text(network.bandwidth), args.latency_ms);
+  fmt::print("workers     {} on {} hosts, {} and {:.3g} ms between hosts, {:.3g} us a message\n",
+             args.workers, network.hosts, bandwidth_text(network.bandwidth), args.latency_ms,
+             args.message_us);
   fmt::print("parameters  {} in {} buckets\n", s.parameters, s.buckets);
   fmt::print("batch       {} sequences{}, {:.0f} tokens a step\n", recipe.batch.global,
              recipe.batch.global == asked.batch.global

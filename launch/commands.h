@@ -78,6 +78,7 @@ struct SimulateArgs {
   std::string bandwidth;            // of a host's link, as parse_bandwidth() takes it
   std::string local_bandwidth;      // inside a host; empty: no limit
   double latency_ms = 0.05;         // between hosts
+  double message_us = 10.0;         // of a rank's processor for each message
   std::optional<double> compute_s;  // of a step; else it is measured here
 };
 ExitCode run_simulate(const SimulateArgs& args);

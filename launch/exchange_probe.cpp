@@ -64,10 +64,11 @@ ExchangeProbe probe_exchange(Context& cx, Communicator& comm, const Recipe& reci
   const StepBytes bytes = group.sent_bytes(ranks);
   constexpr double kMegabyte = 1e6;
   probe.what = fmt::format(
-      "network: {} a rank, {} in all-reduces, {:.3g} ms a round; a dense exchange sends {:.4g} MB, "
+      "network: {} a rank, {} in all-reduces, {:.3g} ms a round, {:.3g} us a message; a dense "
+      "exchange sends {:.4g} MB, "
       "predicted {:.3g} s; a compressed one {:.4g} MB, predicted {:.3g} s and {:.3g} s of encoding",
       bandwidth_text(speed.bandwidth), bandwidth_text(speed.reducing), 1e3 * speed.latency_s,
-      static_cast<double>(bytes.dense) / kMegabyte, probe.forecast.dense_s,
+      1e6 * speed.message_s, static_cast<double>(bytes.dense) / kMegabyte, probe.forecast.dense_s,
       static_cast<double>(bytes.compressed) / kMegabyte, probe.forecast.compressed_s,
       probe.forecast.codec_s);
   return probe;

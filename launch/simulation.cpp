@@ -17,6 +17,19 @@ std::int64_t refreshes_until(std::int64_t last) {
   return count;
 }
 
+// In the same buckets, one after the other, hidden behind computing as ours is.
+SimulatedExchange ring_of(const SimulatedExchange& dense, const NetworkModel& network,
+                          const StepCost& cost, const Simulation& s) {
+  const double bytes = static_cast<double>(s.parameters) * sizeof(float);
+  const auto buckets = static_cast<double>(s.buckets);
+  SimulatedExchange ring{.name = "dense f32 in a ring", .sent_bytes = dense.sent_bytes};
+  ring.exchange_s = buckets * ring_seconds(network, bytes / buckets);
+  StepCost as_ring = cost;
+  as_ring.dense_s = ring.exchange_s;
+  ring.step_s = as_ring.dense_step_s();
+  return ring;
+}
+
 }  // namespace
 
 std::int64_t dense_steps_of(const Recipe& recipe) {
@@ -35,7 +48,7 @@ Simulation simulate(Context& cx, const Recipe& recipe, const NetworkModel& netwo
   RecipeExchange exchange(cx, recipe);
   s.parameters = exchange.group().buckets().elements();
   s.buckets = exchange.group().buckets().size();
-  const auto add = [&](std::string name, const Recipe& kind) {
+  const auto add = [&](std::string name, const Recipe& kind) -> StepCost {
     exchange.use(cx, kind);
     const double work = compression_work(cx, kind, workers, s.parameters);
     const ExchangeForecast f = forecast({network, network, work}, exchange.group(), kind);
@@ -46,8 +59,10 @@ Simulation simulate(Context& cx, const Recipe& recipe, const NetworkModel& netwo
     e.exchange_s = kind.compresses() ? f.compressed_s : f.dense_s;
     e.step_s = kind.compresses() ? cost.compressed_step_s() : cost.dense_step_s();
     s.exchanges.push_back(std::move(e));
+    return cost;
   };
-  add("dense f32", with_dense_exchange(recipe));
+  const StepCost dense_cost = add("dense f32", with_dense_exchange(recipe));
+  s.ring = ring_of(s.exchanges.front(), network, dense_cost, s);
   add("bf16", with_exchange(recipe, "plain", "bf16"));
   s.dense_steps = dense_steps_of(recipe);
   if (!recipe.compresses()) return s;

@@ -26,6 +26,7 @@ struct Simulation {
   std::size_t buckets = 0;
   double compute_s = 0.0;
   std::vector<SimulatedExchange> exchanges;  // dense f32, bf16, and what the recipe does otherwise
+  SimulatedExchange ring;  // dense f32 by the ring all-reduce of other libraries, for comparison
   // Of the whole run, dense steps before the switch included, against a dense one in f32.
   std::int64_t dense_steps = 0;
   double fewer_bytes = 1.0;

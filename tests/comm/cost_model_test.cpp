@@ -58,6 +58,22 @@ TEST(NetworkModel, ExchangesAsALedgerCountsThem) {
   EXPECT_EQ(exchange_seconds({.bandwidth = 1e6}, 1e9, 3), 0.0);
 }
 
+// A thread handles a rank's messages one after the other, whatever they hold and however many
+// exchanges are under way.
+TEST(NetworkModel, ManyMessagesTakeLongerThanTheirBytes) {
+  const NetworkModel net{.hosts = 1024, .bandwidth = 1e9, .latency_s = 5e-5, .message_s = 1e-5};
+  EXPECT_NEAR(round_seconds(net, 1024 * 133.0), 1023 * 1e-5, 1e-9);
+  EXPECT_NEAR(exchange_seconds(net, 1000 * 2 * 1023 * 133.0, 1000), 1000 * 2 * 1023 * 1e-5, 1e-6);
+  const NetworkModel few{.hosts = 4, .bandwidth = 12.5e6, .latency_s = 0.001, .message_s = 1e-5};
+  EXPECT_NEAR(round_seconds(few, 100e6), 6.001, 1e-9);
+}
+
+TEST(NetworkModel, RingAddsALatencyForEveryMessage) {
+  const NetworkModel net{
+      .hosts = 10'000, .bandwidth = 512.5e6, .latency_s = 5e-5, .message_s = 1e-5};
+  EXPECT_NEAR(ring_seconds(net, 0.0), 2 * 9999 * 6e-5, 1e-9);
+}
+
 TEST(Bandwidth, IsReadAndWritten) {
   EXPECT_DOUBLE_EQ(parse_bandwidth("100mbit"), 12.5e6);
   EXPECT_DOUBLE_EQ(parse_bandwidth("4.1gbit"), 512.5e6);
@@ -133,6 +149,8 @@ TEST(Probe, GivesAllRanksTheSameNumbers) {
     for (std::size_t r = 0; r < network.size(); ++r) {
       EXPECT_EQ(network[r].bandwidth, network[0].bandwidth);
       EXPECT_EQ(network[r].latency_s, network[0].latency_s);
+      EXPECT_EQ(network[r].message_s, network[0].message_s);
+      EXPECT_LT(network[r].message_s, 0.1);
       EXPECT_EQ(network[r].reducing, network[0].reducing);
       EXPECT_GT(network[r].reducing, 1e6);
       EXPECT_EQ(codec[r].encode_s, codec[0].encode_s);

@@ -90,6 +90,9 @@ TEST(Simulate, BytesAndTimesByHand) {
   // Of 0.25 s backward is two thirds; the last bucket has nothing to hide behind.
   const double hidden = 0.25 * 2.0 / 3.0 * (1.0 - 1.0 / buckets);
   EXPECT_NEAR(dense.step_s, 0.25 + dense.exchange_s - hidden, 1e-9);
+  const double ring = share * 4 * parameters / 1e6 + buckets * 2 * 255 * 1e-4;
+  EXPECT_NEAR(s.ring.exchange_s, ring, 1e-9);
+  EXPECT_NEAR(s.ring.step_s, 0.25 + ring - hidden, 1e-9);
   EXPECT_NEAR(s.fewer_bytes, 1.0 / (0.15 + 0.85 * bit.sent_bytes / dense.sent_bytes), 1e-9);
   EXPECT_NEAR(s.speed_up, 1.0 / (0.15 + 0.85 * bit.step_s / dense.step_s), 1e-9);
 }
