@@ -22,12 +22,6 @@ struct CodecKey {
   std::uint64_t tensor = 0;
 };
 
-// A top-k threshold that the caller carries from step to step, and checkpoints; 0 is none. With it,
-// encode() skips the selection as long as the number of elements above stays within 20 % of k.
-struct CodecHint {
-  float threshold = 0.0F;
-};
-
 // What to encode. All spans that are not empty have the size of x, `live` one bit for each element.
 struct CodecInput {
   std::span<const float> x;
@@ -42,13 +36,13 @@ struct CodecInput {
   // Instead of the momentum, to a codec with blocks: a payload of its own for as many elements,
   // which decodes to it. May be where the new one goes.
   std::span<const std::byte> momentum_code = {};
-  // Bit i (little-endian) clear: coordinate i is dead, counts as zero and keeps a zero residual
-  // (top-k and random-k: with a residual only).
+  // Bit i (little-endian) clear: coordinate i is dead, counts as zero and keeps a zero residual.
+  // Random-k does not pick it, and needs the same bits to decode. Top-k without a residual does not
+  // look at the bits: what is zero it never sends.
   std::span<const std::byte> live = {};
   // The caller vouches for finite values, for instance because it has just taken their norm: saves
   // a pass over the inputs of a call with a residual.
   bool known_finite = false;
-  CodecHint* hint = nullptr;
 };
 
 // Where decoded values go: to[i] = value, or to[i] += weight * value, rounded after each operation.

@@ -18,9 +18,7 @@ namespace {
 
 void zero_dead(std::span<const std::byte> live, std::int64_t begin, std::int64_t count, float* c) {
   for (std::int64_t j = 0; j < count; ++j) {
-    const std::int64_t i = begin + j;
-    const auto bits = static_cast<unsigned>(live[static_cast<std::size_t>(i / 8)]);
-    if ((bits >> (i % 8) & 1U) == 0) c[j] = 0.0F;
+    if (!bit_of(live, static_cast<std::size_t>(begin + j))) c[j] = 0.0F;
   }
 }
 
@@ -49,7 +47,7 @@ std::int64_t SparseCodec::count_of(std::int64_t n) const {
 std::size_t SparseCodec::do_encode(const CodecInput& in, std::uint64_t stream,
                                    std::span<std::byte> out) const {
   if (in.residual.empty() || !in.known_finite) require_finite(name(), in);
-  if (in.residual.empty()) return encode_values(in.x, stream, in.hint, out);
+  if (in.residual.empty()) return encode_values(in.x, in.live, stream, out);
 
   // The residual takes the place of c, block by block, so that no NaN gets there.
   constexpr std::int64_t kGrain = 16 * kMaxBlock;
@@ -68,8 +66,8 @@ std::size_t SparseCodec::do_encode(const CodecInput& in, std::uint64_t stream,
     }
   });
   if (!finite) throw_not_finite(name(), in);
-  const std::size_t bytes = encode_values(in.residual, stream, in.hint, out);
-  clear_sent(out.first(bytes), in.residual);
+  const std::size_t bytes = encode_values(in.residual, in.live, stream, out);
+  clear_sent(out.first(bytes), in.live, in.residual);
   return bytes;
 }
 

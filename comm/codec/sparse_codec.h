@@ -6,6 +6,11 @@
 
 namespace gradwire {
 
+// Bit i of little-endian bits.
+inline bool bit_of(std::span<const std::byte> bits, std::size_t i) {
+  return (static_cast<unsigned>(bits[i / 8]) >> (i % 8) & 1U) != 0;
+}
+
 // Puts single values where a target wants them; elements that get none are zero, or stay if values
 // are added.
 class SparseWriter {
@@ -19,9 +24,7 @@ class SparseWriter {
   }
 
  private:
-  bool is_live(std::size_t i) const {
-    return (static_cast<unsigned>(target_.live[i / 8]) >> (i % 8) & 1U) != 0;
-  }
+  bool is_live(std::size_t i) const { return bit_of(target_.live, i); }
   DecodeTarget target_;
 };
 
@@ -36,10 +39,11 @@ class SparseCodec : public Codec {
 
  private:
   // Encodes finite values, already put together.
-  virtual std::size_t encode_values(std::span<const float> c, std::uint64_t stream, CodecHint* hint,
-                                    std::span<std::byte> out) const = 0;
+  virtual std::size_t encode_values(std::span<const float> c, std::span<const std::byte> live,
+                                    std::uint64_t stream, std::span<std::byte> out) const = 0;
   // Zeros the elements that a payload of our own holds.
-  virtual void clear_sent(std::span<const std::byte> payload, std::span<float> c) const = 0;
+  virtual void clear_sent(std::span<const std::byte> payload, std::span<const std::byte> live,
+                          std::span<float> c) const = 0;
 
   std::size_t do_encode(const CodecInput& in, std::uint64_t stream,
                         std::span<std::byte> out) const final;

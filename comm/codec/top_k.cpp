@@ -6,7 +6,6 @@
 #include "comm/codec/codec_input.h"
 #include "comm/codec/top_k_payload.h"
 #include "comm/codec/top_k_select.h"
-#include "core/math.h"
 #include "core/parallel_for.h"
 
 namespace gradwire {
@@ -37,49 +36,23 @@ std::int64_t write_ends(std::span<const float> c, const TopKCut& cut, std::byte*
   return sum;
 }
 
-std::int64_t most(std::int64_t k, std::int64_t n) {
-  return std::min(n, k + k / 5);
-}
-
-// Uses the carried threshold if what it keeps is near enough to k, and moves it against the
-// deviation; else selects exactly. Returns the number of kept elements; their segments' ends are
-// written.
-std::int64_t choose(std::span<const float> c, std::int64_t k, CodecHint* hint, TopKCut& cut,
-                    std::byte* ends) {
-  if (hint != nullptr && std::isfinite(hint->threshold) && hint->threshold > 0.0F) {
-    cut = {static_cast<std::int32_t>(math::bits_of(hint->threshold)) - 1, 0};
-    const std::int64_t count = write_ends(c, cut, ends);
-    if (count >= k - k / 5 && count <= most(k, static_cast<std::int64_t>(c.size()))) {
-      const double excess = static_cast<double>(count - k) / static_cast<double>(k);
-      hint->threshold *= static_cast<float>(1.0 + excess / 8.0);
-      return count;
-    }
-  }
-  cut = select_top_k(c, k);
-  if (hint != nullptr) {
-    const std::int32_t smallest = cut.tie_end > 0 ? cut.threshold : cut.threshold + 1;
-    hint->threshold = math::from_bits(static_cast<std::uint32_t>(smallest));
-  }
-  return write_ends(c, cut, ends);
-}
-
 }  // namespace
 
 std::size_t TopKCodec::max_bytes(std::int64_t n) const {
   check_length(name(), n);
-  return n == 0 ? 0 : Layout(n, most(count_of(n), n)).total;
+  return n == 0 ? 0 : Layout(n, count_of(n)).total;
 }
 
-std::size_t TopKCodec::encode_values(std::span<const float> c, std::uint64_t, CodecHint* hint,
-                                     std::span<std::byte> out) const {
+std::size_t TopKCodec::encode_values(std::span<const float> c, std::span<const std::byte>,
+                                     std::uint64_t, std::span<std::byte> out) const {
   const auto n = static_cast<std::int64_t>(c.size());
-  TopKCut cut;
-  std::byte* const ends = out.data() + Layout(n, 0).ends;
-  const std::int64_t count = choose(c, count_of(n), hint, cut, ends);
+  const TopKCut cut = select_top_k(c, count_of(n));
+  const std::int64_t count = write_ends(c, cut, out.data() + Layout(n, 0).ends);
   const Layout layout(n, count);
   const std::uint32_t header[] = {static_cast<std::uint32_t>(count), layout.format};
   std::memcpy(out.data(), header, sizeof header);
   parallel_for(n, kSegment, [&](std::int64_t begin, std::int64_t end) {
+    const std::byte* const ends = out.data() + layout.ends;
     const std::int64_t first = begin == 0 ? 0 : load<std::uint32_t>(ends, begin / kSegment - 1);
     std::byte* values = out.data() + layout.values + first * 4;
     std::byte* places = out.data() + layout.places;
@@ -95,7 +68,8 @@ std::size_t TopKCodec::encode_values(std::span<const float> c, std::uint64_t, Co
   return layout.total;
 }
 
-void TopKCodec::clear_sent(std::span<const std::byte> payload, std::span<float> c) const {
+void TopKCodec::clear_sent(std::span<const std::byte> payload, std::span<const std::byte>,
+                           std::span<float> c) const {
   const Reader reader(payload, static_cast<std::int64_t>(c.size()));
   parallel_for(reader.segments(), 1, [&](std::int64_t begin, std::int64_t) {
     reader.for_each(begin, [&](std::int64_t i, float) { c[static_cast<std::size_t>(i)] = 0.0F; });

@@ -16,9 +16,10 @@ class TopKCodec final : public SparseCodec {
   std::size_t max_bytes(std::int64_t n) const override;
 
  private:
-  std::size_t encode_values(std::span<const float> c, std::uint64_t stream, CodecHint* hint,
-                            std::span<std::byte> out) const override;
-  void clear_sent(std::span<const std::byte> payload, std::span<float> c) const override;
+  std::size_t encode_values(std::span<const float> c, std::span<const std::byte> live,
+                            std::uint64_t stream, std::span<std::byte> out) const override;
+  void clear_sent(std::span<const std::byte> payload, std::span<const std::byte> live,
+                  std::span<float> c) const override;
   void do_decode(std::span<const std::byte> in, const DecodeTarget& target) const override;
 };
 

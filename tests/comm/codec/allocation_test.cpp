@@ -38,9 +38,8 @@ TEST(CodecAllocations, AreNoneAfterTheFirstCall) {
   for (const std::string& name : all_codecs()) {
     const auto codec = make_codec({.name = name});
     std::vector<std::byte> out(codec->max_bytes(static_cast<std::int64_t>(x.size())));
-    CodecHint hint;
     const auto step = [&] {
-      codec->encode({.x = x, .residual = residual, .hint = &hint}, {}, out);
+      codec->encode({.x = x, .residual = residual}, {}, out);
       codec->encode({.x = x, .live = live}, {}, out);
       codec->decode(out, to);
       codec->decode_add(out, 0.5F, to);

@@ -94,8 +94,9 @@ TEST_P(EachCodec, DeadCoordinatesKeepTheirBits) {
     std::vector<std::byte> live((n + 7) / 8);
     for (std::size_t i = 0; i < n; i += 3)
       live[i / 8] |= static_cast<std::byte>(1 << (i % 8));
-    const std::vector<std::byte> payload = encoded(*codec_, {.x = x});
-    const std::vector<float> q = decoded(*codec_, payload, n);
+    const std::vector<std::byte> payload = encoded(*codec_, {.x = x, .live = live});
+    std::vector<float> q(n);
+    codec_->decode(payload, {.to = q, .live = live});
     for (const bool add : {false, true}) {
       std::vector<float> to = start, wanted = start;
       codec_->decode(payload, {.to = to, .add = add, .weight = 0.5F, .live = live});

@@ -70,41 +70,6 @@ TEST(TopK, PlacesAreIndicesOrABitmapWhicheverIsShorter) {
   EXPECT_EQ(size(0.063), 12U + 1008 * 4 + 2000);  // of bitmap
 }
 
-TEST(TopK, CarriedThresholdKeepsTheCountNearK) {
-  constexpr std::size_t kCount = 50'000;
-  const auto codec = make_codec({.name = "topk"});
-  CodecHint hint;
-  for (int step = 0; step < 60; ++step) {
-    std::vector<float> x = normal_values(kCount, static_cast<std::uint64_t>(step));
-    for (float& v : x)
-      v *= std::pow(0.98F, static_cast<float>(step));  // gradients that shrink
-    const auto payload = encoded(*codec, {.x = x, .hint = &hint});
-    const std::vector<float> q = decoded(*codec, payload, kCount);
-    const std::vector<std::size_t> places = sent_places(q);
-    EXPECT_GE(places.size(), 400U);
-    EXPECT_LE(places.size(), 600U);
-    float least_sent = INFINITY, most_kept = 0.0F;
-    for (std::size_t i = 0; i < kCount; ++i) {
-      least_sent = q[i] != 0.0F ? std::min(least_sent, std::abs(x[i])) : least_sent;
-      most_kept = q[i] == 0.0F ? std::max(most_kept, std::abs(x[i])) : most_kept;
-    }
-    EXPECT_GT(least_sent, most_kept) << "not the largest ones at step " << step;
-    EXPECT_GT(hint.threshold, 0.0F);
-  }
-}
-
-TEST(TopK, ThresholdThatDoesNotFitIsSelectedAnew) {
-  const std::vector<float> x = normal_values(50'000, 1);
-  const auto codec = make_codec({.name = "topk"});
-  const std::vector<std::byte> exact = encoded(*codec, {.x = x});
-  for (const float stale : {0.0F, 1e-30F, 1e30F, -1.0F, std::nanf(""), INFINITY}) {
-    CodecHint hint{stale};
-    EXPECT_EQ(encoded(*codec, {.x = x, .hint = &hint}), exact) << stale;
-    EXPECT_NEAR(hint.threshold, 2.576F, 0.1F);
-    EXPECT_EQ(encoded(*codec, {.x = x, .hint = &hint}), exact) << "with the exact threshold";
-  }
-}
-
 TEST(RandomK, EveryElementHasTheSameChance) {
   constexpr std::size_t kCount = 103;
   constexpr int kDraws = 20'000;
