@@ -19,14 +19,16 @@ struct Exchange {
   // u8 [ceil(n/8)], the same on all ranks, or empty: coordinates whose bit (little-endian) is clear
   // take no part; a momentum there must be zero, and stays so.
   Tensor live{};
-  // The first of its kind after steps without: what was carried over before is owed no more.
-  bool fresh = false;
+  // The first exchange of its kind after steps without: whatever the reducer has carried over for
+  // the bucket (residuals, estimates, what came of the last exchange) belongs to a stage that is
+  // over, and starts anew as in a new reducer. The same on all ranks.
+  bool reset_residuals = false;
   // The momentum is what came of this bucket's last exchange, bit for bit, with the same
   // coordinates live: a reducer that still has that as it travelled reads those few bytes instead.
   bool unchanged = false;
   // Instead of `momentum`, where no rank keeps one whole: it is what came of this bucket's last
   // exchange, which the reducer still has as it travelled. What comes of this one replaces the
-  // value. Where there is none (the exchange is fresh, or the run was restored) this fills it in,
+  // value. Where there is none (residuals are reset, or the run was restored) this fills it in,
   // f32 [n]: called on all ranks, collective.
   using Recall = std::function<void(Context& cx, const Tensor& momentum)>;
   Recall recall{};

@@ -35,7 +35,7 @@ Exchange OnebitAdam::frozen_exchange(Context& cx, std::size_t bucket, const Step
              .momentum = b.m,
              .beta = static_cast<float>(adam().beta1),
              .live = live_in(cx, b),
-             .fresh = just_frozen(),
+             .reset_residuals = just_frozen(),
              .unchanged = !just_frozen()};
   if (updates_in_exchange(b)) {
     frozen_step_ = frozen_math(step, age);

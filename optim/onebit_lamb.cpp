@@ -62,7 +62,7 @@ class OnebitLamb final : public BucketOptimizer {
                             .momentum = b.m,
                             .beta = static_cast<float>(adam().beta1),
                             .live = live,
-                            .fresh = watch_.just_frozen()});
+                            .reset_residuals = watch_.just_frozen()});
     }
     return exchanges_;
   }

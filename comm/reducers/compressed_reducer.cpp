@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "comm/reducers/feedback_bucket.h"
+#include "core/dispatch.h"
 #include "core/error.h"
 
 namespace gradwire {
@@ -15,6 +16,8 @@ namespace {
 
 constexpr std::array kMethods = {Feedback::kPlain, Feedback::kEf, Feedback::kEf21,
                                  Feedback::kEf21Sgdm, Feedback::kEcontrol};
+
+constexpr std::int64_t kAnyLength = 4096;  // at which every codec that sends a sure part does so
 
 class CompressedReducer final : public Reducer {
  public:
@@ -37,7 +40,9 @@ class CompressedReducer final : public Reducer {
 
   void submit(Context& cx, std::size_t bucket, const Exchange& e) override {
     if (e.recall) prepare_recall(cx);
-    const bool dense = steps_ == 0 && (shared_.estimates() || (!codec_->keeps_zero() && !e.live));
+    const bool first = steps_ == 0 || e.reset_residuals;
+    const bool dense = first && (shared_.estimates() || (!codec_->keeps_zero() && !e.live));
+    if (e.reset_residuals) buckets_[bucket].reset_residuals(cx);
     submitted_.push_back({bucket, dense, e});
     try {
       if (dense) {
@@ -161,6 +166,15 @@ std::unique_ptr<Reducer> make_compressed_reducer(Context& cx, Communicator& comm
                                                 "1], got {} and {}",
                                                 eta, config.sgdm_beta));
   }
+  if (config.method == Feedback::kEcontrol && !config.eta &&
+      !(make_codec(config.codec)->delta_hint(kAnyLength) > 0.0)) {
+    throw Error(ErrorKind::kConfig,
+                fmt::format("compression: econtrol has no strength of its own with {}, which keeps "
+                            "no sure part of what it is given: set eta",
+                            config.codec.name));
+  }
+  on_device(
+      cx.stream.device, [](Device) {}, [](auto) { no_cuda_kernel("compressed exchange"); });
   return std::make_unique<CompressedReducer>(cx, comm, layout, config);
 }
 

@@ -43,7 +43,8 @@ struct CompressionConfig {
 };
 
 // The estimators' first step, and that of a codec that cannot send zeros (unless the exchange says
-// which coordinates live), travels as it is: h starts as x, and what no rank has ever touched stays
+// which coordinates live), travels as it is, and so does the first after residuals are reset: h
+// starts as x, and what no rank has ever touched stays
 // untouched for good. Later, a coordinate that some rank touches first waits for a step in its
 // residual until all ranks know. One rank alone compresses just as several do, without the way
 // back.

@@ -61,15 +61,16 @@ std::span<const std::byte> FeedbackBucket::live() const {
   return mask_ ? mask_->bits() : std::span<const std::byte>{};
 }
 
+void FeedbackBucket::reset_residuals(Context& cx) {
+  for (const Tensor& carried : {error_, estimate_, velocity_, sum_, wire_.residual()})
+    if (carried) fill(cx, carried, 0.0);
+  has_answer_ = false;
+}
+
 void FeedbackBucket::send(Context& cx, std::int64_t step, std::size_t index, const Exchange& e) {
   exchange_ = e;
   step_ = step;
   index_ = index;
-  if (e.fresh) {
-    for (const Tensor& residual : {error_, wire_.residual()})
-      if (residual) fill(cx, residual, 0.0);
-    has_answer_ = false;
-  }
   if (e.recall) recall(cx);
   const bool news = mask_ && !e.live && mask_->has_news(e.value);
   if (shared_.estimates()) {
@@ -126,7 +127,8 @@ void FeedbackBucket::encode_chunks(const CodecInput& whole, bool momentum_as_it_
   }
 }
 
-// target = x - h and c = target + eta e; what was sent of c goes where c was.
+// target = x - h and c = target + eta e; what was sent of c goes where c was. Coordinates that the
+// exchange leaves out have no target: they would take the codec's picks, and grow in e for ever.
 void FeedbackBucket::send_estimate() {
   const std::int64_t n = layout_.numel();
   const FeedbackKernels& loops = feedback_kernels();
@@ -141,6 +143,9 @@ void FeedbackBucket::send_estimate() {
       loops.smooth(weight, e - b, at(velocity_, b), u + b);
     }
     loops.target(kept.from(b), static_cast<float>(eta()), e - b, u + b, c + b);
+    if (!exchange_.live) return;
+    for (float* const x : {u, c})
+      loops.zero_dead(static_cast<const std::byte*>(exchange_.live.raw()) + b / 8, e - b, x + b);
   });
   encode_chunks({.x = {c, static_cast<std::size_t>(n)}}, false);
   decode_own(c);
@@ -183,7 +188,7 @@ void FeedbackBucket::keep_news() {
 }
 
 void FeedbackBucket::serve(Context& cx) {
-  if (wire_.collect(cx)) news_to_share_ = true;
+  if (wire_.collect(cx, live())) news_to_share_ = true;
   const int rank = shared_.comm.rank();
   wire_.reply(cx, key_of(rank, true), live(), shared_.config.method != Feedback::kPlain);
 }

@@ -25,6 +25,8 @@ class FeedbackBucket {
  public:
   FeedbackBucket(Context& cx, const FlatBucket& layout, FeedbackShared& shared);
 
+  // Forgets whatever was carried over but what has been touched.
+  void reset_residuals(Context& cx);
   // Compresses a contribution and sends it; or starts from one that travelled as it is.
   void send(Context& cx, std::int64_t step, std::size_t index, const Exchange& e);
   void serve(Context& cx);

@@ -90,6 +90,7 @@ void LowRankBucket::for_each(const std::vector<Tile>& tiles, const F& f) const {
 
 void LowRankBucket::send(Context& cx, const Exchange& e) {
   exchange_ = e;
+  if (e.reset_residuals) fill(cx, error_, 0.0);
   take_contribution();
   for_each(row_tiles_, [&](const Tile& t) { make_p(t); });
   const int ranks = shared_.comm.size();

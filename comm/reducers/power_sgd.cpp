@@ -27,6 +27,7 @@ class PowerSgdReducer final : public Reducer {
   }
 
   void submit(Context& cx, std::size_t bucket, const Exchange& e) override {
+    check(!e.recall, ErrorKind::kUsage, "powersgd: has no answer to recall");
     submitted_.push_back(bucket);
     buckets_[bucket].send(cx, e);
   }

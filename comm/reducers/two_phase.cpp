@@ -60,17 +60,20 @@ void TwoPhase::start(Context& cx, bool news) {
   scatter_ = comm_.all_to_all(sent_, received_, {cx.stream, Traffic::kGradient, dense});
 }
 
-bool TwoPhase::collect(Context& cx) {
+bool TwoPhase::collect(Context& cx, std::span<const std::byte> live) {
   if (comm_.size() == 1) return slot(sent_, 0).back() != std::byte{0};
   scatter_->wait(cx.stream);
   const std::int64_t size = mean_.numel();
   const std::span<float> mean{mean_.data<float>(), static_cast<std::size_t>(size)};
+  DecodeTarget target{.to = mean};
+  if (!live.empty()) target.live = chunk(comm_.rank()).bits_of(live.data());
   bool news = false;
   // Added up as they are and scaled once, in the order of the ranks: so does the dense reducer.
   for (int r = 0; r < comm_.size(); ++r) {
     const std::span<const std::byte> from = slot(received_, r);
     news = news || from.back() != std::byte{0};
-    codec_.decode(from.first(payload_bytes_), {.to = mean, .add = r > 0});
+    target.add = r > 0;
+    codec_.decode(from.first(payload_bytes_), target);
   }
   const float share = 1.0F / static_cast<float>(comm_.size());
   parallel_for(size, kGrain, [&](std::int64_t begin, std::int64_t end) {

@@ -41,12 +41,13 @@ class TwoPhase {
   std::span<std::byte> payload(int owner);
   // Sends them; `news` is a flag that reaches all ranks along with them.
   void start(Context& cx, bool news);
-  // Waits and averages. True: some rank's news flag was set.
-  bool collect(Context& cx);
+  // Waits and averages. `live` as in Exchange, of the whole bucket, or empty. True: some rank's
+  // news flag was set.
+  bool collect(Context& cx, std::span<const std::byte> live);
   // The mean of the own chunk after collect(), f32; the owner may change it. One rank has none.
   const Tensor& mean() const { return mean_; }
-  // Compresses the mean and sends it on. `live` as in Exchange, of the whole bucket, or empty. The
-  // residual takes part unless `feedback` is off.
+  // Compresses the mean and sends it on. `live` as above. The residual takes part unless `feedback`
+  // is off.
   void reply(Context& cx, const CodecKey& key, std::span<const std::byte> live, bool feedback);
   // Waits for the answers of all owners.
   void finish(Context& cx);

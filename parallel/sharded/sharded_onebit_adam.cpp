@@ -48,7 +48,7 @@ class ShardedOnebitAdam final : public OnebitAdam {
             .weight = static_cast<float>(step.grad_scale),
             .beta = static_cast<float>(adam().beta1),
             .live = coarse_[bucket].live,
-            .fresh = just_frozen(),
+            .reset_residuals = just_frozen(),
             .recall =
                 [this, bucket](Context& on, const Tensor& momentum) {
                   gather(on, bucket, buckets()[bucket].m, momentum);

@@ -212,7 +212,7 @@ TEST_F(OnebitAdam, ThawsAfterDriftAndFreezesAgain) {
     // What was carried over from before a thaw is forgotten, once.
     if (frozen) {
       const auto exchanges = ranks.optimizer().exchange(cx, {.step = step + 1});
-      ASSERT_EQ(exchanges[0].fresh, step == frozen_at || step == again_at) << step;
+      ASSERT_EQ(exchanges[0].reset_residuals, step == frozen_at || step == again_at) << step;
     }
     // v goes on from where it stood: its updates are all but the frozen ones.
     if (thawed_at != 0 && again_at == 0) {

@@ -62,7 +62,7 @@ TEST(Unchanged, IsTheMomentumBitForBit) {
                        .momentum = plain.buckets.layout[b].flat,
                        .beta = 0.9F,
                        .live = plain.live[b],
-                       .fresh = fresh};
+                       .reset_residuals = fresh};
             by_floats->submit(cx, b, e);
             e.momentum = short_cut.buckets.layout[b].flat;
             e.unchanged = s > 0 && !fresh;

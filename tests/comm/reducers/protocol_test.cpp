@@ -296,13 +296,13 @@ TEST(Recall, IsTheMomentumThatNobodyKept) {
                            .momentum = m,
                            .beta = kBeta,
                            .live = live[b],
-                           .fresh = fresh});
+                           .reset_residuals = fresh});
             recalls->submit(cx, b,
                             {.value = recalled.layout[b].flat,
                              .weight = kWeight,
                              .beta = kBeta,
                              .live = live[b],
-                             .fresh = fresh,
+                             .reset_residuals = fresh,
                              .recall = [&, b](Context& on, const Tensor& to) {
                                ++asked;
                                copy(on, to, before[b]);
