@@ -85,7 +85,8 @@ std::vector<Membership> read_memberships(const std::string& root) {
   std::ifstream file(root + "/proc/self/cgroup");
   for (std::string line; std::getline(file, line);) {
     const std::size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (second == std::string::npos || second + 1 == line.size() || line[second + 1] != '/') continue;
+    if (second == std::string::npos || second + 1 == line.size() || line[second + 1] != '/')
+      continue;
     all.push_back({line.substr(first + 1, second - first - 1), line.substr(second + 1)});
   }
   return all;

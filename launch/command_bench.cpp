@@ -23,7 +23,8 @@ double peak_rss_bytes() {
 
 // One JSON object on rank 0, with the keys of bench/peer_torch.py.
 ExitCode run_bench_step(const BenchStepArgs& args) {
-  Session session(args.recipe);
+  Session session(args.recipe,
+                  fmt::format("bench step --warmup {} --steps {}", args.warmup, args.steps));
   StepTimes times =
       time_steps(session.cx(), session.comm(), session.recipe(), args.warmup, args.steps);
   const double rss = max_over_ranks(session.cx(), session.comm(), peak_rss_bytes());

@@ -60,7 +60,8 @@ void print(const CommBench& b, const Session& session, Communicator& comm) {
 }  // namespace
 
 ExitCode run_bench_comm(const BenchCommArgs& args) {
-  Session session(checked_recipe(args.recipe));
+  Session session(checked_recipe(args.recipe),
+                  fmt::format("bench comm --parameters {}", args.parameters));
   const CommBench bench =
       bench_comm(session.cx(), session.comm(), session.recipe(), args.parameters);
   if (session.is_first()) print(bench, session, session.comm());

@@ -16,7 +16,7 @@ namespace gradwire {
 // One JSON object on stdout, so that scripts need not parse text. Changes neither the run nor the
 // cache.
 ExitCode run_eval(const EvalArgs& args) {
-  Session session(recipe_without_text(args.recipe));
+  Session session(recipe_without_text(args.recipe), fmt::format("eval --ckpt {}", args.ckpt));
   const std::vector<std::string> sources = weight_sources(session, args.ckpt);
   const RunText text(session, sources);
   std::optional<TokenData> opened;

@@ -25,10 +25,24 @@ GenerateRecipe settings(const GenerateArgs& args, const Recipe& recipe) {
   return g;
 }
 
+std::string command_of(const GenerateArgs& args) {
+  std::string text = fmt::format("generate --ckpt {}", args.ckpt);
+  for (const std::string& prompt : args.prompts)
+    text += " --prompt " + toml_text(prompt);
+  const auto add = [&](const char* option, const auto& value) {
+    if (value) text += fmt::format(" {} {}", option, *value);
+  };
+  add("--tokens", args.tokens);
+  add("--top-k", args.top_k);
+  add("--seed", args.seed);
+  add("--temperature", args.temperature);
+  return text;
+}
+
 }  // namespace
 
 ExitCode run_generate(const GenerateArgs& args) {
-  Session session(recipe_without_text(args.recipe));
+  Session session(recipe_without_text(args.recipe), command_of(args));
   if (session.mesh().shape.data > 1) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("generate runs one replica: start it on {} rank{}",

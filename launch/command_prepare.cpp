@@ -6,7 +6,7 @@
 namespace gradwire {
 
 ExitCode run_prepare(const PrepareArgs& args) {
-  Session session(args.recipe);
+  Session session(args.recipe, "prepare");
   const PreparedText text =
       session.prepare([](const std::string& line) { fmt::print("{}\n", line); });
   if (session.is_first()) {

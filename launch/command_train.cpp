@@ -221,7 +221,8 @@ ExitCode run_train(const TrainArgs& args) {
   const Plan plan = make_plan(recipe, recipe.data.vocab_size, shape);
   // Before ranks meet, like all that is wrong with a recipe: each ends by itself, and none is lost.
   if (!args.dry_run) check_fits(plan, env.local_size, available_memory_bytes());
-  Session session(std::move(recipe));
+  Session session(std::move(recipe), fmt::format("train --resume {}{}", args.resume,
+                                                 args.dry_run ? " --dry-run" : ""));
   if (args.dry_run) {
     say(session, to_text(plan, session.recipe(), shape));
     return ExitCode::kDone;

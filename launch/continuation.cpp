@@ -23,16 +23,16 @@ bool is_one_of(std::string_view key, Keys keys) {
       keys, [&](std::string_view k) { return k.ends_with('.') ? key.starts_with(k) : key == k; });
 }
 
-// Where and how a run lives, not what it computes; may differ from start to start without a word.
-bool is_of_this_start(std::string_view key) {
-  return is_one_of(key, {"run.", "comm.", "log.", "data.cache", "train.threads"});
+// Of a key of the run.
+bool decides_training(std::string_view key) {
+  return !is_one_of(
+      key, {"generate.", "checkpoint.", "train.eval_every", "train.eval_batches", "train.log_every",
+            "train.stall_timeout_s", "train.replica_check_every", "train.max_nonfinite"});
 }
 
-bool decides_training(std::string_view key) {
-  return !is_of_this_start(key) &&
-         !is_one_of(key, {"generate.", "checkpoint.", "train.eval_every", "train.eval_batches",
-                          "train.log_every", "train.stall_timeout_s", "train.replica_check_every",
-                          "train.max_nonfinite"});
+// The texts are of a host, but other texts make another run.
+bool is_of_the_run(const std::string& key, KeyScope scope) {
+  return scope == KeyScope::kRun || key == "data.text";
 }
 
 bool decides_model(std::string_view key) {
@@ -69,7 +69,9 @@ std::vector<RecipeChange> changes_of(const Recipe& recipe, const std::string& sa
   const std::optional<Recipe> was = saved_recipe(saved);
   if (!was) return {};
   std::vector<RecipeChange> changes = recipe_changes(*was, recipe);
-  std::erase_if(changes, [&](const RecipeChange& c) { return !wanted(c.key); });
+  std::erase_if(changes, [&](const RecipeChange& c) {
+    return !is_of_the_run(c.key, c.scope) || !wanted(c.key);
+  });
   return changes;
 }
 
@@ -82,7 +84,9 @@ std::vector<RecipeChange> recipe_changes(const Recipe& was, const Recipe& is) {
   for (std::size_t s = 0; s < new_sections.size(); ++s) {
     for (std::size_t k = 0; k < new_sections[s].keys.size(); ++k) {
       const KeyInfo &before = old_sections[s].keys[k], &now = new_sections[s].keys[k];
-      if (before.value != now.value) changes.push_back({now.key, before.value, now.value});
+      if (before.value != now.value) {
+        changes.push_back({now.key, before.value, now.value, now.scope});
+      }
     }
   }
   return changes;
@@ -108,8 +112,8 @@ void check_continuation(const Recipe& recipe, const LoadResult& loaded) {
 
 std::vector<std::string> continuation_notes(const Recipe& recipe, const LoadResult& loaded) {
   std::vector<std::string> notes;
-  const auto worth_saying = [](std::string_view key) { return !is_of_this_start(key); };
-  for (const RecipeChange& c : changes_of(recipe, loaded.recipe, worth_saying)) {
+  const auto any = [](std::string_view) { return true; };
+  for (const RecipeChange& c : changes_of(recipe, loaded.recipe, any)) {
     notes.push_back(fmt::format("changed since the checkpoint: {}: {} -> {}{}", c.key, c.was, c.is,
                                 consequence(c.key)));
   }
@@ -130,7 +134,7 @@ std::string course_of(const Recipe& recipe, const std::string& data) {
   std::string text = data;
   for (const SectionInfo& section : describe(written_out(recipe)))
     for (const KeyInfo& info : section.keys)
-      if (decides_training(info.key) && info.key != "data.text")
+      if (info.scope == KeyScope::kRun && decides_training(info.key))
         text += fmt::format("\n{} = {}", info.key, info.value);
   return to_hex(hash_of(text));
 }

@@ -12,6 +12,7 @@ namespace gradwire {
 
 struct RecipeChange {
   std::string key, was, is;  // values as TOML writes them
+  KeyScope scope = KeyScope::kRun;
 };
 // In the order of the keys. What stands for a default and the default are the same.
 std::vector<RecipeChange> recipe_changes(const Recipe& was, const Recipe& is);

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "launch/recipe_io.h"
+#include "launch/same_run.h"
 
 namespace gradwire {
 namespace {
@@ -15,6 +16,11 @@ ErrorKind kind_of(const std::exception& e) {
   if (dynamic_cast<const std::bad_alloc*>(&e) != nullptr) return ErrorKind::kMemory;
   if (dynamic_cast<const std::system_error*>(&e) != nullptr) return ErrorKind::kIo;
   return ErrorKind::kInternal;
+}
+
+bool said_elsewhere(const std::exception& e) {
+  const auto* different = dynamic_cast<const DifferentRuns*>(&e);
+  return different != nullptr && !different->said_here();
 }
 
 bool said_by_rank_0(const std::exception& e) {
@@ -47,9 +53,13 @@ ExitCode exit_code_of(const std::exception& e) {
 }
 
 std::string failure_text(const std::exception& e, const RankEnvironment& env) {
-  if (env.rank > 0 && said_by_rank_0(e)) return "";
+  if (said_elsewhere(e)) return "";
   const std::string rank = env.launched() ? fmt::format("[rank {}] ", env.rank) : "";
   return fmt::format("{}gradwire: {}: {}", rank, name_of(kind_of(e)), e.what());
+}
+
+bool is_likely_said_by_rank_0(const std::exception& e, const RankEnvironment& env) {
+  return env.rank > 0 && said_by_rank_0(e);
 }
 
 }  // namespace gradwire

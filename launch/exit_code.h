@@ -1,6 +1,5 @@
 // What the program's exit status says, and the one place where a failure becomes one line on
-// stderr. Under mpirun the line names the rank; what every rank must have met alike, such as a
-// mistyped recipe key, is printed by rank 0 only.
+// stderr. Under a launcher the line names the rank.
 #pragma once
 
 #include <exception>
@@ -27,7 +26,10 @@ enum class ExitCode : int {
 ExitCode exit_code_of(ErrorKind kind);
 ExitCode exit_code_of(const std::exception& e);
 
-// "gradwire: recipe: a.toml:3: ..."; empty where another rank says the same.
+// "gradwire: recipe: a.toml:3: ..."; empty if another rank is sure to say the same.
 std::string failure_text(const std::exception& e, const RankEnvironment& env);
+// Whether rank 0 has most likely met the same, as a mistyped recipe key. It may not have: ranks can
+// be given different command lines.
+bool is_likely_said_by_rank_0(const std::exception& e, const RankEnvironment& env);
 
 }  // namespace gradwire

@@ -41,6 +41,18 @@ Limits Limits::up_to(double bound) const {
   return out;
 }
 
+Limits Limits::per_start() const {
+  Limits l = *this;
+  l.scope = KeyScope::kStart;
+  return l;
+}
+
+Limits Limits::per_rank() const {
+  Limits l = *this;
+  l.scope = KeyScope::kRank;
+  return l;
+}
+
 Limits at_least(double bound) {
   Limits out;
   out.low = bound;

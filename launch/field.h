@@ -16,6 +16,11 @@ namespace gradwire {
 
 using StringList = std::vector<std::string>;
 
+// For whom a key has one value: for the run, so that all its ranks must have the same and a change
+// from start to start is said; for a start of it, as what says where the run lives and how its
+// ranks talk; or for a rank, whose host may need another.
+enum class KeyScope : std::uint8_t { kRun, kStart, kRank };
+
 struct Limits {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();
@@ -23,9 +28,12 @@ struct Limits {
   bool high_open = false;  // high itself is out
   bool nonempty = false;   // of a string or a list
   std::vector<std::string_view> choices;
+  KeyScope scope = KeyScope::kRun;
 
   Limits below(double bound) const;  // the same, and < bound
   Limits up_to(double bound) const;  // the same, and <= bound
+  Limits per_start() const;          // the same, of a start
+  Limits per_rank() const;           // the same, of a rank
 };
 Limits at_least(double bound);
 Limits greater_than(double bound);

@@ -29,6 +29,9 @@ using Clock = std::chrono::steady_clock;
 
 // Ranks learn of a failure from each other, and have that long to say so and end by themselves.
 constexpr auto kGrace = std::chrono::seconds(15);
+// A rank that refuses its command line or recipe ends before ranks meet, and they all have the
+// same.
+constexpr auto kGraceOfRefusal = std::chrono::seconds(1);
 
 constexpr auto kLookEvery = std::chrono::milliseconds(20);
 
@@ -46,6 +49,10 @@ extern "C" void gradwire_on_signal_to_ranks(int number) {
 bool good(int status) {
   return WIFEXITED(status) &&
          (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == static_cast<int>(ExitCode::kStopped));
+}
+
+bool refused(const RankEnd& end) {
+  return WIFEXITED(end.status) && WEXITSTATUS(end.status) == static_cast<int>(ExitCode::kUsage);
 }
 
 int code_of(int status) {
@@ -196,7 +203,8 @@ void LocalJob::reap(std::vector<RankEnd>& ends) {
     RankEnd end{static_cast<int>(r), 0, child.told_to_end};
     if (!child.runs || ::waitpid(child.pid, &end.status, WNOHANG) != child.pid) continue;
     child.runs = false;
-    ends.push_back(end);
+    const bool needless = child.not_needed && WIFSIGNALED(end.status);
+    if (!needless) ends.push_back(end);
   }
 }
 
@@ -217,12 +225,14 @@ std::vector<RankEnd> LocalJob::wait() {
     reap(ends);
     const bool failed = std::ranges::any_of(ends, [](const RankEnd& e) { return !good(e.status); });
     if (failed && !patience_ends) {
-      patience_ends = Clock::now() + kGrace;
+      patience_ends =
+          Clock::now() + (std::ranges::any_of(ends, refused) ? kGraceOfRefusal : kGrace);
       signal_all(SIGCONT);  // one that is stopped cannot learn of it
     }
     if (!patience_ends || Clock::now() < *patience_ends) continue;
+    const bool refusal = std::ranges::any_of(ends, refused);
     for (Child& child : children_)
-      child.told_to_end = true;
+      (refusal ? child.not_needed : child.told_to_end) = true;
     signal_all(std::exchange(last_words, SIGKILL));
     *patience_ends += kGrace;
   }

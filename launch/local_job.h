@@ -47,6 +47,7 @@ class LocalJob {
     pid_t pid = -1;
     bool runs = false;
     bool told_to_end = false;
+    bool not_needed = false;  // told to end, because another has refused what all were given
   };
   void spawn(int rank, const std::vector<std::string>& args,
              const std::vector<std::string>& environment, int listener);

@@ -1,5 +1,7 @@
+#include <chrono>
 #include <cstdio>
 #include <exception>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -7,6 +9,13 @@
 #include "launch/cli.h"
 
 namespace gradwire {
+
+namespace {
+
+// In which a launcher has ended the other ranks after rank 0 has left.
+constexpr auto kForRank0 = std::chrono::seconds(5);
+
+}  // namespace
 
 int run_program(int argc, const char* const* argv) {
   RankEnvironment env;
@@ -18,6 +27,8 @@ int run_program(int argc, const char* const* argv) {
     return static_cast<int>(code);
   } catch (const std::exception& e) {
     const std::string text = failure_text(e, env);
+    // If rank 0 has met the same, its launcher ends the others meanwhile, and it is said once.
+    if (is_likely_said_by_rank_0(e, env)) std::this_thread::sleep_for(kForRank0);
     if (!text.empty()) fmt::print(stderr, "{}\n", text);
     return static_cast<int>(exit_code_of(e));
   }

@@ -70,11 +70,11 @@ struct DataRecipe {
       "UTF-8 text files, relative to the working folder; a line without a visible character, or "
       "the "
       "end of a file, ends a document",
-      nonempty());
+      nonempty().per_rank());
     v("cache", cache,
       "folder of trained tokenizers and token files, named by a digest of what they were made of; "
       "runs may share it",
-      nonempty());
+      nonempty().per_rank());
     v("vocab_size", vocab_size, "tokens in the vocabulary V, single bytes and marks included",
       at_least(300).up_to(1 << 20));
     v("tokenizer_kind", tokenizer_kind, "SentencePiece model", one_of({"bpe", "unigram"}));
@@ -213,7 +213,7 @@ struct TrainRecipe {
     v("threads", threads,
       "CPU threads of each rank; 0: OMP_NUM_THREADS, or else the rank's part of the processors "
       "that binding, control groups and other ranks of the host leave it",
-      at_least(0));
+      at_least(0).per_rank());
   }
   bool operator==(const TrainRecipe&) const = default;
 };
@@ -318,12 +318,14 @@ struct CommRecipe {
   template <class V>
   void fields(V& v) {
     v("backend", backend, "how ranks talk; auto: mpi where mpirun or PMIx started them, else tcp",
-      one_of({"auto", "mpi", "tcp"}));
+      one_of({"auto", "mpi", "tcp"}).per_start());
     v("address", address,
-      "tcp: HOST:PORT where rank 0 is met; empty: as the launcher says (docs/launch.md)");
-    v("connections", connections, "tcp: connections to each peer for data", at_least(1).up_to(16));
+      "tcp: HOST:PORT where rank 0 is met; empty: as the launcher says (docs/launch.md)",
+      Limits{}.per_rank());
+    v("connections", connections, "tcp: connections to each peer for data",
+      at_least(1).up_to(16).per_start());
     v("timeout_s", timeout_s, "longest wait for a peer before it counts as lost (exit 6)",
-      at_least(1));
+      at_least(1).per_start());
   }
   bool operator==(const CommRecipe&) const = default;
 };
@@ -346,7 +348,7 @@ struct RunRecipe {
 
   template <class V>
   void fields(V& v) {
-    v("dir", dir, "folder of the run: resolved recipe, log, checkpoints", nonempty());
+    v("dir", dir, "folder of the run: resolved recipe, log, checkpoints", nonempty().per_rank());
   }
   bool operator==(const RunRecipe&) const = default;
 };
@@ -357,9 +359,11 @@ struct LogRecipe {
 
   template <class V>
   void fields(V& v) {
-    v("tensorboard", tensorboard, "also write TensorBoard event files into the run's folder");
+    v("tensorboard", tensorboard, "also write TensorBoard event files into the run's folder",
+      Limits{}.per_start());
     v("trace_every", trace_every,
-      "steps between those whose timeline is kept for `gradwire trace`; 0: none", at_least(0));
+      "steps between those whose timeline is kept for `gradwire trace`; 0: none",
+      at_least(0).per_start());
   }
   bool operator==(const LogRecipe&) const = default;
 };

@@ -61,6 +61,7 @@ struct KeyInfo {
   std::string limits;  // "> 0"; may be empty
   std::string value;   // as TOML writes it
   std::string doc;
+  KeyScope scope = KeyScope::kRun;
 };
 struct SectionInfo {
   std::string name;  // empty: the keys above all sections

@@ -15,7 +15,7 @@ class Describer : public KeyWalk<Describer> {
   template <class T>
   void field(const std::string& key, T& value, const char* doc, const Limits& limits) {
     sections_.back().keys.push_back(
-        {key, type_name(value), to_text(limits), toml_text(value), doc});
+        {key, type_name(value), to_text(limits), toml_text(value), doc, limits.scope});
   }
 
   std::vector<SectionInfo> take() { return std::move(sections_); }

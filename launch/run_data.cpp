@@ -10,6 +10,7 @@
 #include "comm/sockets.h"
 #include "core/error.h"
 #include "core/hash.h"
+#include "launch/same_run.h"
 #include "train/checkpoint_manifest.h"
 #include "train/together.h"
 
@@ -126,6 +127,7 @@ RunText::RunText(Session& session, const std::vector<std::string>& checkpoints) 
         prepared_ = open_prepared(found[2], found[3], found[4]);
     }
   });
+  check_same_data(session.ranks(), prepared_);
 }
 
 Tokenizer run_tokenizer(Session& session, const std::vector<std::string>& checkpoints) {

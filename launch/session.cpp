@@ -9,6 +9,7 @@
 #include "launch/bf16_choice.h"
 #include "launch/language_model.h"
 #include "launch/recipe_io.h"
+#include "launch/same_run.h"
 #include "launch/stages.h"
 #include "train/together.h"
 
@@ -25,6 +26,12 @@ std::string paths_text(const PreparedText& p) {
   return fmt::format("{}\n{}\n{}\n", p.tokenizer_path, p.train_path, p.valid_path);
 }
 
+std::unique_ptr<Coordinator> of_the_same_run(std::unique_ptr<Coordinator> ranks,
+                                             const Recipe& recipe, const std::string& command) {
+  check_same_run(*ranks, run_facts(recipe, command));
+  return ranks;
+}
+
 }  // namespace
 
 Recipe recipe_without_text(const RecipeArgs& args) {
@@ -33,14 +40,15 @@ Recipe recipe_without_text(const RecipeArgs& args) {
   return recipe;
 }
 
-Session::Session(const RecipeArgs& args)
-    : Session(checked_recipe(args, read_rank_environment().size)) {}
+Session::Session(const RecipeArgs& args, const std::string& command)
+    : Session(checked_recipe(args, read_rank_environment().size), command) {}
 
-Session::Session(Recipe recipe)
+Session::Session(Recipe recipe, const std::string& command)
     : env_(read_rank_environment()),
       recipe_(std::move(recipe)),
       world_(runtime_.context(), env_, recipe_.comm),
-      ranks_(make_coordinator(runtime_.context(), world_.comm())),
+      ranks_(
+          of_the_same_run(make_coordinator(runtime_.context(), world_.comm()), recipe_, command)),
       threads_(choose_threads(env_, static_cast<int>(recipe_.train.threads), *ranks_)),
       mesh_(make_mesh(world_.comm(), mesh_shape(recipe_, env_.size))) {
   set_thread_count(threads_.count);
@@ -82,6 +90,7 @@ PreparedText Session::prepare(const std::function<void(const std::string&)>& say
   together(*ranks_, [&] {
     if (env_.local_rank != 0) look();
   });
+  check_same_data(*ranks_, prepared);
   return prepared;
 }
 

@@ -24,10 +24,12 @@ Recipe recipe_without_text(const RecipeArgs& args);
 
 class Session {
  public:
-  // Collective. Errors: RecipeError, kComm.
-  explicit Session(const RecipeArgs& args);
+  // `command` is what the ranks are about to do with the recipe, with all its options: compared,
+  // like the recipe, before anything is made. Collective. Errors: RecipeError, kComm,
+  // DifferentRuns.
+  Session(const RecipeArgs& args, const std::string& command);
   // With a recipe that was validated for this number of ranks.
-  explicit Session(Recipe recipe);
+  Session(Recipe recipe, const std::string& command);
 
   const Recipe& recipe() const { return recipe_; }
   const RankEnvironment& env() const { return env_; }

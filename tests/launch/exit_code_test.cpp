@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "launch/recipe_io.h"
+#include "launch/same_run.h"
 
 namespace gradwire {
 namespace {
@@ -54,18 +55,28 @@ TEST(FailureText, NamesKindAndRank) {
   EXPECT_EQ(failure_text(std::runtime_error("odd"), {}), "gradwire: internal: odd");
 }
 
-TEST(FailureText, WhatAllRanksMeetIsSaidOnce) {
+// A rank may have been given another command line than rank 0: it always says what it met.
+TEST(FailureText, WhatAllRanksMayHaveMetIsLikelySaidByRank0) {
   const RecipeError typo({{"a.toml", 3, "optim.rl", "unknown key", false}});
-  EXPECT_EQ(failure_text(typo, rank_of_four(0)),
-            "[rank 0] gradwire: recipe: a.toml:3: optim.rl: unknown key");
-  EXPECT_EQ(failure_text(typo, rank_of_four(1)), "");
-  EXPECT_EQ(failure_text(Error(ErrorKind::kUsage, "what?"), rank_of_four(1)), "");
+  EXPECT_EQ(failure_text(typo, rank_of_four(1)),
+            "[rank 1] gradwire: recipe: a.toml:3: optim.rl: unknown key");
+  EXPECT_TRUE(is_likely_said_by_rank_0(typo, rank_of_four(1)));
+  EXPECT_FALSE(is_likely_said_by_rank_0(typo, rank_of_four(0)));
+  EXPECT_TRUE(is_likely_said_by_rank_0(Error(ErrorKind::kUsage, "what?"), rank_of_four(1)));
 }
 
-TEST(FailureText, WhatOnlyThisHostMeetsIsSaidByEachRank) {
+TEST(FailureText, WhatOnlyThisHostMeetsIsNot) {
   const RecipeError missing({{"a.toml", 0, "", "cannot be read", true}});
   EXPECT_EQ(failure_text(missing, rank_of_four(3)),
             "[rank 3] gradwire: recipe: a.toml: cannot be read");
+  EXPECT_FALSE(is_likely_said_by_rank_0(missing, rank_of_four(3)));
+}
+
+TEST(FailureText, RanksThatDifferAreSaidByRank0AndByThoseThatDiffer) {
+  EXPECT_EQ(failure_text(DifferentRuns("optim.lr", false), rank_of_four(1)), "");
+  EXPECT_EQ(failure_text(DifferentRuns("optim.lr", true), rank_of_four(3)),
+            "[rank 3] gradwire: recipe: optim.lr");
+  EXPECT_EQ(exit_code_of(DifferentRuns("optim.lr", false)), ExitCode::kUsage);
 }
 
 }  // namespace
