@@ -119,10 +119,10 @@ std::string tokenizer_to_go_on_with(Session& session, const std::string& resume)
 
 // What the run came to: the model beside the weakest model there is, and a few texts.
 void show_result(Session& session, const TokenData& data, const Stages& stages, LanguageModel& lm,
-                 double loss) {
+                 std::optional<double> loss) {
   if (session.mesh().here.data != 0) return;
-  if (session.is_first() && data.valid) {
-    fmt::print("validation perplexity {:.2f} (unigram model: {:.2f})\n", std::exp(loss),
+  if (session.is_first() && loss) {
+    fmt::print("validation perplexity {:.2f} (unigram model: {:.2f})\n", std::exp(*loss),
                unigram_perplexity(data.train, *data.valid));
   }
   const Recipe& r = session.recipe();

@@ -80,6 +80,21 @@ class Train(ProgramTest):
         self.assertEqual(len(wire), 1, "every step sends the same")
         self.assertGreater(wire.pop(), 0)
 
+    def test_without_held_out_text_no_loss_is_made_up(self):
+        out = self.train("data.validation_share=0", "train.eval_every=0", "log.tensorboard=true")
+        self.assertNotIn("event=evaluation", out)
+        self.assertNotIn("perplexity", out)
+        self.assertEqual(self.metrics(kind="evaluation"), [])
+        for events in (self.dir / "run" / "tensorboard").iterdir():
+            self.assertNotIn(b"eval/loss", events.read_bytes())
+            self.assertIn(b"train/loss", events.read_bytes())
+        again = self.train("data.validation_share=0", "train.eval_every=0")
+        self.assertIn("finished", again)
+        self.assertNotIn("perplexity", again)
+        out = self.run_program("eval", "recipe.toml", "--set", "data.validation_share=0", "--set",
+                               "train.eval_every=0", expect=2)
+        self.assertIn("data.validation_share: no text is held out", out)
+
     def test_dry_run_trains_nothing(self):
         out = self.run_program("train", "recipe.toml", "--dry-run")
         for word in ("parameters", "memory", "batch", "bytes per step"):
