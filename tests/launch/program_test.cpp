@@ -200,3 +200,17 @@ TEST_F(Program, DoctorBelowALauncherDoesNotWaitForItsPeers) {
 
 }  // namespace
 }  // namespace gradwire
+// Instead of training alone, or waiting for nobody.
+TEST_F(Program, HalfASetOfVariablesExitsWith2) {
+  const auto error = [&](const std::string& variables) {
+    const Outcome o = run("train " + recipe(), variables);
+    EXPECT_EQ(o.status, 2) << variables;
+    return o.err;
+  };
+  EXPECT_THAT(error("RANK= WORLD_SIZE=2 MASTER_ADDR=h"), HasSubstr("RANK='': expected a count"));
+  EXPECT_THAT(error("RANK=0 WORLD_SIZE=2 MASTER_ADDR= MASTER_PORT=29400"),
+              HasSubstr("MASTER_ADDR='': expected the host of rank 0"));
+  EXPECT_THAT(error("RANK=0 WORLD_SIZE=2 MASTER_ADDR=localhost MASTER_PORT=0"),
+              HasSubstr("MASTER_PORT='0': expected a port"));
+}
+
