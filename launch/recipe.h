@@ -80,7 +80,7 @@ struct DataRecipe {
       "UTF-8 text files, relative to the working folder; a line without a visible character, or "
       "the "
       "end of a file, ends a document",
-      nonempty());
+      nonempty().path({"job", "host"}));
     v("cache", cache,
       "folder of trained tokenizers and token files, named by a digest of what they were made of; "
       "runs may share it",
@@ -248,7 +248,7 @@ struct ParallelRecipe {
     v("schedule", schedule,
       "order of a pipeline's micro-batches: gpipe, 1f1b, interleaved, zero_bubble, or a file "
       "(docs/parallel.md)",
-      nonempty());
+      nonempty().path({"job"}));
     v("chunks", chunks, "interleaved: stages of each rank", at_least(1).up_to(64));
     v("stages", stages,
       "where the model is cut: measured (equal times), even (equal numbers of units), or the units "
@@ -356,7 +356,8 @@ struct RunRecipe {
 
   template <class V>
   void fields(V& v) {
-    v("dir", dir, "folder of the run: resolved recipe, log, checkpoints", nonempty());
+    v("dir", dir, "folder of the run: resolved recipe, log, checkpoints; all ranks must see it",
+      nonempty().path({"job"}));
   }
   bool operator==(const RunRecipe&) const = default;
 };
