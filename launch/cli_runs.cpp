@@ -30,8 +30,12 @@ void add_train(CLI::App& app, Action& chosen) {
   train->add_option(
       "--resume", args.resume,
       "auto: go on from the newest good checkpoint of the run, if any; none: start over; or "
-      "a checkpoint to go back to (auto). Given again, each goes on where it stopped");
-  train->add_flag("--dry-run", args.dry_run, "say what would be done, and end");
+      "a checkpoint (not a run) to go back to (auto). Given again, each goes on where it stopped");
+  CLI::Option* dry_run =
+      train->add_flag("--dry-run", args.dry_run, "say what would be done, and end");
+  train->add_option("--ranks", args.ranks, "dry run: as if so many ranks were started")
+      ->check(CLI::Range(1, kMostRanks))
+      ->needs(dry_run);
 }
 
 void add_launch(CLI::App& app, Action& chosen) {

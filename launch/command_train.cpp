@@ -17,6 +17,7 @@
 #include "launch/learner.h"
 #include "launch/plan.h"
 #include "launch/recipe_io.h"
+#include "launch/recipe_paths.h"
 #include "launch/run_data.h"
 #include "launch/run_watch.h"
 #include "launch/samples.h"
@@ -216,16 +217,18 @@ ExitCode run_train(const TrainArgs& args) {
   const StopSignal stop;  // first: a signal may come while ranks are still starting
   const RankEnvironment env = read_rank_environment();
   Recipe recipe = load_recipe(args.recipe.path, args.recipe.set);
-  validate(recipe, env.size);
-  const MeshShape shape = mesh_shape(recipe, env.size);
+  const int ranks = args.ranks > 0 ? args.ranks : env.size;
+  validate(recipe, ranks);
+  const MeshShape shape = mesh_shape(recipe, ranks);
   const Plan plan = make_plan(recipe, recipe.data.vocab_size, shape);
-  // Before ranks meet, like all that is wrong with a recipe: each ends by itself, and none is lost.
-  if (!args.dry_run) check_fits(plan, env.local_size, available_memory_bytes());
-  Session session(std::move(recipe));
   if (args.dry_run) {
-    say(session, to_text(plan, session.recipe(), shape));
+    if (env.rank == 0) fmt::print(stderr, "{}\n", to_text(plan, recipe, shape));
     return ExitCode::kDone;
   }
+  // Before ranks meet, like all that is wrong with a recipe: each ends by itself, and none is lost.
+  check_run_folder(recipe);
+  check_fits(plan, env.local_size, available_memory_bytes());
+  Session session(std::move(recipe));
   return train(session, args, stop);
 }
 
