@@ -6,6 +6,7 @@
 #include "launch/commands.h"
 #include "launch/language_model.h"
 #include "launch/load_model.h"
+#include "launch/plan.h"
 #include "launch/recipe_io.h"
 #include "launch/run_data.h"
 #include "launch/session.h"
@@ -18,6 +19,7 @@ namespace {
 // A recipe whose text leaves something to evaluate on: the loss of nothing would be an invention.
 Recipe checked_recipe(const RecipeArgs& args) {
   Recipe recipe = recipe_without_text(args);
+  check_weights_fit(recipe, read_rank_environment());
   if (recipe.data.validation_share > 0.0) return recipe;
   constexpr const char* kKey = "data.validation_share";
   const Place place = recipe.origins.of(kKey);

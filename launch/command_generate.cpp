@@ -7,6 +7,7 @@
 #include "launch/field.h"
 #include "launch/language_model.h"
 #include "launch/load_model.h"
+#include "launch/plan.h"
 #include "launch/run_data.h"
 #include "launch/samples.h"
 #include "launch/session.h"
@@ -30,6 +31,7 @@ Recipe recipe_with_options(const GenerateArgs& args) {
   if (recipe.generate.prompt.empty()) {
     throw Error(ErrorKind::kUsage, "generate: give --prompt, or generate.prompt in the recipe");
   }
+  check_weights_fit(recipe, read_rank_environment());
   return recipe;
 }
 

@@ -92,6 +92,13 @@ TEST_F(Program, MistypedSizesExitWith2) {
   for (const char* key : {"model.layers=99999999999", "model.layers=10000000",
                           "train.threads=100000", "data.context=99999999999"})
     EXPECT_EQ(run("train --dry-run " + recipe() + " --set " + key).status, 2) << key;
+  for (const char* command : {"train", "eval", "bench step", "generate --prompt x",
+                              "simulate --workers 2 --bandwidth 1gbit"}) {
+    const Outcome o = run(std::string(command) + " " + recipe() +
+                          " --set model.layers=8192 --set model.width=4096");
+    EXPECT_EQ(o.status, 2) << command;
+    EXPECT_THAT(o.err, HasSubstr("on this host, where they may use")) << command;
+  }
   const Outcome most = run("train --dry-run " + recipe() + " --set model.layers=8192");
   EXPECT_EQ(most.status, 0) << most.err;
 }
