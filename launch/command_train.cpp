@@ -11,6 +11,7 @@
 #include "data/publish.h"
 #include "data/unigram.h"
 #include "launch/commands.h"
+#include "launch/console.h"
 #include "launch/continuation.h"
 #include "launch/exchange_probe.h"
 #include "launch/language_model.h"
@@ -46,19 +47,24 @@ TrainOptions train_options(const Session& session) {
 }
 
 void say(const Session& session, const std::string& text) {
-  if (session.is_first()) fmt::print(stderr, "{}\n", text);
+  if (session.is_first()) console().say(text);
+}
+
+std::string console_path(const Session& session) {
+  return session.run_dir() + "/console.log";
 }
 
 void add_sinks(const Session& session, Reporter& report) {
   if (!session.is_first()) return;
   const std::string dir = session.run_dir();
-  const OnTrouble trouble = [](const std::string& what) {
-    fmt::print(stderr, "warning: {}\n", what);
-  };
+  const OnTrouble trouble = [](const std::string& what) { console().say("warning: " + what); };
   ProgressOptions progress;
   progress.fd = STDERR_FILENO;
   progress.style = progress_style(STDERR_FILENO);
   progress.log_every = session.recipe().train.log_every;
+  report.add(make_progress_sink(progress));
+  progress.style = ProgressStyle::kLines;
+  progress.path = console_path(session);
   report.add(make_progress_sink(progress));
   report.add(make_json_lines_sink(dir + "/metrics.jsonl", trouble));
   if (session.recipe().log.tensorboard) {
@@ -77,6 +83,7 @@ void describe_run(Session& session, const TokenData& data, const Stages& stages,
     keep_stages(session.recipe(), stages);
     news = keep_data(session.recipe(), data);
   });
+  if (session.is_first()) console().keep_in(console_path(session));
   add_sinks(session, report);
   if (!news.empty()) report.note(news);
 }
@@ -222,7 +229,7 @@ ExitCode run_train(const TrainArgs& args) {
   const MeshShape shape = mesh_shape(recipe, ranks);
   const Plan plan = make_plan(recipe, recipe.data.vocab_size, shape);
   if (args.dry_run) {
-    if (env.rank == 0) fmt::print(stderr, "{}\n", to_text(plan, recipe, shape));
+    if (env.rank == 0) console().say(to_text(plan, recipe, shape));
     return ExitCode::kDone;
   }
   // Before ranks meet, like all that is wrong with a recipe: each ends by itself, and none is lost.

@@ -1,10 +1,9 @@
 #include <cstdio>
 #include <exception>
 
-#include <fmt/format.h>
-
 #include "core/error.h"
 #include "launch/cli.h"
+#include "launch/console.h"
 
 namespace gradwire {
 
@@ -18,7 +17,7 @@ int run_program(int argc, const char* const* argv) {
     return static_cast<int>(code);
   } catch (const std::exception& e) {
     const std::string text = failure_text(e, env);
-    if (!text.empty()) fmt::print(stderr, "{}\n", text);
+    if (!text.empty()) console().say(text);
     return static_cast<int>(exit_code_of(e));
   }
 }

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/parallel_for.h"
 #include "launch/bf16_choice.h"
+#include "launch/console.h"
 #include "launch/language_model.h"
 #include "launch/recipe_io.h"
 #include "launch/stages.h"
@@ -54,10 +55,8 @@ Session::Session(Recipe recipe)
   if (recipe_.precision == "bf16" && runtime_.context().stream.device.type == DeviceType::kCpu) {
     bf16 = set_up_bf16(runtime_.context(), *ranks_);
   }
-  if (is_first() && !bf16.empty()) fmt::print(stderr, "{}\n", bf16);
-  if (is_first() && !threads_.warning.empty()) {
-    fmt::print(stderr, "warning: {}\n", threads_.warning);
-  }
+  if (is_first() && !bf16.empty()) console().say(bf16);
+  if (is_first() && !threads_.warning.empty()) console().say("warning: " + threads_.warning);
 }
 
 std::string Session::threads_text() const {

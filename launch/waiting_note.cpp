@@ -1,9 +1,8 @@
 #include "launch/waiting_note.h"
 
-#include <cstdio>
 #include <utility>
 
-#include <fmt/format.h>
+#include "launch/console.h"
 
 namespace gradwire {
 
@@ -26,9 +25,7 @@ WaitingNote::~WaitingNote() {
 }
 
 void WaitingNote::say_on_stderr(const std::string& text) {
-  const std::string line = text + '\n';
-  // What cannot be said is no reason to stop.
-  [[maybe_unused]] const std::size_t put = std::fwrite(line.data(), 1, line.size(), stderr);
+  console().say(text);
 }
 
 }  // namespace gradwire

@@ -10,6 +10,7 @@
 
 #include "comm/local_comm.h"
 #include "core/error.h"
+#include "launch/console.h"
 #include "launch/exit_code.h"
 #include "launch/libraries.h"
 #include "launch/rendezvous.h"
@@ -59,7 +60,7 @@ void World::leave(const RankEnvironment& env, const std::string& why) {
   const std::lock_guard lock(mutex_);
   if (before_leaving_) before_leaving_();
   const std::string text = failure_text(Error(ErrorKind::kComm, why), env);
-  fmt::print(stderr, "{}\n", text);
+  console().say(text);
   std::fflush(nullptr);
   _exit(static_cast<int>(ExitCode::kPeerLost));
 }
