@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdint>
 #include <cstdlib>
 #include <optional>
 #include <string_view>
@@ -99,9 +100,12 @@ bool is_slurm(const Launcher& by) {
 // being one; so has the shell that salloc starts in a step of its own, which counts the tasks of
 // the whole job.
 bool is_slurm_task(const EnvironmentLookup& lookup) {
-  constexpr std::string_view kInteractiveStep = "4294967290";  // SLURM_INTERACTIVE_STEP
-  const char* step = lookup("SLURM_STEP_ID");
-  return step != nullptr && step != kInteractiveStep && lookup("OMPI_COMM_WORLD_RANK") == nullptr;
+  constexpr std::uint32_t kFirstSpecial = 0xfffffff0;  // slurm.h: SLURM_INTERACTIVE_STEP and others
+  const char* text = lookup("SLURM_STEP_ID");
+  if (text == nullptr || lookup("OMPI_COMM_WORLD_RANK") != nullptr) return false;
+  std::uint32_t step = 0;
+  std::from_chars(text, text + std::string_view(text).size(), step);
+  return step < kFirstSpecial;
 }
 
 // Whether its variables are there at all. RANK alone is too common a name to mean torchrun.
