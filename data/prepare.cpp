@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "core/error.h"
 #include "core/hash.h"
+#include "core/io_error.h"
 #include "data/document_sides.h"
 #include "data/file_digests.h"
 #include "data/publish.h"
@@ -121,7 +121,8 @@ class Preparation {
     std::error_code failure;
     fs::create_directories(folder, failure);
     if (!failure) return;
-    throw Error(ErrorKind::kIo, fmt::format("{}: cannot be made: {}", folder, failure.message()));
+    throw Error(kind_of_io_error(failure.value()),
+                fmt::format("{}: cannot be made: {}", folder, failure.message()));
   }
 
   // Opens the text only if something has to be made of it.

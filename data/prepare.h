@@ -38,7 +38,7 @@ struct PreparedText {
 // Gives what the cache has of these settings and the content of these files; what is not there, or
 // is damaged, is made. The tokenizer sees training documents only. `say` gets a line per step.
 // Errors: those of the corpus, the tokenizer and the token files; kData if the split leaves one
-// side without text.
+// side without text; kConfig if the cache may not be written, kIo if it cannot.
 PreparedText prepare_text(const PrepareConfig& config,
                           const std::function<void(const std::string&)>& say = {});
 

@@ -18,13 +18,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "core/error.h"
+#include "core/io_error.h"
 
 namespace gradwire {
 namespace {
 
 [[noreturn]] void refuse(const std::string& path, const char* what) {
-  throw Error(ErrorKind::kIo,
+  throw Error(kind_of_io_error(errno),
               fmt::format("{}: cannot be {}: {}", path, what, std::strerror(errno)));
 }
 

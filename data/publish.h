@@ -1,5 +1,6 @@
 // Files and folders that appear whole or not at all: they are written under a temporary name beside
-// their own, then synced and renamed. What wrote a file has closed it before publish().
+// their own, then synced and renamed. What wrote a file has closed it before publish(). Errors are
+// kIo, and kConfig for what this user may not write (core/io_error.h).
 #pragma once
 
 #include <string>

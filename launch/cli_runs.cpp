@@ -1,7 +1,21 @@
+#include <cmath>
+
 #include "launch/cli_options.h"
 
 namespace gradwire {
 namespace {
+
+constexpr int kMostRanks = 65536;  // that can be asked about
+
+// NaN passes a range: it is neither below nor above its bounds.
+CLI::Validator is_finite() {
+  return {[](const std::string& text) {
+            double value = 0.0;
+            const bool number = CLI::detail::lexical_cast(text, value);
+            return number && std::isfinite(value) ? "" : text + " is no finite number";
+          },
+          ""};
+}
 
 void add_ckpt(CLI::App& command, std::string& path) {
   command.add_option(
@@ -16,8 +30,12 @@ void add_train(CLI::App& app, Action& chosen) {
   train->add_option(
       "--resume", args.resume,
       "auto: go on from the newest good checkpoint of the run, if any; none: start over; or "
-      "a checkpoint to go back to (auto). Given again, each goes on where it stopped");
-  train->add_flag("--dry-run", args.dry_run, "say what would be done, and end");
+      "a checkpoint (not a run) to go back to (auto). Given again, each goes on where it stopped");
+  CLI::Option* dry_run =
+      train->add_flag("--dry-run", args.dry_run, "say what would be done, and end");
+  train->add_option("--ranks", args.ranks, "dry run: as if so many ranks were started")
+      ->check(CLI::Range(1, kMostRanks))
+      ->needs(dry_run);
 }
 
 void add_launch(CLI::App& app, Action& chosen) {
@@ -39,10 +57,10 @@ void add_generate(CLI::App& app, Action& chosen) {
   add_ckpt(*generate, args.ckpt);
   generate->add_option("--prompt", args.prompts, "a text to continue; may be repeated")
       ->allow_extra_args(false);
-  generate->add_option("--tokens", args.tokens, "tokens to add")->check(CLI::PositiveNumber);
-  generate->add_option("--temperature", args.temperature, "0: always the likeliest token")
-      ->check(CLI::NonNegativeNumber);
-  generate->add_option("--top-k", args.top_k, "0: draw among all")->check(CLI::NonNegativeNumber);
+  generate->add_option("--tokens", args.tokens, "tokens to add (generate.tokens)");
+  generate->add_option("--temperature", args.temperature,
+                       "0: always the likeliest token (generate.temperature)");
+  generate->add_option("--top-k", args.top_k, "0: draw among all (generate.top_k)");
   generate->add_option("--seed", args.seed, "of the draws")->check(CLI::NonNegativeNumber);
 }
 
@@ -73,22 +91,27 @@ void add_simulate(CLI::App& app, Action& chosen) {
       app.add_subcommand("simulate", "what a cluster that is only described would give");
   SimulateArgs& args = on_parsed(*simulate, chosen, run_simulate);
   add_recipe(*simulate, args.recipe);
-  simulate->add_option("--workers", args.workers, "ranks")->required()->check(CLI::Range(1, 65536));
+  simulate->add_option("--workers,--ranks", args.workers, "ranks")
+      ->required()
+      ->check(CLI::Range(1, kMostRanks));
   simulate->add_option("--bandwidth", args.bandwidth, "of a host's link, each way, like 4.1gbit")
       ->required();
   simulate->add_option("--latency", args.latency_ms, "between hosts, in ms (0.05)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::NonNegativeNumber)
+      ->check(is_finite());
   simulate
       ->add_option("--message", args.message_us,
                    "of a worker's processor for each message, in us (10); bench comm measures it")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::NonNegativeNumber)
+      ->check(is_finite());
   simulate->add_option("--workers-per-host", args.workers_per_host, "which share its link (1)")
       ->check(CLI::PositiveNumber);
   simulate->add_option("--local-bandwidth", args.local_bandwidth, "inside a host (no limit)");
   simulate
       ->add_option("--compute-seconds", args.compute_s,
                    "of a step's forward, backward and update (measured on this machine)")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::PositiveNumber)
+      ->check(is_finite());
 }
 
 }  // namespace

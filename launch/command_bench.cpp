@@ -4,7 +4,10 @@
 #include <nlohmann/json.hpp>
 #include <sys/resource.h>
 
+#include "core/host_limits.h"
 #include "launch/commands.h"
+#include "launch/plan.h"
+#include "launch/recipe_io.h"
 #include "launch/session.h"
 #include "launch/step_bench.h"
 #include "parallel/agreement.h"
@@ -23,7 +26,12 @@ double peak_rss_bytes() {
 
 // One JSON object on rank 0, with the keys of bench/peer_torch.py.
 ExitCode run_bench_step(const BenchStepArgs& args) {
-  Session session(args.recipe,
+  const RankEnvironment env = read_rank_environment();
+  Recipe recipe = load_recipe(args.recipe.path, args.recipe.set);
+  validate(recipe, env.size);
+  const Plan plan = make_plan(recipe, recipe.data.vocab_size, mesh_shape(recipe, env.size));
+  check_fits(plan, env.local_size, available_memory_bytes());
+  Session session(std::move(recipe),
                   fmt::format("bench step --warmup {} --steps {}", args.warmup, args.steps));
   StepTimes times =
       time_steps(session.cx(), session.comm(), session.recipe(), args.warmup, args.steps);

@@ -1,11 +1,14 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/host_limits.h"
 #include "core/parallel_for.h"
 #include "launch/commands.h"
 #include "launch/exchange_kinds.h"
+#include "launch/plan.h"
 #include "launch/recipe_io.h"
 #include "launch/simulation.h"
+#include "launch/stages.h"
 #include "launch/threads.h"
 
 namespace gradwire {
@@ -40,6 +43,13 @@ void print_exchanges(const Simulation& s, double tokens) {
   print(s.ring);
 }
 
+// The model is made here, and a step of it is measured here if nobody says what it takes.
+void check_model_fits(const Recipe& recipe, const SimulateArgs& args) {
+  Plan plan = make_plan(recipe, recipe.data.vocab_size, mesh_shape(recipe, args.workers));
+  if (args.compute_s) plan.memory.optim = plan.memory.activations = 0;
+  check_fits(plan, 1, available_memory_bytes());
+}
+
 }  // namespace
 
 ExitCode run_simulate(const SimulateArgs& args) {
@@ -47,6 +57,7 @@ ExitCode run_simulate(const SimulateArgs& args) {
   const Recipe asked = load_recipe(args.recipe.path, args.recipe.set);
   const Recipe recipe = for_workers(asked, args.workers);
   validate_without_text(recipe, args.workers);
+  check_model_fits(recipe, args);
   const int threads =
       choose_threads_alone(args.workers_per_host, static_cast<int>(recipe.train.threads)).count;
   set_thread_count(threads);

@@ -11,12 +11,14 @@
 #include "data/publish.h"
 #include "data/unigram.h"
 #include "launch/commands.h"
+#include "launch/console.h"
 #include "launch/continuation.h"
 #include "launch/exchange_probe.h"
 #include "launch/language_model.h"
 #include "launch/learner.h"
 #include "launch/plan.h"
 #include "launch/recipe_io.h"
+#include "launch/recipe_paths.h"
 #include "launch/run_data.h"
 #include "launch/run_watch.h"
 #include "launch/samples.h"
@@ -45,19 +47,24 @@ TrainOptions train_options(const Session& session) {
 }
 
 void say(const Session& session, const std::string& text) {
-  if (session.is_first()) fmt::print(stderr, "{}\n", text);
+  if (session.is_first()) console().say(text);
+}
+
+std::string console_path(const Session& session) {
+  return session.run_dir() + "/console.log";
 }
 
 void add_sinks(const Session& session, Reporter& report) {
   if (!session.is_first()) return;
   const std::string dir = session.run_dir();
-  const OnTrouble trouble = [](const std::string& what) {
-    fmt::print(stderr, "warning: {}\n", what);
-  };
+  const OnTrouble trouble = [](const std::string& what) { console().say("warning: " + what); };
   ProgressOptions progress;
   progress.fd = STDERR_FILENO;
   progress.style = progress_style(STDERR_FILENO);
   progress.log_every = session.recipe().train.log_every;
+  report.add(make_progress_sink(progress));
+  progress.style = ProgressStyle::kLines;
+  progress.path = console_path(session);
   report.add(make_progress_sink(progress));
   report.add(make_json_lines_sink(dir + "/metrics.jsonl", trouble));
   if (session.recipe().log.tensorboard) {
@@ -76,6 +83,7 @@ void describe_run(Session& session, const TokenData& data, const Stages& stages,
     keep_stages(session.recipe(), stages);
     news = keep_data(session.recipe(), data);
   });
+  if (session.is_first()) console().keep_in(console_path(session));
   add_sinks(session, report);
   if (!news.empty()) report.note(news);
 }
@@ -119,10 +127,10 @@ std::string tokenizer_to_go_on_with(Session& session, const std::string& resume)
 
 // What the run came to: the model beside the weakest model there is, and a few texts.
 void show_result(Session& session, const TokenData& data, const Stages& stages, LanguageModel& lm,
-                 double loss) {
+                 std::optional<double> loss) {
   if (session.mesh().here.data != 0) return;
-  if (session.is_first() && data.valid) {
-    fmt::print("validation perplexity {:.2f} (unigram model: {:.2f})\n", std::exp(loss),
+  if (session.is_first() && loss) {
+    fmt::print("validation perplexity {:.2f} (unigram model: {:.2f})\n", std::exp(*loss),
                unigram_perplexity(data.train, *data.valid));
   }
   const Recipe& r = session.recipe();
@@ -216,17 +224,18 @@ ExitCode run_train(const TrainArgs& args) {
   const StopSignal stop;  // first: a signal may come while ranks are still starting
   const RankEnvironment env = read_rank_environment();
   Recipe recipe = load_recipe(args.recipe.path, args.recipe.set);
-  validate(recipe, env.size);
-  const MeshShape shape = mesh_shape(recipe, env.size);
+  const int ranks = args.ranks > 0 ? args.ranks : env.size;
+  validate(recipe, ranks);
+  const MeshShape shape = mesh_shape(recipe, ranks);
   const Plan plan = make_plan(recipe, recipe.data.vocab_size, shape);
-  // Before ranks meet, like all that is wrong with a recipe: each ends by itself, and none is lost.
-  if (!args.dry_run) check_fits(plan, env.local_size, available_memory_bytes());
-  Session session(std::move(recipe), fmt::format("train --resume {}{}", args.resume,
-                                                 args.dry_run ? " --dry-run" : ""));
   if (args.dry_run) {
-    say(session, to_text(plan, session.recipe(), shape));
+    if (env.rank == 0) console().say(to_text(plan, recipe, shape));
     return ExitCode::kDone;
   }
+  // Before ranks meet, like all that is wrong with a recipe: each ends by itself, and none is lost.
+  check_run_folder(recipe);
+  check_fits(plan, env.local_size, available_memory_bytes());
+  Session session(std::move(recipe), fmt::format("train --resume {}", args.resume));
   return train(session, args, stop);
 }
 

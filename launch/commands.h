@@ -21,6 +21,7 @@ struct TrainArgs {
   RecipeArgs recipe;
   std::string resume = "auto";  // auto: the newest good checkpoint of the run, if any; none; a path
   bool dry_run = false;         // say what would be done, and end
+  int ranks = 0;                // dry run: of so many ranks; 0: of those that were started
 };
 ExitCode run_train(const TrainArgs& args);
 

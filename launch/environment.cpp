@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdint>
 #include <cstdlib>
 #include <optional>
 #include <string_view>
@@ -55,8 +56,13 @@ int parse_count(const char* name, std::string_view text) {
 
 std::optional<int> count(const EnvironmentLookup& lookup, const char* name) {
   const char* text = name == nullptr ? nullptr : lookup(name);
-  if (text == nullptr || *text == '\0') return std::nullopt;
+  if (text == nullptr) return std::nullopt;
   return parse_count(name, text);
+}
+
+bool is_set(const EnvironmentLookup& lookup, const char* name) {
+  const char* text = name == nullptr ? nullptr : lookup(name);
+  return text != nullptr && *text != '\0';
 }
 
 // Slurm's list of tasks on each host, such as "2(x3),1": the count on host number `node`.
@@ -86,24 +92,61 @@ std::optional<int> slurm_local_size(const EnvironmentLookup& lookup) {
   return std::nullopt;
 }
 
+bool is_slurm(const Launcher& by) {
+  return std::string_view(by.name) == "Slurm";
+}
+
+// Whether srun started this process as a task of a step. A batch script has SLURM_PROCID=0 without
+// being one; so has the shell that salloc starts in a step of its own, which counts the tasks of
+// the whole job.
+bool is_slurm_task(const EnvironmentLookup& lookup) {
+  constexpr std::uint32_t kFirstSpecial = 0xfffffff0;  // slurm.h: SLURM_INTERACTIVE_STEP and others
+  const char* text = lookup("SLURM_STEP_ID");
+  if (text == nullptr || lookup("OMPI_COMM_WORLD_RANK") != nullptr) return false;
+  std::uint32_t step = 0;
+  std::from_chars(text, text + std::string_view(text).size(), step);
+  return step < kFirstSpecial;
+}
+
+// Whether its variables are there at all. RANK alone is too common a name to mean torchrun.
+bool speaks(const Launcher& by, const EnvironmentLookup& lookup) {
+  if (is_slurm(by)) return is_slurm_task(lookup) && is_set(lookup, by.rank);
+  if (by.size == nullptr) return is_set(lookup, by.rank);
+  const bool size_is_there = lookup(by.size) != nullptr;
+  return is_set(lookup, by.size) || (size_is_there && is_set(lookup, by.rank));
+}
+
 std::optional<Claim> claim_of(const Launcher& by, const EnvironmentLookup& lookup) {
-  const bool slurm = std::string_view(by.name) == "Slurm";
-  // A batch script has SLURM_PROCID=0 without being a task of the job: only srun makes a step.
-  if (slurm && (lookup("SLURM_STEP_ID") == nullptr || lookup("OMPI_COMM_WORLD_RANK") != nullptr)) {
-    return std::nullopt;
-  }
-  // RANK alone is too common a name to mean torchrun.
-  if (by.size != nullptr && lookup(by.size) == nullptr) return std::nullopt;
+  if (!speaks(by, lookup)) return std::nullopt;
   const auto rank = count(lookup, by.rank);
-  const auto size = count(lookup, by.size);
-  if (!rank) return std::nullopt;
-  if (size && *rank >= *size) {
+  // Of several steps of a job, each has its own number of tasks.
+  const auto own = is_slurm(by) ? count(lookup, "SLURM_STEP_NUM_TASKS") : std::nullopt;
+  const auto size = own ? own : count(lookup, by.size);
+  if (!rank) {
     throw Error(ErrorKind::kUsage,
-                fmt::format("{}={} is not below {}={}", by.rank, *rank, by.size, *size));
+                fmt::format("{}={}, but {} is not set: which of them is this process? Set it, or "
+                            "unset {}",
+                            by.size, *size, by.rank, by.size));
+  }
+  if (size && *rank >= *size) {
+    throw Error(ErrorKind::kUsage, fmt::format("{}={} is not below {}={}", by.rank, *rank,
+                                               own ? "SLURM_STEP_NUM_TASKS" : by.size, *size));
   }
   Claim claim{&by, *rank, size, count(lookup, by.local_rank), count(lookup, by.local_size)};
-  if (slurm) claim.local_size = slurm_local_size(lookup);
+  if (is_slurm(by)) claim.local_size = slurm_local_size(lookup);
   return claim;
+}
+
+// "RANK=0, WORLD_SIZE=4" of what is set.
+std::string values_of(const Launcher& by, const EnvironmentLookup& lookup) {
+  const char* step = is_slurm(by) ? "SLURM_STEP_ID" : nullptr;
+  const char* tasks = is_slurm(by) ? "SLURM_STEP_NUM_TASKS" : nullptr;
+  std::string all;
+  for (const char* name : {step, by.rank, tasks, by.size}) {
+    if (!is_set(lookup, name)) continue;
+    all += fmt::format("{}{}={}", all.empty() ? "" : ", ", name, lookup(name));
+  }
+  return all;
 }
 
 std::string to_text(const Claim& c) {
@@ -143,13 +186,22 @@ RankEnvironment read_rank_environment(const EnvironmentLookup& lookup) {
   env.size = first_known(claims, &Claim::size, env.rank + 1);
   env.local_rank = first_known(claims, &Claim::local_rank, 0);
   env.local_size = std::max(first_known(claims, &Claim::local_size, 1), env.local_rank + 1);
-  env.source = claims.front().by->name;
-  env.speaks_mpi = claims.front().by->speaks_mpi;
+  const Launcher& by = *claims.front().by;
+  env.source = by.name;
+  env.variables = values_of(by, lookup);
+  env.to_unset = is_slurm(by) ? "SLURM_STEP_ID" : by.size != nullptr ? by.size : by.rank;
+  env.speaks_mpi = by.speaks_mpi;
   return env;
 }
 
 RankEnvironment read_rank_environment() {
   return read_rank_environment([](const char* name) { return std::getenv(name); });
+}
+
+std::string to_text(const RankEnvironment& env) {
+  if (!env.launched()) return "the only rank";
+  return fmt::format("rank {} of {}, as {} says ({}); to run alone: env -u {} gradwire ...",
+                     env.rank, env.size, env.source, env.variables, env.to_unset);
 }
 
 std::vector<const char*> rank_variables() {

@@ -15,6 +15,8 @@ struct RankEnvironment {
   int local_rank = 0;  // among the ranks of this host
   int local_size = 1;
   std::string source;       // "Open MPI", ...; empty: started by hand, the only rank
+  std::string variables;    // that say so: "RANK=0, WORLD_SIZE=4"
+  std::string to_unset;     // of them, those without which it would be the only rank: "RANK"
   bool speaks_mpi = false;  // what started it can also join the ranks by MPI
 
   bool launched() const { return !source.empty(); }
@@ -23,10 +25,13 @@ struct RankEnvironment {
 // Null where a variable is not set; std::getenv for the real environment.
 using EnvironmentLookup = std::function<const char*(const char* name)>;
 
-// Throws Error(kUsage) naming the variables for values that are not counts, ranks outside their
-// world, and sources that disagree.
+// Throws Error(kUsage) naming the variables for values that are not counts or missing, ranks
+// outside their world, and sources that disagree.
 RankEnvironment read_rank_environment(const EnvironmentLookup& lookup);
 RankEnvironment read_rank_environment();
+
+// For a process that waits for others: who says that there are any, and how it runs alone.
+std::string to_text(const RankEnvironment& env);
 
 // The variables of all launchers that say so: what must be unset for a process that another one
 // starts.

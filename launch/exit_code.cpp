@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "core/io_error.h"
 #include "launch/recipe_io.h"
 #include "launch/same_run.h"
 
@@ -14,7 +15,9 @@ namespace {
 ErrorKind kind_of(const std::exception& e) {
   if (const auto* own = dynamic_cast<const Error*>(&e)) return own->kind();
   if (dynamic_cast<const std::bad_alloc*>(&e) != nullptr) return ErrorKind::kMemory;
-  if (dynamic_cast<const std::system_error*>(&e) != nullptr) return ErrorKind::kIo;
+  if (const auto* io = dynamic_cast<const std::system_error*>(&e)) {
+    return kind_of_io_error(io->code().value());
+  }
   return ErrorKind::kInternal;
 }
 

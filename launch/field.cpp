@@ -53,6 +53,13 @@ Limits Limits::per_rank() const {
   return l;
 }
 
+Limits Limits::path(std::initializer_list<std::string_view> names) const {
+  Limits out = *this;
+  out.is_path = true;
+  out.placeholders = names;
+  return out;
+}
+
 Limits at_least(double bound) {
   Limits out;
   out.low = bound;
@@ -85,7 +92,12 @@ std::string to_text(const Limits& limits) {
   if (!limits.choices.empty()) {
     return fmt::format("one of {}", fmt::join(quoted(limits.choices), ", "));
   }
-  if (limits.nonempty) return "not empty";
+  if (limits.nonempty) {
+    StringList parts = {"not empty"};
+    for (const std::string_view name : limits.placeholders)
+      parts.push_back(fmt::format("{{{}}}", name));
+    return fmt::format("{}", fmt::join(parts, ", "));
+  }
   const bool low = std::isfinite(limits.low);
   const bool high = std::isfinite(limits.high);
   if (low && high && limits.low == limits.high) return number_text(limits.low);

@@ -24,9 +24,11 @@ enum class KeyScope : std::uint8_t { kRun, kStart, kRank };
 struct Limits {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();
-  bool low_open = false;   // low itself is out
-  bool high_open = false;  // high itself is out
-  bool nonempty = false;   // of a string or a list
+  bool low_open = false;                       // low itself is out
+  bool high_open = false;                      // high itself is out
+  bool nonempty = false;                       // of a string or a list
+  bool is_path = false;                        // of files or folders (launch/recipe_paths.h)
+  std::vector<std::string_view> placeholders;  // that may stand in the path, as in {job}
   std::vector<std::string_view> choices;
   KeyScope scope = KeyScope::kRun;
 
@@ -34,6 +36,8 @@ struct Limits {
   Limits up_to(double bound) const;  // the same, and <= bound
   Limits per_start() const;          // the same, of a start
   Limits per_rank() const;           // the same, of a rank
+  // The same, of a path in which these placeholders may stand.
+  Limits path(std::initializer_list<std::string_view> names) const;
 };
 Limits at_least(double bound);
 Limits greater_than(double bound);

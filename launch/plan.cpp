@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/host_limits.h"
 #include "launch/language_model.h"
 #include "launch/stages.h"
 #include "parallel/pipeline/dry_run.h"
@@ -116,6 +117,12 @@ void check_fits(const Plan& plan, int ranks_of_host, std::int64_t host_bytes) {
                   "take a smaller batch.micro, parallel.recompute, more stages or more hosts",
                   static_cast<double>(needed) / kMegabyte, ranks_of_host,
                   static_cast<double>(host_bytes) / kMegabyte));
+}
+
+void check_weights_fit(const Recipe& recipe, const RankEnvironment& env) {
+  Plan plan = make_plan(recipe, recipe.data.vocab_size, mesh_shape(recipe, env.size));
+  plan.memory = {.params = plan.memory.params};
+  check_fits(plan, env.local_size, available_memory_bytes());
 }
 
 std::string to_text(const Plan& plan, const Recipe& recipe, const MeshShape& shape) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "launch/environment.h"
 #include "launch/recipe.h"
 #include "models/decoder_lm.h"
 #include "parallel/mesh.h"
@@ -37,6 +38,8 @@ Plan make_plan(const Recipe& recipe, std::int64_t vocabulary, const MeshShape& s
 // Errors: kConfig if as many ranks as share a host need more than the bytes that they may use
 // there.
 void check_fits(const Plan& plan, int ranks_of_host, std::int64_t host_bytes);
+// The same for this host, for a command that trains nothing: the parameters alone.
+void check_weights_fit(const Recipe& recipe, const RankEnvironment& env);
 std::string to_text(const Plan& plan, const Recipe& recipe, const MeshShape& shape);
 
 }  // namespace gradwire

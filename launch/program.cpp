@@ -3,10 +3,9 @@
 #include <exception>
 #include <thread>
 
-#include <fmt/format.h>
-
 #include "core/error.h"
 #include "launch/cli.h"
+#include "launch/console.h"
 
 namespace gradwire {
 
@@ -29,7 +28,7 @@ int run_program(int argc, const char* const* argv) {
     const std::string text = failure_text(e, env);
     // If rank 0 has met the same, its launcher ends the others meanwhile, and it is said once.
     if (is_likely_said_by_rank_0(e, env)) std::this_thread::sleep_for(kForRank0);
-    if (!text.empty()) fmt::print(stderr, "{}\n", text);
+    if (!text.empty()) console().say(text);
     return static_cast<int>(exit_code_of(e));
   }
 }

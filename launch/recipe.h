@@ -14,6 +14,16 @@
 
 namespace gradwire {
 
+// Upper limits of keys that size something: far above what anybody has, and low enough that what is
+// made of a mistyped number of digits is refused at once.
+inline constexpr double kMostLayers = 8192;
+inline constexpr double kMostWidth = 1 << 24;   // of the feed-forward part
+inline constexpr double kMostTokens = 1 << 24;  // of a sequence
+inline constexpr double kMostThreads = 4096;    // of a rank
+inline constexpr double kMostSteps = 1e12;
+inline constexpr double kMostSeconds = 1e7;  // four months
+inline constexpr double kMostBucketBytes = 1e12;
+
 struct ModelRecipe {
   std::int64_t layers = 4;
   std::int64_t width = 256;
@@ -36,13 +46,13 @@ struct ModelRecipe {
 
   template <class V>
   void fields(V& v) {
-    v("layers", layers, "transformer blocks", at_least(1));
+    v("layers", layers, "transformer blocks", at_least(1).up_to(kMostLayers));
     v("width", width, "model width D", at_least(2).up_to(1 << 20));
-    v("heads", heads, "attention heads H; must divide width", at_least(1));
+    v("heads", heads, "attention heads H; must divide width", at_least(1).up_to(1 << 20));
     v("kv_heads", kv_heads, "key and value heads; must divide heads; 0: as many as heads",
-      at_least(0));
+      at_least(0).up_to(1 << 20));
     v("ffn_width", ffn_width, "feed-forward width F; 0: 8/3 width, rounded up to a multiple of 64",
-      at_least(0));
+      at_least(0).up_to(kMostWidth));
     v("rope_theta", rope_theta, "base of the rotary position angles", greater_than(0.0));
     v("norm_eps", norm_eps, "epsilon inside RMSNorm", greater_than(0.0));
     v("tie_embeddings", tie_embeddings, "the output head shares the embedding's weights");
@@ -70,15 +80,15 @@ struct DataRecipe {
       "UTF-8 text files, relative to the working folder; a line without a visible character, or "
       "the "
       "end of a file, ends a document",
-      nonempty().per_rank());
+      nonempty().path({"job", "host"}).per_rank());
     v("cache", cache,
       "folder of trained tokenizers and token files, named by a digest of what they were made of; "
       "runs may share it",
-      nonempty().per_rank());
+      nonempty().path({"job", "host"}).per_rank());
     v("vocab_size", vocab_size, "tokens in the vocabulary V, single bytes and marks included",
       at_least(300).up_to(1 << 20));
     v("tokenizer_kind", tokenizer_kind, "SentencePiece model", one_of({"bpe", "unigram"}));
-    v("context", context, "tokens in a sequence T", at_least(1));
+    v("context", context, "tokens in a sequence T", at_least(1).up_to(kMostTokens));
     v("validation_share", validation_share,
       "share of the documents held out for evaluation; of a text with too few documents, its tail",
       at_least(0.0).below(1));
@@ -159,7 +169,7 @@ struct OptimRecipe {
       at_least(1).up_to(1024));
     v("local_step_scaler", local_step_scaler,
       "zero_one_adam: steps after which that number doubles; 0: a sixth of those that are left",
-      at_least(0));
+      at_least(0).up_to(kMostSteps));
     v("uncompressed", uncompressed,
       "patterns of parameter names whose gradients are never compressed");
   }
@@ -195,7 +205,7 @@ struct TrainRecipe {
 
   template <class V>
   void fields(V& v) {
-    v("steps", steps, "updates in the whole run", at_least(1));
+    v("steps", steps, "updates in the whole run", at_least(1).up_to(kMostSteps));
     v("eval_every", eval_every, "steps between evaluations; 0: only at the end", at_least(0));
     v("eval_batches", eval_batches, "global batches in an evaluation; 0: all that is held out",
       at_least(0));
@@ -209,11 +219,11 @@ struct TrainRecipe {
     v("stall_timeout_s", stall_timeout_s,
       "longest time without progress inside a step, before a watchdog shows what every rank is at "
       "and ends the run (exit 7); at most 4/5 of comm.timeout_s counts; 0: no watchdog",
-      at_least(0));
+      at_least(0).up_to(kMostSeconds));
     v("threads", threads,
       "CPU threads of each rank; 0: OMP_NUM_THREADS, or else the rank's part of the processors "
       "that binding, control groups and other ranks of the host leave it",
-      at_least(0).per_rank());
+      at_least(0).up_to(kMostThreads).per_rank());
   }
   bool operator==(const TrainRecipe&) const = default;
 };
@@ -238,7 +248,7 @@ struct ParallelRecipe {
     v("schedule", schedule,
       "order of a pipeline's micro-batches: gpipe, 1f1b, interleaved, zero_bubble, or a file "
       "(docs/parallel.md)",
-      nonempty());
+      nonempty().path({"job"}));
     v("chunks", chunks, "interleaved: stages of each rank", at_least(1).up_to(64));
     v("stages", stages,
       "where the model is cut: measured (equal times), even (equal numbers of units), or the units "
@@ -252,7 +262,7 @@ struct ParallelRecipe {
     v("recompute", recompute,
       "activation checkpointing: keep each block's input only and compute the rest again");
     v("bucket_bytes", bucket_bytes, "gradients are exchanged in buckets of about this size",
-      at_least(1024));
+      at_least(1024).up_to(kMostBucketBytes));
     v("shard_optimizer", shard_optimizer,
       "each rank keeps and updates its part of the optimizer's state (ZeRO stage 1)");
   }
@@ -325,7 +335,7 @@ struct CommRecipe {
     v("connections", connections, "tcp: connections to each peer for data",
       at_least(1).up_to(16).per_start());
     v("timeout_s", timeout_s, "longest wait for a peer before it counts as lost (exit 6)",
-      at_least(1).per_start());
+      at_least(1).up_to(kMostSeconds).per_start());
   }
   bool operator==(const CommRecipe&) const = default;
 };
@@ -348,7 +358,8 @@ struct RunRecipe {
 
   template <class V>
   void fields(V& v) {
-    v("dir", dir, "folder of the run: resolved recipe, log, checkpoints", nonempty().per_rank());
+    v("dir", dir, "folder of the run: resolved recipe, log, checkpoints; all ranks must see it",
+      nonempty().path({"job"}).per_rank());
   }
   bool operator==(const RunRecipe&) const = default;
 };
@@ -377,7 +388,7 @@ struct GenerateRecipe {
   template <class V>
   void fields(V& v) {
     v("prompt", prompt, "texts to continue");
-    v("tokens", tokens, "tokens to add to each", at_least(1));
+    v("tokens", tokens, "tokens to add to each", at_least(1).up_to(kMostTokens));
     v("temperature", temperature, "divides the logits; 0: always the likeliest token",
       at_least(0.0));
     v("top_k", top_k, "draw among the k likeliest tokens; 0: among all", at_least(0));

@@ -40,6 +40,7 @@ class Rules {
 
   std::vector<Problem> check(std::int64_t ranks) {
     model();
+    sizes();
     if (pipeline(ranks)) batch(r_.parallel.replicas(ranks));
     steps();
     compression();
@@ -78,6 +79,28 @@ class Rules {
       blame({"generate.top_k", "data.vocab_size"},
             fmt::format("{} likeliest tokens of a vocabulary of {}", r_.generate.top_k,
                         r_.data.vocab_size));
+    }
+  }
+
+  // What would not fit into all memory there is, nor into the numbers that plans are made with.
+  void sizes() {
+    constexpr double kMostBytes = 0x1p43, kBytes = 4.0;
+    const auto as_double = [](std::int64_t n) { return static_cast<double>(n); };
+    const double layers = as_double(r_.model.layers), width = as_double(r_.model.width),
+                 ffn = as_double(r_.model.resolved_ffn_width()),
+                 vocab = as_double(r_.data.vocab_size);
+    const double parameters = layers * width * (4.0 * width + 3.0 * ffn) + 2.0 * vocab * width;
+    if (kBytes * parameters > kMostBytes) {
+      blame({"model.layers", "model.width", "model.ffn_width"},
+            fmt::format("a model of {:.2g} parameters; at most {:.2g}", parameters,
+                        kMostBytes / kBytes));
+    }
+    const double rows = as_double(r_.batch.micro) * as_double(r_.data.context);
+    const double activations = rows * (layers * (8.0 * width + 3.0 * ffn) + vocab);
+    if (kBytes * activations > kMostBytes) {
+      blame({"batch.micro", "data.context", "model.layers", "model.width"},
+            fmt::format("{:.2g} numbers to keep of a micro-batch; at most {:.2g}", activations,
+                        kMostBytes / kBytes));
     }
   }
 

@@ -32,7 +32,9 @@ class RecipeError : public Error {
   std::vector<Problem> problems_;
 };
 
-// Reads `path`, then the overrides in their order; a later one wins. An override is `a.b=value`
+// Reads `path`, with the files that it extends below it, then the overrides in their order; a later
+// one wins, key by key, and lists are replaced as a whole. Placeholders in paths are replaced
+// (launch/recipe_paths.h). An override is `a.b=value`
 // with a value as TOML writes it, or a bare word for a string; in messages its file is
 // `<command line>` and its line the place among the overrides, from 1. Unknown and repeated keys,
 // wrong types and values out of range are errors. Throws RecipeError.

@@ -1,14 +1,14 @@
 #include <algorithm>
-#include <cerrno>
+#include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <set>
-#include <sstream>
 
 #include <fmt/format.h>
 #include <toml++/toml.h>
 
+#include "launch/recipe_chain.h"
 #include "launch/recipe_io.h"
+#include "launch/recipe_paths.h"
 #include "launch/recipe_walk.h"
 
 namespace gradwire {
@@ -152,27 +152,6 @@ class Reader : public KeyWalk<Reader> {
   std::set<std::string> sections_;
 };
 
-std::string read_text(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  if (in.peek() != std::ifstream::traits_type::eof()) text << in.rdbuf();
-  if (!in.is_open() || in.bad()) {
-    const char* reason = errno != 0 ? std::strerror(errno) : "not a regular file";
-    throw RecipeError({{path, 0, "", fmt::format("cannot be read: {}", reason), true}});
-  }
-  return text.str();
-}
-
-toml::table parse_file(const std::string& path) {
-  errno = 0;
-  const std::string text = read_text(path);
-  try {
-    return toml::parse(text, path);
-  } catch (const toml::parse_error& e) {
-    throw RecipeError({{path, e.source().begin.line, "", std::string(e.description()), false}});
-  }
-}
-
 // The table of one override, or the problem with it.
 toml::table parse_override(const std::string& text, std::uint32_t place,
                            std::vector<Problem>& problems) {
@@ -188,6 +167,7 @@ toml::table parse_override(const std::string& text, std::uint32_t place,
     return refuse("", fmt::format("expected key=value, as in optim.lr=1e-4, found '{}'", text));
   }
   const std::string value = text.substr(equals + 1);
+  if (key == "extends") return refuse(key, "stands in a file, not on the command line");
   if (value.find_first_of("\n\r") != std::string::npos) {
     return refuse(key, "the value must be a single line");
   }
@@ -212,13 +192,15 @@ Recipe load_recipe(const std::string& path, const std::vector<std::string>& over
   Recipe r;
   r.origins.file = path;
   std::vector<Problem> problems;
-  const toml::table root = parse_file(path);
-  Reader(root, r.origins, problems).read(r, path, 0);
+  for (const RecipeFile& file : read_recipe_chain(path))
+    Reader(file.keys, r.origins, problems).read(r, file.path, 0);
   for (std::size_t i = 0; i < overrides.size(); ++i) {
     const auto place = static_cast<std::uint32_t>(i + 1);
     const toml::table one = parse_override(overrides[i], place, problems);
     Reader(one, r.origins, problems).read(r, kCommandLine, place);
   }
+  std::ranges::move(expand_paths(r, [](const char* name) { return std::getenv(name); }),
+                    std::back_inserter(problems));
   std::ranges::move(range_problems(r), std::back_inserter(problems));
   if (!problems.empty()) throw RecipeError(std::move(problems));
   return r;
@@ -230,6 +212,7 @@ std::optional<Recipe> saved_recipe(const std::string& text) {
   try {
     const toml::table root = toml::parse(text);
     Reader(root, r.origins, passed_over).read(r, "", 0);
+    expand_paths(r, [](const char*) { return nullptr; });  // to_toml() has doubled braces
   } catch (const toml::parse_error&) {
     return std::nullopt;
   }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "launch/recipe_io.h"
+#include "launch/recipe_paths.h"
 #include "launch/recipe_walk.h"
 
 namespace gradwire {
@@ -14,8 +15,10 @@ class Describer : public KeyWalk<Describer> {
 
   template <class T>
   void field(const std::string& key, T& value, const char* doc, const Limits& limits) {
+    const std::string text =
+        limits.is_path ? toml_text(with_literal_braces(value)) : toml_text(value);
     sections_.back().keys.push_back(
-        {key, type_name(value), to_text(limits), toml_text(value), doc, limits.scope});
+        {key, type_name(value), to_text(limits), text, doc, limits.scope});
   }
 
   std::vector<SectionInfo> take() { return std::move(sections_); }
@@ -58,7 +61,15 @@ std::string recipe_reference() {
       "# Recipe keys\n\n"
       "Written by `gradwire config docs`; a test keeps it so. A recipe is a TOML file. Keys that\n"
       "are not given have their defaults; keys that are not listed here are errors. `--set a.b=v`\n"
-      "on the command line wins over the file.\n";
+      "on the command line wins over the file.\n\n"
+      "`extends = \"base.toml\"`, above all sections, takes what that file says (its path is "
+      "relative\n"
+      "to the file that names it) for every key that is not given here. A list is replaced as a\n"
+      "whole. A base may extend another one.\n\n"
+      "In paths, and only if they are named under \"allowed\", `{job}` stands for the job\n"
+      "(`GRADWIRE_JOB`, else Slurm's id, `ID_TASK` in a job array) and `{host}` for the name of "
+      "the\n"
+      "host. A brace itself is written `{{`.\n";
   for (const SectionInfo& section : describe(Recipe{})) {
     out += section.name.empty() ? "\n## Above all sections\n"
                                 : fmt::format("\n## [{}]\n\n{}\n", section.name, section.doc);

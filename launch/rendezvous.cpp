@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <limits>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -52,6 +53,27 @@ std::uint16_t port_of_job(const std::string& job) {
   return static_cast<std::uint16_t>(kFirst + hash_of(job) % kPorts);
 }
 
+// Of MASTER_ADDR, and of MASTER_PORT if no port is given. An empty name would be this host, on
+// every rank its own.
+Address master_address(const EnvironmentLookup& lookup, std::optional<std::uint16_t> port) {
+  const std::string host = get(lookup, "MASTER_ADDR");
+  if (host.find_first_not_of(" \t") == std::string::npos) {
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("MASTER_ADDR='{}': expected the host of rank 0, or no such variable", host));
+  }
+  if (port) return {host, *port};
+  const std::string text = get(lookup, "MASTER_PORT");
+  std::uint16_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, failure] = std::from_chars(text.data(), end, number);
+  if (failure != std::errc() || stop != end || number == 0) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("MASTER_PORT='{}': expected a port from 1 to 65535", text));
+  }
+  return {host, number};
+}
+
 Address meeting_place(const RankEnvironment& env, const CommRecipe& recipe,
                       const EnvironmentLookup& lookup) {
   if (!recipe.address.empty()) return parse_address(recipe.address);
@@ -60,8 +82,7 @@ Address meeting_place(const RankEnvironment& env, const CommRecipe& recipe,
   if (lookup("MASTER_ADDR") != nullptr) {
     // Below torchrun, its own store listens at MASTER_PORT.
     const bool taken = lookup("TORCHELASTIC_RUN_ID") != nullptr || lookup("MASTER_PORT") == nullptr;
-    return {get(lookup, "MASTER_ADDR"),
-            taken ? port : parse_number<std::uint16_t>("MASTER_PORT", get(lookup, "MASTER_PORT"))};
+    return master_address(lookup, taken ? std::optional(port) : std::nullopt);
   }
   if (env.local_size == env.size) return {"127.0.0.1", port};
   for (const char* name : {"SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST"}) {
@@ -78,6 +99,19 @@ Address meeting_place(const RankEnvironment& env, const CommRecipe& recipe,
 Transport transport_of(const RankEnvironment& env, const CommRecipe& recipe) {
   if (recipe.backend != "auto") return recipe.backend == "mpi" ? Transport::kMpi : Transport::kTcp;
   return env.speaks_mpi ? Transport::kMpi : Transport::kTcp;
+}
+
+void check_mpi_can_join(const RankEnvironment& env, const CommRecipe& recipe,
+                        const EnvironmentLookup& lookup, std::string_view mpi) {
+  const bool by_srun = lookup("SLURM_STEP_ID") != nullptr && lookup("PMI_RANK") != nullptr;
+  if (recipe.backend != "auto" || !by_srun || env.source != "MPICH or Intel MPI") return;
+  if (!mpi.starts_with("Open MPI")) return;
+  throw Error(
+      ErrorKind::kUsage,
+      fmt::format("srun started this process with PMI (PMI_RANK={}; MpiDefault=pmi2 or "
+                  "--mpi=pmi2), which {} does not speak: use srun --mpi=pmix, or the ranks' "
+                  "own connections with --set comm.backend=tcp",
+                  get(lookup, "PMI_RANK"), mpi));
 }
 
 Address parse_address(std::string_view text) {

@@ -18,6 +18,12 @@ enum class Transport : std::uint8_t { kMpi, kTcp };
 // comm.backend; "auto" is MPI below launchers that speak it (mpirun, PMIx), else TCP.
 Transport transport_of(const RankEnvironment& env, const CommRecipe& recipe);
 
+// Throws Error(kUsage) if backend "auto" means MPI and the MPI library, which `mpi` names, would
+// end this process instead of joining the ranks: srun has other MPIs' way of starting them. Whoever
+// says "mpi" in the recipe knows better.
+void check_mpi_can_join(const RankEnvironment& env, const CommRecipe& recipe,
+                        const EnvironmentLookup& lookup, std::string_view mpi);
+
 struct Address {
   std::string host;
   std::uint16_t port = 0;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "comm/sockets.h"
+#include "launch/console.h"
 #include "train/stall_report.h"
 #include "train/together.h"
 
@@ -53,7 +54,9 @@ void say(std::string_view text) {
 }
 
 [[noreturn]] void leave(const RankEnvironment& env, const std::string& why) {
-  say(fmt::format("[rank {}] gradwire: stalled: {}\n", env.rank, why));
+  const std::string line = fmt::format("[rank {}] gradwire: stalled: {}", env.rank, why);
+  console().log(line);
+  say(line + '\n');
   ::_exit(static_cast<int>(ExitCode::kStalled));
 }
 

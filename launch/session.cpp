@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/parallel_for.h"
 #include "launch/bf16_choice.h"
+#include "launch/console.h"
 #include "launch/language_model.h"
 #include "launch/recipe_io.h"
 #include "launch/same_run.h"
@@ -22,8 +23,14 @@ Recipe checked_recipe(const RecipeArgs& args, int ranks) {
   return recipe;
 }
 
-std::string paths_text(const PreparedText& p) {
-  return fmt::format("{}\n{}\n{}\n", p.tokenizer_path, p.train_path, p.valid_path);
+std::string paths_text(const PreparedText& p, const std::string& cache) {
+  return fmt::format("{}\n{}\n{}\n{}\n", p.tokenizer_path, p.train_path, p.valid_path, cache);
+}
+
+// What rank 0 has at `path`, here: its cache may have another path on this host, with {host}.
+std::string at_this_host(const std::string& path, const std::string& cache_of_first,
+                         const std::string& cache) {
+  return path.starts_with(cache_of_first) ? cache + path.substr(cache_of_first.size()) : path;
 }
 
 std::unique_ptr<Coordinator> of_the_same_run(std::unique_ptr<Coordinator> ranks,
@@ -56,10 +63,8 @@ Session::Session(Recipe recipe, const std::string& command)
   if (recipe_.precision == "bf16" && runtime_.context().stream.device.type == DeviceType::kCpu) {
     bf16 = set_up_bf16(runtime_.context(), *ranks_);
   }
-  if (is_first() && !bf16.empty()) fmt::print(stderr, "{}\n", bf16);
-  if (is_first() && !threads_.warning.empty()) {
-    fmt::print(stderr, "warning: {}\n", threads_.warning);
-  }
+  if (is_first() && !bf16.empty()) console().say(bf16);
+  if (is_first() && !threads_.warning.empty()) console().say("warning: " + threads_.warning);
 }
 
 std::string Session::threads_text() const {
@@ -76,7 +81,10 @@ PreparedText Session::prepare(const std::function<void(const std::string&)>& say
   together(*ranks_, [&] {
     if (is_first()) prepared = prepare_text(config, say);
   });
-  const std::vector<std::string> first = lines_of(ranks_->all_gather(paths_text(prepared)).front());
+  std::vector<std::string> first =
+      lines_of(ranks_->all_gather(paths_text(prepared, recipe_.data.cache)).front());
+  for (std::size_t i = 0; i < 3; ++i)
+    first[i] = at_this_host(first[i], first[3], recipe_.data.cache);
   const auto look = [&] { prepared = open_prepared(first[0], first[1], first[2]); };
   together(*ranks_, [&] {
     if (is_first() || env_.local_rank != 0) return;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <fstream>
 #include <limits>
-#include <map>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -108,27 +107,42 @@ std::vector<UnitRange> balanced_cut(std::span<const double> unit_costs, int stag
   std::vector<double> sum(unit_costs.size() + 1, 0.0);
   for (std::size_t u = 0; u < unit_costs.size(); ++u)
     sum[u + 1] = sum[u] + unit_costs[u];
-  const auto at = [](int stage, int end) { return std::pair(stage, end); };
-  // worst[s][end]: of the units before `end` in s stages, the least cost of the costliest stage.
-  std::map<std::pair<int, int>, std::pair<double, int>> worst{{at(0, 0), {0.0, 0}}};
+  constexpr double kNone = std::numeric_limits<double>::infinity();
+  const auto at = [&](int stage, int end) {
+    return static_cast<std::size_t>(stage) * sum.size() + static_cast<std::size_t>(end);
+  };
+  // Of the units before `end` in s stages: the least cost of the costliest stage, and where the
+  // last one begins.
+  std::vector<std::pair<double, int>> worst((static_cast<std::size_t>(stages) + 1) * sum.size(),
+                                            {kNone, 0});
+  worst[at(0, 0)] = {0.0, 0};
   for (int s = 1; s <= stages; ++s) {
     for (int end = s; end <= units - (stages - s); ++end) {
-      std::pair<double, int> best{std::numeric_limits<double>::infinity(), 0};
+      std::pair<double, int>& best = worst[at(s, end)];
       for (int begin = s - 1; begin < end; ++begin) {
-        const auto before = worst.find(at(s - 1, begin));
-        if (before == worst.end()) continue;
         const double own =
             sum[static_cast<std::size_t>(end)] - sum[static_cast<std::size_t>(begin)];
-        best = std::min(best, {std::max(before->second.first, own), begin});
+        best = std::min(best, {std::max(worst[at(s - 1, begin)].first, own), begin});
       }
-      worst[at(s, end)] = best;
     }
   }
   std::vector<UnitRange> cut(static_cast<std::size_t>(stages));
   for (int s = stages, end = units; s > 0; --s) {
-    const int begin = worst.at(at(s, end)).second;
+    const int begin = worst[at(s, end)].second;
     cut[static_cast<std::size_t>(s) - 1] = {begin, end};
     end = begin;
+  }
+  return cut;
+}
+
+std::vector<UnitRange> even_cut(int units, int stages) {
+  check(stages >= 1 && stages <= units, ErrorKind::kConfig, "stages: more stages than units");
+  const int least = units / stages, first_larger = stages - units % stages;
+  std::vector<UnitRange> cut;
+  for (int s = 0, begin = 0; s < stages; ++s) {
+    const int end = begin + least + (s < first_larger ? 0 : 1);
+    cut.push_back({begin, end});
+    begin = end;
   }
   return cut;
 }
@@ -188,7 +202,7 @@ Stages stages_without_measuring(const Recipe& recipe, const DecoderConfig& confi
   if (count > 1 && wanted != "even" && wanted != "measured") {
     stages.cut = parse_cut(wanted, units, count);
   } else {
-    stages.cut = balanced_cut(std::vector<double>(static_cast<std::size_t>(units), 1.0), count);
+    stages.cut = even_cut(units, count);
   }
   return stages;
 }

@@ -29,6 +29,9 @@ Schedule pipeline_schedule(const Recipe& recipe, int replicas);
 // Cuts units into `stages` runs of at least one, so that the costliest has as little cost as can
 // be.
 std::vector<UnitRange> balanced_cut(std::span<const double> unit_costs, int stages);
+// The same for units that all cost the same, whatever their number. Errors: kConfig for more stages
+// than units.
+std::vector<UnitRange> even_cut(int units, int stages);
 // "3 3 2" as ranges of 8 units. Errors: kConfig for anything else, or another number of stages.
 std::vector<UnitRange> parse_cut(std::string_view text, int units, int stages);
 std::string to_text(const std::vector<UnitRange>& cut);  // "3 3 2"

@@ -7,6 +7,9 @@
 
 #include <fmt/format.h>
 
+#include "core/error.h"
+#include "launch/recipe.h"
+
 namespace gradwire {
 namespace {
 
@@ -15,8 +18,14 @@ int part(int whole, int ranks) {
 }
 
 // The first number of "4" or "4,2", which gives one for each level of nested loops; 0: none.
-int first_count(const char* text) {
-  return text == nullptr ? 0 : std::max(0, std::atoi(text));
+int first_count(const char* omp_num_threads) {
+  if (omp_num_threads == nullptr) return 0;
+  const long long count = std::max(0LL, std::strtoll(omp_num_threads, nullptr, 10));
+  if (static_cast<double>(count) > kMostThreads) {
+    throw Error(ErrorKind::kUsage, fmt::format("OMP_NUM_THREADS='{}': at most {} threads",
+                                               omp_num_threads, kMostThreads));
+  }
+  return static_cast<int>(count);
 }
 
 // Of the quota, where there is one.
@@ -61,8 +70,8 @@ ThreadChoice choose_threads(const RankEnvironment& env, int wanted, const char* 
   if (wanted > 0) {
     choice.count = wanted;
     choice.source = "train.threads";
-  } else if (first_count(omp_num_threads) > 0) {
-    choice.count = first_count(omp_num_threads);
+  } else if (const int count = first_count(omp_num_threads); count > 0) {
+    choice.count = count;
     choice.source = "OMP_NUM_THREADS";
   } else {
     const int bound = part(limits.bound, share.on_set);

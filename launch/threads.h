@@ -24,7 +24,8 @@ struct CpuShare {
 
 // `wanted` is train.threads and `omp_num_threads` the environment variable (null: not set): the
 // first that is given decides. Otherwise the least of the rank's parts of the processors it is
-// bound to, of its quota, and of all processors of the host.
+// bound to, of its quota, and of all processors of the host. Errors: kUsage for more threads than
+// any host has.
 ThreadChoice choose_threads(const RankEnvironment& env, int wanted, const char* omp_num_threads,
                             const CpuShare& share);
 

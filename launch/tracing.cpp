@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "comm/sockets.h"
+#include "launch/console.h"
 #include "train/step_tracer.h"
 
 namespace gradwire {
@@ -32,7 +33,9 @@ std::unique_ptr<StepObserver> make_tracer(Session& session, const Schedule& sche
   options.offset = [&session, elsewhere, now_s = options.now_s] {
     return measure_clock_offset(session.cx(), session.comm(), elsewhere, now_s);
   };
-  options.on_trouble = [](const std::string& what) { fmt::print(stderr, "warning: {}\n", what); };
+  options.on_trouble = [prefix = rank_prefix(session.env())](const std::string& what) {
+    console().say(fmt::format("{}warning: {}", prefix, what));
+  };
   return std::make_unique<StepTracer>(std::move(options));
 }
 

@@ -10,21 +10,38 @@
 
 #include "comm/local_comm.h"
 #include "core/error.h"
+#include "launch/console.h"
 #include "launch/exit_code.h"
+#include "launch/libraries.h"
 #include "launch/rendezvous.h"
+#include "launch/waiting_note.h"
 
 namespace gradwire {
+namespace {
+
+// Ranks that a launcher starts together are there before.
+constexpr std::chrono::seconds kLongWait(10);
+
+// One rank of each host says it.
+std::string waiting_text(const RankEnvironment& env) {
+  if (env.local_rank != 0) return "";
+  return fmt::format("[rank {}] waiting for the other ranks: {}", env.rank, to_text(env));
+}
+
+}  // namespace
 
 World::World(Context& cx, const RankEnvironment& env, const CommRecipe& recipe) {
   if (env.size == 1) {
     alone_ = make_local_world(1);
     return;
   }
+  const EnvironmentLookup lookup = [](const char* name) { return std::getenv(name); };
+  const WaitingNote note(kLongWait, waiting_text(env));
   if (transport_of(env, recipe) == Transport::kTcp) {
-    const auto lookup = [](const char* name) { return std::getenv(name); };
     tcp_ = std::make_unique<TcpWorld>(find_rendezvous(env, recipe, lookup));
     return;
   }
+  check_mpi_can_join(env, recipe, lookup, mpi_version());
   MpiOptions options;
   options.timeout = std::chrono::seconds(recipe.timeout_s);
   mpi_ = std::make_unique<MpiWorld>(options);
@@ -43,7 +60,7 @@ void World::leave(const RankEnvironment& env, const std::string& why) {
   const std::lock_guard lock(mutex_);
   if (before_leaving_) before_leaving_();
   const std::string text = failure_text(Error(ErrorKind::kComm, why), env);
-  fmt::print(stderr, "{}\n", text);
+  console().say(text);
   std::fflush(nullptr);
   _exit(static_cast<int>(ExitCode::kPeerLost));
 }

@@ -88,7 +88,8 @@ constexpr char kFileSystemFailed = '!';
 
 bool is_file_system(const std::exception& e) {
   const auto* own = dynamic_cast<const Error*>(&e);
-  return own != nullptr ? own->kind() == ErrorKind::kIo
+  // kConfig: what the file system refuses (core/io_error.h).
+  return own != nullptr ? own->kind() == ErrorKind::kIo || own->kind() == ErrorKind::kConfig
                         : dynamic_cast<const std::filesystem::filesystem_error*>(&e) != nullptr;
 }
 

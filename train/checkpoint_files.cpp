@@ -12,8 +12,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "core/error.h"
 #include "core/hash.h"
+#include "core/io_error.h"
 #include "data/publish.h"
 
 namespace gradwire {
@@ -100,7 +100,8 @@ void CheckpointFiles::make_dir(const std::string& path) const {
   announce("mkdir", path);
   std::error_code error;
   fs::create_directory(path, error);
-  if (error) fail("mkdir", path, error.value());
+  if (!error) return;
+  throw Error(kind_of_io_error(error.value()), fmt::format("{}: mkdir: {}", path, error.message()));
 }
 
 void CheckpointFiles::make_durable_dirs(const std::string& path) const {

@@ -28,7 +28,8 @@ class CheckpointFiles {
   void announce(std::string_view operation, const std::string& path) const;
 
   // Errors of all that write: kIo.
-  void make_dir(const std::string& path) const;  // there already is no error
+  // There already is no error. Errors: kConfig too, if this user may not (core/io_error.h).
+  void make_dir(const std::string& path) const;
   // With the parents that are missing, each of them synced into its own parent.
   void make_durable_dirs(const std::string& path) const;
   void write_text(const std::string& path, const std::string& text) const;  // and fsync

@@ -7,6 +7,7 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/error.h"
 #include "train/checkpoint_manifest.h"
@@ -39,6 +40,19 @@ std::optional<Manifest> manifest_at(const std::string& path, const CheckpointFil
 std::int64_t step_at(const std::string& path) {
   const std::string name = fs::path(path).filename().string();
   return step_of(name).value_or(replaced_step_of(name).value_or(0));
+}
+
+// Of a run, or of another folder of checkpoints, only a person knows which one to go back to. One
+// that is gone may still be known by its path.
+void check_is_one(const std::string& path) {
+  if (step_at(path) > 0 || file_size((fs::path(path) / kManifestName).string())) return;
+  for (const fs::path& dir : {fs::path(path) / "checkpoints", fs::path(path)}) {
+    const std::vector<std::string> found = paths_of(list_checkpoints(dir.string()));
+    if (found.empty()) continue;
+    throw Error(ErrorKind::kUsage,
+                fmt::format("--resume {}: name one checkpoint to go back to; there are {}", path,
+                            fmt::join(found, ", ")));
+  }
 }
 
 std::string time_stamp() {
@@ -84,6 +98,7 @@ Checkpointing::Choice Checkpointing::choice(const std::string& from) const {
         !choice.paths.empty() && step_at(choice.paths.front()) >= policy_.last_step;
     if (finished) choice.paths.clear();
   } else {
+    check_is_one(from);
     const auto manifest = manifest_at(from, CheckpointFiles(policy_.before_file_operation));
     choice.named = {canonical(from), manifest ? manifest->id : ""};
     choice.paths = descendants(choice);

@@ -7,8 +7,8 @@
 
 namespace gradwire {
 
-Evaluation evaluate(Context& cx, Communicator& world, Pipeline& pipeline, Task& task,
-                    std::int64_t max_batches) {
+std::optional<Evaluation> evaluate(Context& cx, Communicator& world, Pipeline& pipeline, Task& task,
+                                   std::int64_t max_batches) {
   constexpr std::int64_t kAtOnce = 64;  // batches that are in the pipeline together
   const std::int64_t all = task.validation_batches();
   const std::int64_t count = max_batches > 0 ? std::min(max_batches, all) : all;
@@ -25,7 +25,8 @@ Evaluation evaluate(Context& cx, Communicator& world, Pipeline& pipeline, Task& 
   }
   loss = sum_over_ranks(cx, world, loss);
   tokens = sum_over_ranks(cx, world, tokens);
-  return {tokens > 0.0 ? loss / tokens : 0.0, std::llround(tokens)};
+  if (tokens == 0.0) return std::nullopt;
+  return Evaluation{loss / tokens, std::llround(tokens)};
 }
 
 }  // namespace gradwire

@@ -145,7 +145,13 @@ class TerminalProgress final : public MetricsSink {
 class LineProgress final : public MetricsSink {
  public:
   LineProgress(const ProgressOptions& options, WallClock clock)
-      : options_(options), clock_(std::move(clock)), out_(options.fd, "log", {}) {}
+      : options_(options), clock_(std::move(clock)) {
+    if (options.path.empty()) {
+      out_ = std::make_unique<MetricsFile>(options.fd, "log", OnTrouble());
+    } else {
+      out_ = std::make_unique<MetricsFile>(options.path, OnTrouble());
+    }
+  }
 
   void started(std::int64_t step) override { write("start", fmt::format("step={}", step)); }
   void step(const StepMetrics& m) override {
@@ -177,12 +183,12 @@ class LineProgress final : public MetricsSink {
 
  private:
   void write(const char* event, const std::string& pairs) {
-    out_.append(fmt::format("time={} event={} {}\n", iso_time(clock_()), event, pairs));
+    out_->append(fmt::format("time={} event={} {}\n", iso_time(clock_()), event, pairs));
   }
 
   ProgressOptions options_;
   WallClock clock_;
-  MetricsFile out_;
+  std::unique_ptr<MetricsFile> out_;
   Course course_;
   bool first_ = true;
 };

@@ -18,6 +18,7 @@ ProgressStyle progress_style(int fd);
 
 struct ProgressOptions {
   int fd = 2;
+  std::string path{};  // of a file that is appended to instead; only kLines
   ProgressStyle style = ProgressStyle::kLines;
   int columns = 0;             // of the terminal; 0: asked of it at every draw
   std::int64_t log_every = 1;  // steps between lines; the first and the last are always shown

@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-#include "core/error.h"
+#include "core/io_error.h"
 
 namespace gradwire {
 namespace {
@@ -27,7 +27,7 @@ std::string report(const std::function<void()>& work, std::exception_ptr& failur
     return fmt::format("{} out of memory", static_cast<int>(ErrorKind::kMemory));
   } catch (const std::filesystem::filesystem_error& e) {
     failure = std::current_exception();
-    return fmt::format("{} {}", static_cast<int>(ErrorKind::kIo), e.what());
+    return fmt::format("{} {}", static_cast<int>(kind_of_io_error(e.code().value())), e.what());
   } catch (const std::exception& e) {
     failure = std::current_exception();
     return fmt::format("{} {}", static_cast<int>(ErrorKind::kInternal), e.what());

@@ -150,10 +150,11 @@ void Trainer::count_skipped(const StepResult& r) {
                           nonfinite_in_row_, step_));
 }
 
-double Trainer::validation_loss(Context& cx) {
+std::optional<double> Trainer::validation_loss(Context& cx) {
   if (evaluated_at_ == step_) return validation_loss_;
-  validation_loss_ =
-      evaluate(cx, parts_.world, parts_.pipeline, parts_.task, options_.eval_batches).loss;
+  const std::optional<Evaluation> found =
+      evaluate(cx, parts_.world, parts_.pipeline, parts_.task, options_.eval_batches);
+  validation_loss_ = found ? std::optional(found->loss) : std::nullopt;
   evaluated_at_ = step_;
   return validation_loss_;
 }
@@ -190,9 +191,11 @@ StepMetrics Trainer::report_step(Context& cx, const StepResult& r, double second
 
 void Trainer::report_evaluation(Context& cx) {
   const Clock::time_point start = Clock::now();
+  const std::optional<double> loss = validation_loss(cx);
+  if (!loss) return;
   EvaluationMetrics m;
   m.step = step_;
-  m.loss = validation_loss(cx);
+  m.loss = *loss;
   m.seconds = seconds_since(start);
   parts_.report.evaluation(m);
   sent_before_ = parts_.world.ledger().total();

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "core/state.h"
@@ -59,8 +60,8 @@ class Trainer : public Stateful {
   // Trains from the step after the last finished one. Errors: kNumeric after max_nonfinite skipped
   // steps in a row.
   Outcome run(Context& cx);
-  // Mean validation loss over all ranks, in nats per token.
-  double validation_loss(Context& cx);
+  // Mean validation loss over all ranks, in nats per token; nothing if there is no validation data.
+  std::optional<double> validation_loss(Context& cx);
   std::int64_t step() const { return step_; }
   void visit_state(StateVisitor& v) override;
 
@@ -86,6 +87,7 @@ class Trainer : public Stateful {
   bool replica_check_due(std::int64_t step) const;
   StepMetrics report_step(Context& cx, const StepResult& r, double seconds);
   void report_notes(const std::vector<std::string>& notes);
+  // Reports nothing if there is nothing to evaluate on.
   void report_evaluation(Context& cx);
   // Failing to save is a warning, unless the run ends here: then it is Error(kIo).
   void save(Context& cx, bool must);
@@ -100,7 +102,7 @@ class Trainer : public Stateful {
   double exchange_wait_s_ = 0.0;  // of the last step: waiting for other replicas
   double agree_wait_s_ = 0.0;     // of the last step: whoever had its gradients first waits here
   bool stopping_ = false;         // agreed on: the next step is the last of this process
-  double validation_loss_ = 0.0;
+  std::optional<double> validation_loss_;
   std::int64_t evaluated_at_ = -1;  // the step of validation_loss_
   WireCount sent_before_;           // the ledger at the end of the step before
 };

@@ -74,6 +74,22 @@ class BadInput(ProgramTest):
         self.train(resume="nowhere/step-00000010", expect=4)
         self.assertEqual(self.contents("run"), before)
 
+    def test_folders_that_may_not_be_written_are_the_recipe_s_fault(self):
+        # Nobody, not even root, may make a folder there.
+        out = self.train(run="/sys/gradwire", expect=2)
+        self.assertRegex(out, r"/sys.*(Permission denied|Operation not permitted|Read-only)")
+        out = self.train('data.cache="/sys/gradwire"', expect=2)
+        self.assertRegex(out, r"recipe: /sys/gradwire: cannot be made")
+        out = self.run_program("prepare", "recipe.toml", "--set", 'data.cache="/sys/gradwire"',
+                               ranks=2, expect=2)
+        self.assertIn("/sys/gradwire: cannot be made", out)
+
+    def test_a_run_is_no_checkpoint_to_go_back_to(self):
+        self.train("train.steps=20")
+        out = self.train("train.steps=30", resume="run", expect=2)
+        self.assertIn("name one checkpoint to go back to", out)
+        self.assertIn("run/checkpoints/step-00000020", out)
+
     def test_a_small_text_says_what_to_lower(self):
         (self.dir / "corpus.txt").write_text("a few words\n\nand a few more\n")
         self.assertIn("lower data.vocab_size", self.train("data.vocab_size=500", expect=3))

@@ -93,6 +93,22 @@ class Commands(ProgramTest):
         out = self.run_program("generate", "recipe.toml", "--prompt", "the", expect=4)
         self.assertIn("run/checkpoints", out)
 
+    def test_every_job_has_its_run_and_hosts_their_caches(self):
+        (self.dir / "job.toml").write_text(
+            'extends = "recipe.toml"\n[run]\ndir = "runs/{job}"\n[data]\ncache = "cache-{host}"\n')
+        for job, text in (("a", ""), ("b", "step=40"), ("a", "finished: 40 of 40")):
+            environment = dict(os.environ, GRADWIRE_JOB=job)
+            done = subprocess.run(self.command("train", "job.toml", ranks=2), cwd=self.dir,
+                                  env=environment, capture_output=True, text=True, timeout=120)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(text, done.stderr)
+        self.assertEqual(sorted(p.name for p in (self.dir / "runs").iterdir()), ["a", "b"])
+        resolved = (self.dir / "runs" / "a" / "resolved.toml").read_text()
+        self.assertIn('dir = "runs/a"', resolved)
+        self.assertNotIn("extends", resolved)
+        self.assertEqual(len(list(self.dir.glob("cache-*"))), 1)
+        self.assertIn("GRADWIRE_JOB", self.run_program("train", "job.toml", expect=2))
+
     def test_ckpt_ls_and_verify(self):
         self.train()
         listing = self.run_program("ckpt", "ls", "run")

@@ -80,6 +80,52 @@ class Train(ProgramTest):
         self.assertEqual(len(wire), 1, "every step sends the same")
         self.assertGreater(wire.pop(), 0)
 
+    def test_without_held_out_text_no_loss_is_made_up(self):
+        out = self.train("data.validation_share=0", "train.eval_every=0", "log.tensorboard=true")
+        self.assertNotIn("event=evaluation", out)
+        self.assertNotIn("perplexity", out)
+        self.assertEqual(self.metrics(kind="evaluation"), [])
+        for events in (self.dir / "run" / "tensorboard").iterdir():
+            self.assertNotIn(b"eval/loss", events.read_bytes())
+            self.assertIn(b"train/loss", events.read_bytes())
+        again = self.train("data.validation_share=0", "train.eval_every=0")
+        self.assertIn("finished", again)
+        self.assertNotIn("perplexity", again)
+        out = self.run_program("eval", "recipe.toml", "--set", "data.validation_share=0", "--set",
+                               "train.eval_every=0", expect=2)
+        self.assertIn("data.validation_share: no text is held out", out)
+
+    def test_the_run_keeps_what_its_console_said(self):
+        def said(*sets, expect=0):
+            done = subprocess.run(self.command("train", "recipe.toml", *sets, ranks=2), cwd=self.dir,
+                                  capture_output=True, text=True, timeout=120)
+            self.assertEqual(done.returncode, expect, done.stderr)
+            return [line for line in done.stderr.splitlines()
+                    if line and not line.startswith(("---", "[rank 1]", "mpirun", "Primary job"))]
+
+        log = self.dir / "run" / "console.log"
+        first = said()
+        self.assertTrue(any("event=checkpoint" in line for line in first))
+        kept = log.read_text().splitlines()
+        self.assertRegex(kept[0], r"^=== \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ gradwire .* starts as process \d+ on ")
+        self.assertEqual([line for line in kept[1:] if line], first)
+        second = said("--set", "train.steps=44", "--set", "optim.lr=1e30", "--set",
+                      "train.max_nonfinite=1", expect=5)
+        again = log.read_text().splitlines()
+        self.assertEqual(again[:len(kept)], kept)
+        self.assertRegex(again[len(kept)], "^=== ")
+        for line in second[:3]:
+            self.assertIn(line, again[len(kept):])
+        self.assertRegex(again[-1], r"^\[rank 0\] gradwire: numeric: ")
+        before = log.read_text()
+        said("--set", "model.layers=3", expect=4)  # refused: nothing changes
+        self.assertEqual(log.read_text(), before)
+
+    def test_a_console_log_that_cannot_be_written_is_only_said(self):
+        (self.dir / "run" / "console.log").mkdir(parents=True)
+        self.assertIn("console.log: cannot be written", self.train())
+        self.assertEqual(len(self.metrics(kind="evaluation")), 2)
+
     def test_dry_run_trains_nothing(self):
         out = self.run_program("train", "recipe.toml", "--dry-run")
         for word in ("parameters", "memory", "batch", "bytes per step"):

@@ -137,6 +137,47 @@ TEST(RankEnvironment, ValuesThatAreNoCounts) {
             "OMPI_COMM_WORLD_RANK=8 is not below OMPI_COMM_WORLD_SIZE=8");
 }
 
+TEST(RankEnvironment, HalfOfAPairIsAnError) {
+  EXPECT_EQ(complaint({{"RANK", ""}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "h"}}),
+            "RANK='': expected a count");
+  EXPECT_EQ(complaint({{"WORLD_SIZE", "2"}}),
+            "WORLD_SIZE=2, but RANK is not set: which of them is this process? Set it, or unset "
+            "WORLD_SIZE");
+  EXPECT_EQ(complaint({{"RANK", "1"}, {"WORLD_SIZE", ""}}), "WORLD_SIZE='': expected a count");
+  EXPECT_EQ(complaint({{"RANK", "1"}, {"WORLD_SIZE", "2"}, {"LOCAL_RANK", ""}}),
+            "LOCAL_RANK='': expected a count");
+  EXPECT_FALSE(read({{"RANK", ""}, {"WORLD_SIZE", ""}}).launched());
+}
+
+// salloc's shell counts the tasks of the job, none of which it is.
+TEST(RankEnvironment, AShellInsideAJobIsNoTaskOfIt) {
+  EXPECT_FALSE(read({{"SLURM_STEP_ID", "4294967290"}, {"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "4"}})
+                   .launched());
+  expect_ranks(read({{"SLURM_STEP_ID", "1"},
+                     {"SLURM_PROCID", "0"},
+                     {"SLURM_NTASKS", "4"},
+                     {"SLURM_STEP_NUM_TASKS", "1"}}),
+               0, 1, 0, 1);
+  EXPECT_EQ(complaint({{"SLURM_STEP_ID", "1"},
+                       {"SLURM_PROCID", "2"},
+                       {"SLURM_NTASKS", "4"},
+                       {"SLURM_STEP_NUM_TASKS", "2"}}),
+            "SLURM_PROCID=2 is not below SLURM_STEP_NUM_TASKS=2");
+}
+
+TEST(RankEnvironment, SaysWhoSaysSoAndHowToRunAlone) {
+  EXPECT_EQ(to_text(read({{"SLURM_STEP_ID", "1"},
+                          {"SLURM_PROCID", "0"},
+                          {"SLURM_NTASKS", "4"},
+                          {"SLURM_STEP_NUM_TASKS", "4"}})),
+            "rank 0 of 4, as Slurm says (SLURM_STEP_ID=1, SLURM_PROCID=0, SLURM_STEP_NUM_TASKS=4, "
+            "SLURM_NTASKS=4); to run alone: env -u SLURM_STEP_ID gradwire ...");
+  EXPECT_EQ(to_text(read({{"RANK", "1"}, {"WORLD_SIZE", "2"}})),
+            "rank 1 of 2, as torchrun says (RANK=1, WORLD_SIZE=2); to run alone: env -u WORLD_SIZE "
+            "gradwire ...");
+  EXPECT_EQ(to_text(read({})), "the only rank");
+}
+
 TEST(CheckWorld, MpiOfAnotherLauncherIsFound) {
   const RankEnvironment env = read(kOpenMpi);
   EXPECT_NO_THROW(check_world(env, 5, 8));

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <new>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "launch/recipe_io.h"
@@ -37,6 +38,16 @@ TEST(ExitCode, OfForeignExceptions) {
   EXPECT_EQ(exit_code_of(std::bad_alloc()), ExitCode::kResources);
   EXPECT_EQ(exit_code_of(std::filesystem::filesystem_error("x", std::error_code())),
             ExitCode::kResources);
+  for (const std::errc full : {std::errc::no_space_on_device, std::errc::io_error})
+    EXPECT_EQ(exit_code_of(std::filesystem::filesystem_error("x", std::make_error_code(full))),
+              ExitCode::kResources);
+  for (const std::errc refused : {std::errc::permission_denied, std::errc::read_only_file_system,
+                                  std::errc::operation_not_permitted}) {
+    const std::filesystem::filesystem_error e("x", "/a", std::make_error_code(refused));
+    EXPECT_EQ(exit_code_of(e), ExitCode::kUsage);
+    EXPECT_THAT(failure_text(e, {}), testing::StartsWith("gradwire: recipe: "));
+    EXPECT_THAT(failure_text(e, {}), testing::HasSubstr("/a"));
+  }
   EXPECT_EQ(exit_code_of(std::runtime_error("x")), ExitCode::kBug);
 }
 

@@ -107,6 +107,16 @@ TEST(Stages, NoOtherCutIsBetter) {
   EXPECT_EQ(worst(balanced_cut(costs, 3)), best);
 }
 
+TEST(Stages, UnitsThatCostTheSameAreCutAlike) {
+  for (int units = 1; units <= 24; ++units) {
+    const std::vector<double> costs(static_cast<std::size_t>(units), 1.0);
+    for (int stages = 1; stages <= units; ++stages)
+      EXPECT_EQ(even_cut(units, stages), balanced_cut(costs, stages)) << units << ' ' << stages;
+  }
+  EXPECT_EQ(even_cut(2'000'000'000, 2).back().end, 2'000'000'000);
+  EXPECT_THROW(even_cut(3, 4), Error);
+}
+
 TEST(Stages, CutsAsWritten) {
   EXPECT_EQ(parse_cut("3 3 2", 8, 3), (std::vector<UnitRange>{{0, 3}, {3, 6}, {6, 8}}));
   for (const char* wrong : {"", "3 3", "3 3 3", "4 4", "0 4 4", "3 x 2", "-1 7 2", "3,3,2"})

@@ -72,6 +72,48 @@ TEST_F(Program, UnknownKeyExitsWith2) {
                        ":4: optim.lrr: unknown key (did you mean 'optim.lr'?)\n");
 }
 
+// Before anything is opened: there is no checkpoint here.
+TEST_F(Program, OptionsOfGenerateAreCheckedAsTheirKeys) {
+  const auto error = [&](const std::string& options) {
+    const Outcome o = run("generate " + recipe() + " --prompt x " + options);
+    EXPECT_EQ(o.status, 2) << options;
+    return o.err;
+  };
+  for (const char* bad : {"nan", "inf", "-1"})
+    EXPECT_THAT(error(std::string("--temperature=") + bad),
+                HasSubstr("<command line>:1: generate.temperature: must be "));
+  EXPECT_THAT(error("--tokens=0"), HasSubstr("generate.tokens: must be in [1, "));
+  EXPECT_THAT(error("--top-k=-1"), HasSubstr("generate.top_k: must be >= 0"));
+  EXPECT_THAT(error("--top-k=3000"), HasSubstr("3000 likeliest tokens of a vocabulary of 2048"));
+}
+
+// At once, without making a plan of that size.
+TEST_F(Program, MistypedSizesExitWith2) {
+  for (const char* key : {"model.layers=99999999999", "model.layers=10000000",
+                          "train.threads=100000", "data.context=99999999999"})
+    EXPECT_EQ(run("train --dry-run " + recipe() + " --set " + key).status, 2) << key;
+  for (const char* command : {"train", "eval", "bench step", "generate --prompt x",
+                              "simulate --workers 2 --bandwidth 1gbit"}) {
+    const Outcome o = run(std::string(command) + " " + recipe() +
+                          " --set model.layers=8192 --set model.width=4096");
+    EXPECT_EQ(o.status, 2) << command;
+    EXPECT_THAT(o.err, HasSubstr("on this host, where they may use")) << command;
+  }
+  const Outcome most = run("train --dry-run " + recipe() + " --set model.layers=8192");
+  EXPECT_EQ(most.status, 0) << most.err;
+}
+
+TEST_F(Program, DryRunOfRanksThatAreNotThere) {
+  const std::string line = "train --dry-run " + recipe("[parallel]\npipeline = 2\n");
+  EXPECT_THAT(run(line).err, HasSubstr("1 ranks are no multiple of a pipeline of 2"));
+  const Outcome four = run(line + " --ranks 4");
+  EXPECT_EQ(four.status, 0) << four.err;
+  EXPECT_THAT(four.err, HasSubstr("32 sequences = micro 8 x 2 replicas x 2 accumulated"));
+  EXPECT_THAT(run(line + " --ranks 3").err, HasSubstr("3 ranks are no multiple"));
+  EXPECT_EQ(run(line + " --ranks 0").status, 2);
+  EXPECT_EQ(run("train " + recipe() + " --ranks 2").status, 2);
+}
+
 TEST_F(Program, MissingRecipeExitsWith2) {
   const Outcome o = run("config show /none/r.toml");
   EXPECT_EQ(o.status, 2);
@@ -151,7 +193,10 @@ freeze_step = 90
         "90 of 600 steps dense"})
     EXPECT_THAT(o.out, HasSubstr(part));
   EXPECT_EQ(run("simulate " + r + " --workers-per-host 3").status, 2);
+  EXPECT_EQ(run("simulate " + r + " --set parallel.pipeline=2 --compute-seconds 0.5").status, 0);
   EXPECT_EQ(run("simulate " + r + " --set optim.lrr=1").status, 2);
+  for (const char* option : {"--latency nan", "--latency inf", "--compute-seconds nan"})
+    EXPECT_EQ(run("simulate " + r + " " + option).status, 2) << option;
   EXPECT_THAT(run("simulate " + r + " --local-bandwidth fast").err, HasSubstr("no bandwidth"));
 }
 
@@ -162,14 +207,30 @@ TEST_F(Program, OutputThatCannotBeWrittenExitsWith8) {
   EXPECT_THAT(content(path("err")), StartsWith("gradwire: file system: "));
 }
 
-TEST_F(Program, RanksAreNamedAndSayTheSameThingOnce) {
+// Rank 1 may have another command line than rank 0: it says what it met, unless its launcher ends it
+// after rank 0 has said the same.
+TEST_F(Program, RanksAreNamed) {
   const std::string rank_1 = "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2";
   const Outcome typo = run("config show " + recipe("[optim]\nlrr = 1\n"), rank_1);
   EXPECT_EQ(typo.status, 2);
-  EXPECT_EQ(typo.err, "");
+  EXPECT_THAT(typo.err, StartsWith("[rank 1] gradwire: recipe: "));
   const Outcome missing = run("config show /none/r.toml", rank_1);
   EXPECT_EQ(missing.status, 2);
   EXPECT_THAT(missing.err, StartsWith("[rank 1] gradwire: recipe: /none/r.toml: "));
+}
+
+// Instead of training alone, or waiting for nobody.
+TEST_F(Program, HalfASetOfVariablesExitsWith2) {
+  const auto error = [&](const std::string& variables) {
+    const Outcome o = run("train " + recipe(), variables);
+    EXPECT_EQ(o.status, 2) << variables;
+    return o.err;
+  };
+  EXPECT_THAT(error("RANK= WORLD_SIZE=2 MASTER_ADDR=h"), HasSubstr("RANK='': expected a count"));
+  EXPECT_THAT(error("RANK=0 WORLD_SIZE=2 MASTER_ADDR= MASTER_PORT=29400"),
+              HasSubstr("MASTER_ADDR='': expected the host of rank 0"));
+  EXPECT_THAT(error("RANK=0 WORLD_SIZE=2 MASTER_ADDR=localhost MASTER_PORT=0"),
+              HasSubstr("MASTER_PORT='0': expected a port"));
 }
 
 TEST_F(Program, LaunchersThatDisagreeExitWith2) {

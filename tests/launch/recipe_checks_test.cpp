@@ -35,6 +35,15 @@ TEST_F(RecipeChecks, AddressesAreForTcpAndCanBeRead) {
             "[2001:db8::1]:29400");
 }
 
+TEST_F(RecipeChecks, SizesThatNothingHolds) {
+  EXPECT_EQ(violations("[model]\nwidth = 1048576\nlayers = 8192\n"),
+            "r:5: model.layers: a model of 1.1e+17 parameters; at most 2.2e+12\n"
+            "r:5: model.layers: 1.4e+14 numbers to keep of a micro-batch; at most 2.2e+12");
+  EXPECT_EQ(violations("[batch]\nmicro = 16777216\nglobal = 16777216\n"),
+            "r:4: batch.micro: 4e+13 numbers to keep of a micro-batch; at most 2.2e+12");
+  EXPECT_EQ(violations("[model]\nlayers = 8192\n"), "");
+}
+
 TEST_F(RecipeChecks, HeadsDivideTheWidth) {
   EXPECT_EQ(violations("[model]\nwidth = 100\nheads = 8\n"),
             "r:5: model.heads: 8 heads do not divide width 100");

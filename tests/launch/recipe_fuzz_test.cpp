@@ -56,6 +56,23 @@ TEST_F(RecipeFuzz, DamagedOverrides) {
     read(whole, {mutated("optim.no_decay=['a', \"b\"]", rng), mutated("optim.lr=1e-3", rng)});
 }
 
+// Both ends of a chain, and what joins them.
+TEST_F(RecipeFuzz, DamagedChains) {
+  const std::string base = content(GW_SOURCE_DIR "/examples/lm_kjv.toml");
+  const std::string top = "extends = \"base.toml\"\n[run]\ndir = \"runs/{{job}\"\n";
+  write("base.toml", base);
+  EXPECT_TRUE(read(top));
+  std::mt19937_64 rng(3);
+  int read_count = 0;
+  constexpr int kTries = 1000;
+  for (int i = 0; i < kTries; ++i) {
+    write("base.toml", i % 2 == 0 ? base : mutated(base, rng));
+    read_count += read(i % 2 == 0 ? mutated(top, rng) : top) ? 1 : 0;
+  }
+  EXPECT_GT(read_count, 0);
+  EXPECT_LT(read_count, kTries);
+}
+
 TEST_F(RecipeFuzz, DeepNesting) {
   EXPECT_FALSE(read("seed = " + std::string(100000, '[')));
   std::string dotted = "a";

@@ -93,6 +93,22 @@ TEST_F(RecipeReader, ValuesOutOfRange) {
   EXPECT_EQ(problems(kText + "[run]\ndir = ''\n"), "r:4: run.dir: must not be empty");
 }
 
+// Whatever memory or threads are made of has an upper limit.
+TEST_F(RecipeReader, MistypedSizes) {
+  for (const char* key :
+       {"model.layers",          "model.width",       "model.heads",      "model.kv_heads",
+        "model.ffn_width",       "data.vocab_size",   "data.context",     "batch.global",
+        "batch.micro",           "optim.local_steps", "train.steps",      "train.threads",
+        "train.stall_timeout_s", "parallel.pipeline", "parallel.chunks",  "parallel.bucket_bytes",
+        "compress.block",        "compress.rank",     "comm.connections", "comm.timeout_s",
+        "generate.tokens"}) {
+    EXPECT_THAT(problems(kText, {std::string(key) + "=9223372036854775807"}),
+                HasSubstr(std::string("<command line>:1: ") + key + ": must be in ["));
+  }
+  EXPECT_THAT(problems(kText, {"model.layers=10000000"}), HasSubstr("must be in [1, 8192]"));
+  EXPECT_THAT(problems(kText, {"train.threads=100000"}), HasSubstr("must be in [0, 4096]"));
+}
+
 TEST_F(RecipeReader, MissingNeededKeyHasNoLine) {
   EXPECT_EQ(problems("seed = 1\n"), "r: data.text: must not be empty");
 }

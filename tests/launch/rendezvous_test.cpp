@@ -129,6 +129,44 @@ TEST(Rendezvous, MasterOfTorchrunWhoseStoreHasTheMastersPort) {
   EXPECT_NE(find(v).port, 29500);
 }
 
+TEST(Rendezvous, AMasterThatIsNoPlaceIsAnError) {
+  Variables v = {{"RANK", "1"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", ""}, {"MASTER_PORT", "29500"}};
+  const auto expect = [&](const char* message) {
+    test::expect_error(ErrorKind::kUsage, message, [&] { find(v); });
+  };
+  expect("MASTER_ADDR='': expected the host of rank 0, or no such variable");
+  v["MASTER_ADDR"] = " ";
+  expect("MASTER_ADDR=' ': expected the host of rank 0");
+  v["MASTER_ADDR"] = "head";
+  for (const char* port : {"0", "", "70000", "80x", "-1"}) {
+    v["MASTER_PORT"] = port;
+    expect((std::string("MASTER_PORT='") + port + "': expected a port from 1 to 65535").c_str());
+  }
+  CommRecipe recipe;
+  recipe.address = "far:1234";  // is asked first
+  EXPECT_EQ(find(v, recipe).port, 1234);
+}
+
+TEST(Rendezvous, RanksThatSrunStartsWithAnotherMpisPmi) {
+  const auto check = [](const Variables& v, const char* backend, const char* mpi) {
+    CommRecipe recipe;
+    recipe.backend = backend;
+    const EnvironmentLookup lookup = lookup_in(v);
+    check_mpi_can_join(read_rank_environment(lookup), recipe, lookup, mpi);
+  };
+  const Variables pmi2 = {{"SLURM_STEP_ID", "0"},
+                          {"SLURM_PROCID", "1"},
+                          {"SLURM_NTASKS", "2"},
+                          {"PMI_RANK", "1"},
+                          {"PMI_SIZE", "2"}};
+  for (const char* part : {"srun --mpi=pmix", "--set comm.backend=tcp", "Open MPI v4.1.4"})
+    test::expect_error(ErrorKind::kUsage, part, [&] { check(pmi2, "auto", "Open MPI v4.1.4"); });
+  EXPECT_NO_THROW(check(pmi2, "mpi", "Open MPI v4.1.4"));
+  EXPECT_NO_THROW(check(pmi2, "auto", "MPICH Version: 4.0"));
+  EXPECT_NO_THROW(check({{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}}, "auto", "Open MPI v4.1.4"));
+  EXPECT_NO_THROW(check(kTwoHosts, "auto", "Open MPI v4.1.4"));
+}
+
 TEST(Rendezvous, RanksOfOneHostMeetOnLoopback) {
   const TcpOptions o = find({{"OMPI_COMM_WORLD_RANK", "1"},
                              {"OMPI_COMM_WORLD_SIZE", "2"},

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/expect_error.h"
+
 namespace gradwire {
 namespace {
 
@@ -49,6 +51,12 @@ TEST(Threads, TheLeastHolds) {
   EXPECT_EQ(count(2, {of_machine(8, 6, 16), 1, 2}), 4);
   EXPECT_EQ(count(2, {of_machine(16, 6, 16), 1, 2}), 6);
   EXPECT_EQ(count(2, {of_machine(16, 6, 10), 1, 2}), 5);
+}
+
+TEST(Threads, MoreThanAnyHostHasAreRefused) {
+  const CpuShare share{of_machine(8, 8), 1, 1};
+  test::expect_error(ErrorKind::kUsage, "OMP_NUM_THREADS='100000': at most 4096 threads",
+                     [&] { choose_threads(started_by("", 1), 0, "100000", share); });
 }
 
 TEST(Threads, WhatIsAskedForWins) {

@@ -162,6 +162,21 @@ TEST_F(CheckpointingTest, AStartThatIsRefusedChangesNothing) {
   }
 }
 
+TEST_F(CheckpointingTest, AFolderOfCheckpointsIsNotOneOfThem) {
+  start("auto", {10, 20});
+  for (const std::string& named : {fs::path(dir).parent_path().string(), dir, dir + "/"}) {
+    try {
+      start(named, {});
+      ADD_FAILURE() << named << " was taken for a checkpoint";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::kUsage);
+      EXPECT_THAT(e.what(), testing::HasSubstr("--resume " + named));
+      EXPECT_THAT(e.what(), testing::HasSubstr("step-00000020, "));
+      EXPECT_THAT(e.what(), testing::HasSubstr("step-00000010"));
+    }
+  }
+}
+
 TEST_F(CheckpointingTest, TheObjectionToARecipeIsHeard) {
   start("auto", {10});
   SmallRun run(1);
