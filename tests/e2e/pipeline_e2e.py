@@ -103,7 +103,7 @@ class Pipeline(ProgramTest):
                 (2, shape(2, "nowhere.txt"), "neither gpipe, 1f1b, interleaved or zero_bubble nor a file"),
                 (2, shape(2, chunks=2), "several stages a rank need the schedule interleaved"),
                 (2, shape(2, "interleaved", chunks=4), "8 stages for 6 units"),
-                (2, shape(2) + ["model.width=65536", "model.layers=200"], "MB for 2 ranks on this host"),
+                (2, shape(2) + ["model.width=65536", "model.layers=100"], "MB for 2 ranks on this host"),
                 (2, shape(2, "wrong.txt"), "0B0 comes before the gradient of stage 1")):
             with self.subTest(sets):
                 self.assertIn(words, self.train(*sets, ranks=ranks, expect=2))
