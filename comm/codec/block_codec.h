@@ -29,6 +29,7 @@ class BlockCodec final : public Codec {
   std::size_t max_bytes(std::int64_t n) const override;
   double delta_hint(std::int64_t) const override { return format_.delta; }
   bool keeps_zero() const override { return format_.zero; }
+  bool shares_scales() const override { return format_.scaled; }
   bool has_blocks() const override { return true; }
   bool reads_fast() const override { return format_.fast; }
 

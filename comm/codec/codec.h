@@ -71,6 +71,8 @@ class Codec {
   virtual bool keeps_zero() const { return true; }
   // Whether all ranks must use one key for a tensor, because it decides which elements are sent.
   virtual bool shares_key() const { return false; }
+  // Whether elements of a payload share a scale, so that large ones spoil small ones.
+  virtual bool shares_scales() const { return false; }
   // Whether a payload can be read block by block: what CodecInput::momentum_code needs.
   virtual bool has_blocks() const { return false; }
   // Whether that is faster than reading the floats it stands for.

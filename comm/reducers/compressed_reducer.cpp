@@ -80,7 +80,7 @@ class CompressedReducer final : public Reducer {
   }
 
   std::int64_t sent_bytes(const FlatBucket& bucket, int ranks) const override {
-    return TwoPhase::sent_bytes(*codec_, bucket.numel(), ranks);
+    return TwoPhase::sent_bytes(*codec_, bucket, ranks);
   }
 
   std::string take_news() override {

@@ -21,7 +21,7 @@ float* at(const Tensor& t, std::int64_t i) {
 }  // namespace
 
 FeedbackBucket::FeedbackBucket(Context& cx, const FlatBucket& layout, FeedbackShared& shared)
-    : layout_(layout), shared_(shared), wire_(cx, shared.comm, shared.codec, layout.numel()) {
+    : layout_(layout), shared_(shared), wire_(cx, shared.comm, shared.codec, layout) {
   Context buffers = cx.in(Segment::kComm);
   const auto zeros = [&] { return Tensor::zeros(buffers, {layout.numel()}, DType::kF32); };
   const Feedback method = shared.config.method;
@@ -34,7 +34,7 @@ FeedbackBucket::FeedbackBucket(Context& cx, const FlatBucket& layout, FeedbackSh
 }
 
 double FeedbackBucket::contraction() const {
-  return shared_.codec.delta_hint(wire_.chunk(0).size());
+  return shared_.codec.delta_hint(wire_.chunks().chunk(0).size());
 }
 
 double FeedbackBucket::eta() const {
@@ -96,35 +96,30 @@ void FeedbackBucket::recall(Context& cx) {
   if (!has_answer_) return exchange_.recall(cx, exchange_.momentum);
   float* const to = exchange_.momentum.data<float>();
   if (!live().empty()) std::fill_n(to, layout_.numel(), 0.0F);
-  for (int r = 0; r < shared_.comm.size(); ++r)
-    decode_chunk(r, wire_.answer(r), to);
+  decode_answers({.to = whole(to)});
 }
 
 // The codec's own fused pass: contribution, residual and code in one visit of memory.
 void FeedbackBucket::send_with_feedback(bool feedback) {
   if (!feedback) std::fill_n(error_.data<float>(), error_.numel(), 0.0F);
-  const auto whole = [](const Tensor& t) {
-    return std::span<float>{t.data<float>(), static_cast<std::size_t>(t.numel())};
-  };
-  CodecInput in{.x = whole(exchange_.value), .weight = exchange_.weight, .residual = whole(error_)};
-  if (exchange_.momentum && !reads_answer()) in.momentum = whole(exchange_.momentum);
+  CodecInput in{.x = whole(exchange_.value.data<float>()),
+                .weight = exchange_.weight,
+                .residual = whole(error_.data<float>())};
+  if (exchange_.momentum && !reads_answer()) in.momentum = whole(exchange_.momentum.data<float>());
   in.beta = exchange_.beta;
   encode_chunks(in, reads_answer());
   if (exchange_.recall) exchange_.momentum = {};
 }
 
-void FeedbackBucket::encode_chunks(const CodecInput& whole, bool momentum_as_it_came) {
-  for (int r = 0; r < shared_.comm.size(); ++r) {
-    const TwoPhase::Chunk chunk = wire_.chunk(r);
-    CodecInput in = whole;
-    in.x = chunk.of(whole.x.data());
-    if (!whole.residual.empty()) in.residual = chunk.of(whole.residual.data());
-    if (!whole.momentum.empty()) in.momentum = chunk.of(whole.momentum.data());
-    if (!live().empty()) in.live = chunk.bits_of(live().data());
-    if (momentum_as_it_came) in.momentum_code = wire_.answer(r);
+void FeedbackBucket::encode_chunks(const CodecInput& all, bool momentum_as_it_came) {
+  const ChunkCodec& chunks = wire_.chunks();
+  chunks.for_each_piece(0, shared_.comm.size(), [&](const ChunkCodec::Piece& piece) {
+    CodecInput in = all;
+    in.live = live();
+    if (momentum_as_it_came) in.momentum_code = wire_.answer(piece.owner);
     in.known_finite = true;
-    shared_.codec.encode(in, key_of(r, false), wire_.payload(r));
-  }
+    chunks.encode(piece, in, 0, key_of(piece.owner, false), wire_.payload(piece.owner));
+  });
 }
 
 // target = x - h and c = target + eta e; what was sent of c goes where c was. Coordinates that the
@@ -157,21 +152,17 @@ void FeedbackBucket::send_estimate() {
 // What this rank has just sent.
 void FeedbackBucket::decode_own(float* to) {
   if (!live().empty()) std::fill_n(to, layout_.numel(), 0.0F);
-  for (int r = 0; r < shared_.comm.size(); ++r)
-    decode_chunk(r, wire_.payload(r), to);
+  const DecodeTarget target{.to = whole(to), .live = live()};
+  wire_.chunks().for_each_piece(0, shared_.comm.size(), [&](const ChunkCodec::Piece& piece) {
+    wire_.chunks().decode(piece, wire_.payload(piece.owner), target, 0);
+  });
 }
 
-void FeedbackBucket::decode_chunk(int owner, std::span<const std::byte> payload, float* to,
-                                  const Exchange::Use& use) {
-  const TwoPhase::Chunk chunk = wire_.chunk(owner);
-  DecodeTarget target{.to = chunk.of(to)};
-  if (!live().empty()) target.live = chunk.bits_of(live().data());
-  if (use) {
-    target.done = [&use, first = chunk.begin](std::int64_t begin, std::int64_t end) {
-      use(first + begin, first + end);
-    };
-  }
-  shared_.codec.decode(payload, target);
+void FeedbackBucket::decode_answers(DecodeTarget target) {
+  target.live = live();
+  wire_.chunks().for_each_piece(0, shared_.comm.size(), [&](const ChunkCodec::Piece& piece) {
+    wire_.chunks().decode(piece, wire_.answer(piece.owner), target, 0);
+  });
 }
 
 // Nobody can take these coordinates from this rank yet: they wait in the residual, which estimators
@@ -198,15 +189,9 @@ void FeedbackBucket::receive(Context& cx) {
   float* const answer = answer_in().data<float>();
   const std::int64_t n = layout_.numel();
   if (!shared_.estimates()) {
-    for (int r = 0; r < shared_.comm.size(); ++r)
-      decode_chunk(r, wire_.answer(r), answer, exchange_.use);
+    decode_answers({.to = whole(answer), .done = exchange_.use});
   } else {
-    for (int r = 0; r < shared_.comm.size(); ++r) {
-      const TwoPhase::Chunk chunk = wire_.chunk(r);
-      DecodeTarget target{.to = chunk.of(sum_.data<float>()), .add = true};
-      if (!live().empty()) target.live = chunk.bits_of(live().data());
-      shared_.codec.decode(wire_.answer(r), target);
-    }
+    decode_answers({.to = whole(sum_.data<float>()), .add = true});
     std::copy_n(sum_.data<float>(), n, answer);
     use_all(exchange_, n);
   }
@@ -255,7 +240,7 @@ void FeedbackBucket::visit_state(StateVisitor& visitor, std::string_view prefix)
 
 // The part of the owner's residual that lies in each parameter.
 void FeedbackBucket::visit_server(StateVisitor& visitor, std::string_view prefix) {
-  const TwoPhase::Chunk own = wire_.chunk(shared_.comm.rank());
+  const ChunkCodec::Chunk own = wire_.chunks().chunk(shared_.comm.rank());
   for (std::size_t i = 0; i < layout_.params.size(); ++i) {
     const std::int64_t first = layout_.begins[i];
     const std::int64_t full = layout_.params[i]->value.numel();

@@ -47,10 +47,10 @@ class FeedbackBucket {
   void recall(Context& cx);
   void send_with_feedback(bool feedback);
   void send_estimate();
-  void encode_chunks(const CodecInput& whole, bool momentum_as_it_came);
+  std::span<float> whole(float* x) const { return {x, static_cast<std::size_t>(layout_.numel())}; }
+  void encode_chunks(const CodecInput& all, bool momentum_as_it_came);
   void decode_own(float* to);
-  void decode_chunk(int owner, std::span<const std::byte> payload, float* to,
-                    const Exchange::Use& use = {});
+  void decode_answers(DecodeTarget target);
   // Whether the momentum is read from the last answer. Coordinates that the mask has learnt of
   // since have none there.
   bool reads_answer() const;

@@ -7,21 +7,14 @@
 namespace gradwire {
 namespace {
 
-constexpr std::int64_t kChunkAlign = 8;  // bits of a byte, so that masks can be cut as well
 constexpr std::int64_t kGrain = std::int64_t{1} << 15;
-
-std::int64_t chunk_size(std::int64_t n, int ranks) {
-  const std::int64_t part = (n + ranks - 1) / ranks;
-  return (part + kChunkAlign - 1) / kChunkAlign * kChunkAlign;
-}
 
 }  // namespace
 
-TwoPhase::TwoPhase(Context& cx, Communicator& comm, const Codec& codec, std::int64_t n)
-    : comm_(comm), codec_(codec), n_(n), chunk_(chunk_size(n, comm.size())) {
-  payload_bytes_ = codec.max_bytes(std::min(chunk_, n));
-  const auto payload = static_cast<std::int64_t>(payload_bytes_);
-  const std::int64_t ranks = comm.size(), own = chunk(comm.rank()).size();
+TwoPhase::TwoPhase(Context& cx, Communicator& comm, const Codec& codec, const FlatBucket& layout)
+    : comm_(comm), n_(layout.numel()), chunks_(codec, layout, comm.size()) {
+  const auto payload = static_cast<std::int64_t>(chunks_.payload_bytes());
+  const std::int64_t ranks = comm.size(), own = this->own().size();
   Context buffers = cx.in(Segment::kComm);
   sent_ = Tensor::zeros(buffers, {ranks * (payload + 1)}, DType::kU8);
   residual_ = Tensor::zeros(buffers, {own}, DType::kF32);
@@ -32,14 +25,9 @@ TwoPhase::TwoPhase(Context& cx, Communicator& comm, const Codec& codec, std::int
   mean_ = Tensor::zeros(buffers, {own}, DType::kF32);
 }
 
-std::int64_t TwoPhase::sent_bytes(const Codec& codec, std::int64_t n, int ranks) {
-  const auto payload =
-      static_cast<std::int64_t>(codec.max_bytes(std::min(chunk_size(n, ranks), n)));
+std::int64_t TwoPhase::sent_bytes(const Codec& codec, const FlatBucket& layout, int ranks) {
+  const auto payload = static_cast<std::int64_t>(ChunkCodec(codec, layout, ranks).payload_bytes());
   return (ranks - 1) * (payload + 1 + payload);
-}
-
-TwoPhase::Chunk TwoPhase::chunk(int owner) const {
-  return {std::min(n_, owner * chunk_), std::min(n_, (owner + 1) * chunk_)};
 }
 
 std::span<std::byte> TwoPhase::slot(const Tensor& buffer, int i) const {
@@ -49,7 +37,7 @@ std::span<std::byte> TwoPhase::slot(const Tensor& buffer, int i) const {
 }
 
 std::span<std::byte> TwoPhase::payload(int owner) {
-  return slot(sent_, owner).first(payload_bytes_);
+  return slot(sent_, owner).first(chunks_.payload_bytes());
 }
 
 void TwoPhase::start(Context& cx, bool news) {
@@ -65,15 +53,15 @@ bool TwoPhase::collect(Context& cx, std::span<const std::byte> live) {
   scatter_->wait(cx.stream);
   const std::int64_t size = mean_.numel();
   const std::span<float> mean{mean_.data<float>(), static_cast<std::size_t>(size)};
-  DecodeTarget target{.to = mean};
-  if (!live.empty()) target.live = chunk(comm_.rank()).bits_of(live.data());
+  DecodeTarget target{.to = mean, .live = live};
   bool news = false;
   // Added up as they are and scaled once, in the order of the ranks: so does the dense reducer.
   for (int r = 0; r < comm_.size(); ++r) {
     const std::span<const std::byte> from = slot(received_, r);
     news = news || from.back() != std::byte{0};
     target.add = r > 0;
-    codec_.decode(from.first(payload_bytes_), target);
+    for_each_own_piece(
+        [&](const ChunkCodec::Piece& p) { chunks_.decode(p, from, target, own().begin); });
   }
   const float share = 1.0F / static_cast<float>(comm_.size());
   parallel_for(size, kGrain, [&](std::int64_t begin, std::int64_t end) {
@@ -86,12 +74,12 @@ bool TwoPhase::collect(Context& cx, std::span<const std::byte> live) {
 void TwoPhase::reply(Context& cx, const CodecKey& key, std::span<const std::byte> live,
                      bool feedback) {
   if (comm_.size() == 1) return;
-  const Chunk own = chunk(comm_.rank());
-  CodecInput in{.x = {mean_.data<float>(), static_cast<std::size_t>(own.size())},
-                .live = live.empty() ? live : own.bits_of(live.data()),
-                .known_finite = true};
-  if (feedback) in.residual = {residual_.data<float>(), static_cast<std::size_t>(own.size())};
-  codec_.encode(in, key, {static_cast<std::byte*>(answer_.raw()), payload_bytes_});
+  const auto size = static_cast<std::size_t>(mean_.numel());
+  CodecInput in{.x = {mean_.data<float>(), size}, .live = live, .known_finite = true};
+  if (feedback) in.residual = {residual_.data<float>(), size};
+  const std::span<std::byte> out{static_cast<std::byte*>(answer_.raw()), chunks_.payload_bytes()};
+  for_each_own_piece(
+      [&](const ChunkCodec::Piece& p) { chunks_.encode(p, in, own().begin, key, out); });
   gather_ = comm_.all_gather(answer_, answers_, {cx.stream, Traffic::kGradient, 0});
 }
 
@@ -100,7 +88,8 @@ void TwoPhase::finish(Context& cx) {
 }
 
 std::span<const std::byte> TwoPhase::answer(int owner) const {
-  return comm_.size() > 1 ? slot(answers_, owner) : slot(sent_, owner).first(payload_bytes_);
+  return comm_.size() > 1 ? slot(answers_, owner)
+                          : slot(sent_, owner).first(chunks_.payload_bytes());
 }
 
 }  // namespace gradwire

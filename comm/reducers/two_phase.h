@@ -10,32 +10,20 @@
 #include <span>
 #include <vector>
 
-#include "comm/codec/codec.h"
 #include "comm/communicator.h"
+#include "comm/reducers/chunk_codec.h"
 
 namespace gradwire {
 
 class TwoPhase {
  public:
-  // For n elements. `codec` and `comm` must outlive it. Chunks begin at multiples of 8 elements.
-  TwoPhase(Context& cx, Communicator& comm, const Codec& codec, std::int64_t n);
+  // For a bucket of this layout. `codec` and `comm` must outlive it.
+  TwoPhase(Context& cx, Communicator& comm, const Codec& codec, const FlatBucket& layout);
 
   // What each of `ranks` ranks sends in both phases.
-  static std::int64_t sent_bytes(const Codec& codec, std::int64_t n, int ranks);
+  static std::int64_t sent_bytes(const Codec& codec, const FlatBucket& layout, int ranks);
 
-  struct Chunk {
-    std::int64_t begin = 0, end = 0;
-    std::int64_t size() const { return end - begin; }
-    // That part of a bucket's elements, and of its bits.
-    template <class T>
-    std::span<T> of(T* bucket) const {
-      return {bucket + begin, static_cast<std::size_t>(size())};
-    }
-    std::span<const std::byte> bits_of(const std::byte* bits) const {
-      return {bits + begin / 8, static_cast<std::size_t>((size() + 7) / 8)};
-    }
-  };
-  Chunk chunk(int owner) const;
+  const ChunkCodec& chunks() const { return chunks_; }
 
   // Where this rank's payload of a chunk goes before start().
   std::span<std::byte> payload(int owner);
@@ -58,14 +46,18 @@ class TwoPhase {
  private:
   std::span<std::byte> slot(const Tensor& buffer, int i) const;
 
+  ChunkCodec::Chunk own() const { return chunks_.chunk(comm_.rank()); }
+  template <class F>
+  void for_each_own_piece(const F& f) const {
+    chunks_.for_each_piece(comm_.rank(), comm_.rank() + 1, f);
+  }
+
   Communicator& comm_;
-  const Codec& codec_;
   std::int64_t n_;
-  std::int64_t chunk_;             // elements; the last may have fewer
-  std::size_t payload_bytes_ = 0;  // of a whole chunk at most
-  Tensor sent_, received_;         // u8 [ranks, payload and flag]
-  Tensor answer_, answers_;        // u8 [payload], u8 [ranks, payload]
-  Tensor mean_, residual_;         // f32 [own chunk]
+  ChunkCodec chunks_;
+  Tensor sent_, received_;   // u8 [ranks, payload and flag]
+  Tensor answer_, answers_;  // u8 [payload], u8 [ranks, payload]
+  Tensor mean_, residual_;   // f32 [own chunk]
   WorkPtr scatter_, gather_;
 };
 

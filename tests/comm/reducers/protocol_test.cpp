@@ -21,8 +21,14 @@ using Param = std::tuple<Method, int, std::int64_t>;  // ranks, elements of para
 // One bucket of all ranks.
 class Reference {
  public:
-  Reference(const CompressionConfig& config, int ranks, std::int64_t n, std::size_t index)
-      : config_(config), codec_(make_codec(config.codec)), ranks_(ranks), n_(n), index_(index) {
+  Reference(const CompressionConfig& config, int ranks, const FlatBucket& bucket, std::size_t index)
+      : config_(config),
+        codec_(make_codec(config.codec)),
+        ranks_(ranks),
+        n_(bucket.numel()),
+        index_(index),
+        begins_(bucket.begins) {
+    const std::int64_t n = n_;
     const Values zeros(static_cast<std::size_t>(n));
     e_.assign(static_cast<std::size_t>(ranks), zeros);
     h_ = v_ = e_;
@@ -87,20 +93,31 @@ class Reference {
     return d;
   }
 
-  // Chunk by chunk, with the key of each.
+  // Chunk by chunk, with the key of each; and within a chunk parameter by parameter if elements
+  // share a scale.
   Values through_codec(const Values& c, std::int64_t step, int rank, bool server) {
+    const std::string& name = config_.codec.name;
+    const bool scaled = name == "sign" || name == "int8" || name == "int4" || name == "qsgd";
     Values d(c.size());
     for (int owner = 0; owner < ranks_; ++owner) {
-      const std::int64_t begin = std::min(n_, owner * chunk_), end = std::min(n_, begin + chunk_);
-      encode_chunk(c, step, server ? owner : rank, owner, {begin, end, server}, d);
+      std::int64_t begin = std::min(n_, owner * chunk_);
+      const std::int64_t last = std::min(n_, begin + chunk_);
+      std::uint64_t pieces = 0;
+      for (std::int64_t end = begin + 1; end <= last; ++end) {
+        const bool border = scaled && std::ranges::count(begins_, end) > 0;
+        if (end < last && !border) continue;
+        encode_piece(c, step, server ? owner : rank, owner, {begin, end, pieces++, server}, d);
+        begin = end;
+      }
     }
     return d;
   }
   struct Part {
     std::int64_t begin, end;
+    std::uint64_t index;
     bool server;
   };
-  void encode_chunk(const Values& c, std::int64_t step, int rank, int owner, const Part& part,
+  void encode_piece(const Values& c, std::int64_t step, int rank, int owner, const Part& part,
                     Values& d) {
     const auto size = static_cast<std::size_t>(part.end - part.begin);
     std::uint64_t seed = config_.seed;
@@ -109,7 +126,8 @@ class Reference {
                          part.server ? "owner" : "worker");
     }
     const CodecKey key{seed, static_cast<std::uint64_t>(step),
-                       index_ * static_cast<std::size_t>(ranks_) + static_cast<std::size_t>(owner)};
+                       index_ * static_cast<std::size_t>(ranks_) + static_cast<std::size_t>(owner) +
+                           (part.index << 32)};
     std::vector<std::byte> payload(codec_->max_bytes(static_cast<std::int64_t>(size)));
     std::vector<std::byte> live((size + 7) / 8);
     for (std::size_t i = 0; i < size; ++i) {
@@ -144,6 +162,7 @@ class Reference {
   int ranks_;
   std::int64_t n_, chunk_ = 0;
   std::size_t index_;
+  std::vector<std::int64_t> begins_;
   std::vector<Values> e_, h_, v_;
   Values server_, sum_;
   std::vector<bool> touched_;
@@ -173,7 +192,7 @@ TEST_P(Protocol, IsTheReferencesBitForBit) {
     all.emplace_back(runtime.context(), first);
   std::deque<Reference> references;
   for (std::size_t b = 0; b < all[0].layout.size(); ++b)
-    references.emplace_back(config, ranks, all[0].layout[b].numel(), b);
+    references.emplace_back(config, ranks, all[0].layout[b], b);
   for (std::int64_t s = 0; s < kSteps; ++s) {
     for (int r = 0; r < ranks; ++r)
       all[static_cast<std::size_t>(r)].fill_values(r, s);
