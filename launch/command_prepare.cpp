@@ -1,14 +1,14 @@
 #include <fmt/format.h>
 
 #include "launch/commands.h"
+#include "launch/console.h"
 #include "launch/session.h"
 
 namespace gradwire {
 
 ExitCode run_prepare(const PrepareArgs& args) {
   Session session(args.recipe);
-  const PreparedText text =
-      session.prepare([](const std::string& line) { fmt::print("{}\n", line); });
+  const PreparedText text = session.prepare([](const std::string& line) { console().say(line); });
   if (session.is_first()) {
     fmt::print("{}: vocabulary {}, {} documents, {} training and {} validation tokens{}\n",
                session.recipe().data.cache, text.vocabulary, text.documents, text.train_tokens,

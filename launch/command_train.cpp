@@ -23,6 +23,7 @@
 #include "launch/run_watch.h"
 #include "launch/samples.h"
 #include "launch/session.h"
+#include "launch/standard_streams.h"
 #include "launch/stop_signal.h"
 #include "launch/tracing.h"
 #include "train/progress.h"
@@ -130,15 +131,15 @@ void show_result(Session& session, const TokenData& data, const Stages& stages, 
                  std::optional<double> loss) {
   if (session.mesh().here.data != 0) return;
   if (session.is_first() && loss) {
-    fmt::print("validation perplexity {:.2f} (unigram model: {:.2f})\n", std::exp(*loss),
-               unigram_perplexity(data.train, *data.valid));
+    show_line(fmt::format("validation perplexity {:.2f} (unigram model: {:.2f})", std::exp(*loss),
+                          unigram_perplexity(data.train, *data.valid)));
   }
   const Recipe& r = session.recipe();
   const std::vector<std::string> texts =
       sample_texts(session.cx(), *session.mesh().pipeline, stages, lm.model, data.tokenizer,
                    r.generate, static_cast<std::uint64_t>(r.seed));
   for (const std::string& text : texts)
-    if (session.is_first()) fmt::print("---\n{}\n", text);
+    if (session.is_first()) show_line("---\n" + text);
 }
 
 std::vector<StepObserver*> observers(std::initializer_list<StepObserver*> all) {

@@ -101,6 +101,7 @@ struct ChildSetup {
   if (::getppid() != setup.parent) ::_exit(static_cast<int>(ExitCode::kPeerLost));
   if (setup.rank == 0) ::fcntl(setup.listener, F_SETFD, 0);
   if (setup.rank > 0) ::dup2(::open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO);
+  ::signal(SIGPIPE, SIG_DFL);  // what this process ignores is its own choice
   ::execve("/proc/self/exe", args, environment);
   ::_exit(static_cast<int>(ExitCode::kBug));
 }

@@ -4,10 +4,12 @@
 #include "core/error.h"
 #include "launch/cli.h"
 #include "launch/console.h"
+#include "launch/standard_streams.h"
 
 namespace gradwire {
 
 int run_program(int argc, const char* const* argv) {
+  guard_standard_streams();
   RankEnvironment env;
   try {
     env = read_rank_environment();
