@@ -8,7 +8,8 @@ namespace gradwire {
 
 ExitCode run_prepare(const PrepareArgs& args) {
   Session session(args.recipe);
-  const PreparedText text = session.prepare([](const std::string& line) { console().say(line); });
+  const PreparedText text =
+      session.prepare([](const std::string& line) { console().say(line); }).value();
   if (session.is_first()) {
     fmt::print("{}: vocabulary {}, {} documents, {} training and {} validation tokens{}\n",
                session.recipe().data.cache, text.vocabulary, text.documents, text.train_tokens,

@@ -21,6 +21,7 @@
 #include "comm/sockets.h"
 #include "core/error.h"
 #include "launch/environment.h"
+#include "launch/stop_signal.h"
 
 namespace gradwire {
 namespace {
@@ -33,8 +34,8 @@ constexpr auto kGrace = std::chrono::seconds(15);
 constexpr auto kLookEvery = std::chrono::milliseconds(20);
 
 // Passed on to the ranks. Libraries have started threads before main(), any of which a signal may
-// interrupt: a handler that counts serves them all.
-constexpr std::array kPassedOn = {SIGINT, SIGTERM, SIGUSR1};
+// interrupt: a handler that counts serves them all. Several in a row are one.
+constexpr std::array kPassedOn = StopSignal::kSignals;
 std::array<std::atomic<int>, kPassedOn.size()> arrived{};
 static_assert(std::atomic<int>::is_always_lock_free);
 
@@ -137,7 +138,7 @@ LocalJob::LocalJob() {
   action.sa_flags = SA_RESTART;
   for (std::size_t i = 0; i < kPassedOn.size(); ++i) {
     arrived[i] = 0;
-    ::sigaction(kPassedOn[i], &action, nullptr);
+    if (kPassedOn[i] != SIGHUP || !hangup_is_ignored()) ::sigaction(kPassedOn[i], &action, nullptr);
   }
   ::signal(SIGCHLD, SIG_DFL);  // where it is ignored, the system keeps nobody's status
 }
@@ -203,8 +204,7 @@ void LocalJob::reap(std::vector<RankEnd>& ends) {
 
 void LocalJob::pass_signals_on() {
   for (std::size_t i = 0; i < kPassedOn.size(); ++i) {
-    for (int n = arrived[i].exchange(0); n > 0; --n)
-      signal_all(kPassedOn[i]);
+    if (arrived[i].exchange(0) > 0) signal_all(kPassedOn[i]);
   }
 }
 
