@@ -86,6 +86,22 @@ std::optional<Tokenizer> load_if_good(const std::string& path) {
   }
 }
 
+// The documents of a source, until somebody asks for a stop.
+class UntilStopped final : public DocumentSource {
+ public:
+  UntilStopped(DocumentSource& documents, const std::function<bool()>& stop_requested)
+      : documents_(documents), stop_requested_(stop_requested) {}
+  bool next(std::string& document) override {
+    if (stop_requested_ && stop_requested_()) throw PreparationStopped();
+    return documents_.next(document);
+  }
+  std::int64_t bytes() const override { return documents_.bytes(); }
+
+ private:
+  DocumentSource& documents_;
+  const std::function<bool()>& stop_requested_;
+};
+
 // A preparation at work: what has to be read or made, in this order.
 class Preparation {
  public:
@@ -147,7 +163,8 @@ class Preparation {
     tell(fmt::format("{}: training the tokenizer", path));
     Corpus& text = corpus();
     Side training(text, plan_, /*held_out=*/false);
-    publish_text(path, train_tokenizer(config_.tokenizer, training));
+    UntilStopped documents(training, config_.stop_requested);
+    publish_text(path, train_tokenizer(config_.tokenizer, documents));
     Tokenizer tokenizer = Tokenizer::load(path);
     tell(fmt::format("{}: vocabulary of {}", path, tokenizer.vocabulary()));
     return tokenizer;
@@ -169,10 +186,11 @@ class Preparation {
   void encode_side(const Tokenizer& tokenizer, bool held_out, const std::string& path,
                    const std::string& folder) {
     Side side(corpus(), plan_, held_out);
+    UntilStopped documents(side, config_.stop_requested);
     TokenFileWriter out(path, {tokenizer.vocabulary(), tokenizer.hash()});
     std::string document;
     std::vector<std::int32_t> ids;
-    while (side.next(document)) {
+    while (documents.next(document)) {
       ids = tokenizer.encode(document);
       ids.insert(ids.begin(), tokenizer.bos_id());
       ids.push_back(tokenizer.eos_id());

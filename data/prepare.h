@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <optional>
 #include <string>
@@ -22,6 +23,15 @@ struct PrepareConfig {
   std::string tokenizer_model;  // an existing model to use instead of training one; empty: train
   SplitConfig split;
   std::string cache_folder;
+  // Asked between documents, on this thread; prepare_text then throws PreparationStopped. May be
+  // empty.
+  std::function<bool()> stop_requested;
+};
+
+// Nothing has been made that was not whole; what was is kept for the next time.
+class PreparationStopped final : public std::exception {
+ public:
+  const char* what() const noexcept override { return "prepare: stopped on request"; }
 };
 
 struct PreparedText {
@@ -38,7 +48,8 @@ struct PreparedText {
 // Gives what the cache has of these settings and the content of these files; what is not there, or
 // is damaged, is made. The tokenizer sees training documents only. `say` gets a line per step.
 // Errors: those of the corpus, the tokenizer and the token files; kData if the split leaves one
-// side without text; kConfig if the cache may not be written, kIo if it cannot.
+// side without text; kConfig if the cache may not be written, kIo if it cannot;
+// PreparationStopped.
 PreparedText prepare_text(const PrepareConfig& config,
                           const std::function<void(const std::string&)>& say = {});
 

@@ -25,7 +25,11 @@ class Sentences : public sentencepiece::SentenceIterator {
   }
   bool done() const override { return done_; }
   const std::string& value() const override { return sentence_; }
-  sentencepiece::util::Status status() const override { return {}; }
+  // Asked when the trainer has read all: it then gives up, and the error is rethrown.
+  sentencepiece::util::Status status() const override {
+    if (!failure_) return {};
+    return {sentencepiece::util::StatusCode::kCancelled, "the source of the text failed"};
+  }
   std::int64_t count() const { return count_; }
   void rethrow() const {
     if (failure_) std::rethrow_exception(failure_);

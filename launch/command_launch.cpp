@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "launch/commands.h"
+#include "launch/console.h"
 #include "launch/environment.h"
 #include "launch/local_job.h"
 
@@ -22,7 +23,7 @@ ExitCode run_launch(const LaunchArgs& args) {
   const std::vector<RankEnd> ends = job.wait();
   for (const RankEnd& end : ends) {
     const std::string text = describe(end);
-    if (!text.empty()) fmt::print(stderr, "gradwire: launch: {}\n", text);
+    if (!text.empty()) console().say("gradwire: launch: " + text);
   }
   return static_cast<ExitCode>(job_exit_code(ends));
 }

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "launch/commands.h"
+#include "launch/console.h"
 #include "launch/session.h"
 
 namespace gradwire {
@@ -8,7 +9,7 @@ namespace gradwire {
 ExitCode run_prepare(const PrepareArgs& args) {
   Session session(args.recipe, "prepare");
   const PreparedText text =
-      session.prepare([](const std::string& line) { fmt::print("{}\n", line); });
+      session.prepare([](const std::string& line) { console().say(line); }).value();
   if (session.is_first()) {
     fmt::print("{}: vocabulary {}, {} documents, {} training and {} validation tokens{}\n",
                session.recipe().data.cache, text.vocabulary, text.documents, text.train_tokens,

@@ -23,8 +23,10 @@
 #include "launch/run_watch.h"
 #include "launch/samples.h"
 #include "launch/session.h"
+#include "launch/standard_streams.h"
 #include "launch/stop_signal.h"
 #include "launch/tracing.h"
+#include "parallel/agreement.h"
 #include "train/progress.h"
 #include "train/tensorboard.h"
 #include "train/together.h"
@@ -127,18 +129,19 @@ std::string tokenizer_to_go_on_with(Session& session, const std::string& resume)
 
 // What the run came to: the model beside the weakest model there is, and a few texts.
 void show_result(Session& session, const TokenData& data, const Stages& stages, LanguageModel& lm,
-                 std::optional<double> loss) {
+                 std::optional<double> loss, bool texts) {
   if (session.mesh().here.data != 0) return;
   if (session.is_first() && loss) {
-    fmt::print("validation perplexity {:.2f} (unigram model: {:.2f})\n", std::exp(*loss),
-               unigram_perplexity(data.train, *data.valid));
+    show_line(fmt::format("validation perplexity {:.2f} (unigram model: {:.2f})", std::exp(*loss),
+                          unigram_perplexity(data.train, *data.valid)));
   }
+  if (!texts) return say(session, "stopped on request: no texts are sampled");
   const Recipe& r = session.recipe();
-  const std::vector<std::string> texts =
+  const std::vector<std::string> samples =
       sample_texts(session.cx(), *session.mesh().pipeline, stages, lm.model, data.tokenizer,
                    r.generate, static_cast<std::uint64_t>(r.seed));
-  for (const std::string& text : texts)
-    if (session.is_first()) fmt::print("---\n{}\n", text);
+  for (const std::string& text : samples)
+    if (session.is_first()) show_line("---\n" + text);
 }
 
 std::vector<StepObserver*> observers(std::initializer_list<StepObserver*> all) {
@@ -164,8 +167,15 @@ CheckpointPolicy checkpoint_policy(const Session& session, const TokenData& data
 
 ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) {
   const std::string tokenizer = tokenizer_to_go_on_with(session, args.resume);
-  const PreparedText prepared =
-      session.prepare([&](const std::string& line) { say(session, line); }, tokenizer);
+  const auto stop_requested = [&stop] { return stop.requested(); };
+  const auto found = session.prepare([&](const std::string& line) { say(session, line); },
+                                     tokenizer, stop_requested);
+  if (!found) {
+    say(session, "stopped on request before the first step; the same command begins again");
+    session.comm().barrier();
+    return ExitCode::kStopped;
+  }
+  const PreparedText& prepared = *found;
   const Recipe& recipe = session.recipe();
   std::optional<TokenData> data;
   together(session.ranks(), [&] { data.emplace(prepared); });
@@ -197,8 +207,8 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
   const std::unique_ptr<StepObserver> tracer = make_tracer(session, stages.schedule);
   Trainer trainer(train_options(session),
                   {session.comm(), pipeline, lm->task, learner.optimizer(), learner.ranks(),
-                   checkpoints, report, schedule_config(recipe), [&] { return stop.requested(); },
-                   compressing, observers({watch.steps(), tracer.get()})});
+                   checkpoints, report, schedule_config(recipe), stop_requested, compressing,
+                   observers({watch.steps(), tracer.get()})});
   std::vector<Stateful*> state{&learner.optimizer(), &learner.ranks(), &lm->task, &pipeline,
                                &trainer};
   if (compressing) state.push_back(compressing);
@@ -213,7 +223,9 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
     session.comm().barrier();
     return ExitCode::kStopped;
   }
-  show_result(session, *data, stages, *lm, trainer.validation_loss(session.cx()));
+  const std::optional<double> loss = trainer.validation_loss(session.cx());
+  const bool stops = max_over_ranks(session.cx(), session.comm(), stop.requested() ? 1.0 : 0.0) > 0;
+  show_result(session, *data, stages, *lm, loss, /*texts=*/!stops);
   session.comm().barrier();
   return ExitCode::kDone;
 }
@@ -221,8 +233,8 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
 }  // namespace
 
 ExitCode run_train(const TrainArgs& args) {
-  const StopSignal stop;  // first: a signal may come while ranks are still starting
   const RankEnvironment env = read_rank_environment();
+  const StopSignal stop(rank_prefix(env));  // a signal may come while ranks are still starting
   Recipe recipe = load_recipe(args.recipe.path, args.recipe.set);
   const int ranks = args.ranks > 0 ? args.ranks : env.size;
   validate(recipe, ranks);

@@ -21,6 +21,7 @@
 #include "comm/sockets.h"
 #include "core/error.h"
 #include "launch/environment.h"
+#include "launch/stop_signal.h"
 
 namespace gradwire {
 namespace {
@@ -36,8 +37,8 @@ constexpr auto kGraceOfRefusal = std::chrono::seconds(1);
 constexpr auto kLookEvery = std::chrono::milliseconds(20);
 
 // Passed on to the ranks. Libraries have started threads before main(), any of which a signal may
-// interrupt: a handler that counts serves them all.
-constexpr std::array kPassedOn = {SIGINT, SIGTERM, SIGUSR1};
+// interrupt: a handler that counts serves them all. Several in a row are one.
+constexpr std::array kPassedOn = StopSignal::kSignals;
 std::array<std::atomic<int>, kPassedOn.size()> arrived{};
 static_assert(std::atomic<int>::is_always_lock_free);
 
@@ -108,6 +109,7 @@ struct ChildSetup {
   if (::getppid() != setup.parent) ::_exit(static_cast<int>(ExitCode::kPeerLost));
   if (setup.rank == 0) ::fcntl(setup.listener, F_SETFD, 0);
   if (setup.rank > 0) ::dup2(::open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO);
+  ::signal(SIGPIPE, SIG_DFL);  // what this process ignores is its own choice
   ::execve("/proc/self/exe", args, environment);
   ::_exit(static_cast<int>(ExitCode::kBug));
 }
@@ -143,7 +145,7 @@ LocalJob::LocalJob() {
   action.sa_flags = SA_RESTART;
   for (std::size_t i = 0; i < kPassedOn.size(); ++i) {
     arrived[i] = 0;
-    ::sigaction(kPassedOn[i], &action, nullptr);
+    if (kPassedOn[i] != SIGHUP || !hangup_is_ignored()) ::sigaction(kPassedOn[i], &action, nullptr);
   }
   ::signal(SIGCHLD, SIG_DFL);  // where it is ignored, the system keeps nobody's status
 }
@@ -210,8 +212,7 @@ void LocalJob::reap(std::vector<RankEnd>& ends) {
 
 void LocalJob::pass_signals_on() {
   for (std::size_t i = 0; i < kPassedOn.size(); ++i) {
-    for (int n = arrived[i].exchange(0); n > 0; --n)
-      signal_all(kPassedOn[i]);
+    if (arrived[i].exchange(0) > 0) signal_all(kPassedOn[i]);
   }
 }
 

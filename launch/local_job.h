@@ -30,7 +30,7 @@ std::string describe(const RankEnd& end);
 
 class LocalJob {
  public:
-  // From now on SIGINT, SIGTERM and SIGUSR1 mean the ranks. One per process.
+  // From now on the signals of StopSignal mean the ranks. One per process.
   LocalJob();
   ~LocalJob();  // kills what still runs
   LocalJob(const LocalJob&) = delete;

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "launch/cli.h"
 #include "launch/console.h"
+#include "launch/standard_streams.h"
 
 namespace gradwire {
 
@@ -17,6 +18,7 @@ constexpr auto kForRank0 = std::chrono::seconds(5);
 }  // namespace
 
 int run_program(int argc, const char* const* argv) {
+  guard_standard_streams();
   RankEnvironment env;
   try {
     env = read_rank_environment();

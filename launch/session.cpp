@@ -12,6 +12,7 @@
 #include "launch/recipe_io.h"
 #include "launch/same_run.h"
 #include "launch/stages.h"
+#include "parallel/agreement.h"
 #include "train/together.h"
 
 namespace gradwire {
@@ -73,14 +74,28 @@ std::string Session::threads_text() const {
                      source.empty() ? "" : fmt::format(" ({})", source));
 }
 
-PreparedText Session::prepare(const std::function<void(const std::string&)>& say,
-                              const std::string& tokenizer) {
+std::optional<PreparedText> Session::prepare(const std::function<void(const std::string&)>& say,
+                                             const std::string& tokenizer,
+                                             const std::function<bool()>& stop_requested) {
   PrepareConfig config = prepare_config(recipe_);
   config.tokenizer_model = ranks_->all_gather(tokenizer).front();
+  config.stop_requested = stop_requested;
   PreparedText prepared;
+  const auto make = [&] {
+    try {
+      prepared = prepare_text(config, is_first() ? say : nullptr);
+    } catch (const PreparationStopped&) {
+      return;  // the flag stays, and all ranks ask for it below
+    }
+  };
+  const auto stopped = [&] {
+    const double mine = stop_requested && stop_requested() ? 1.0 : 0.0;
+    return max_over_ranks(cx(), comm(), mine) > 0.0;
+  };
   together(*ranks_, [&] {
-    if (is_first()) prepared = prepare_text(config, say);
+    if (is_first()) make();
   });
+  if (stopped()) return std::nullopt;
   std::vector<std::string> first =
       lines_of(ranks_->all_gather(paths_text(prepared, recipe_.data.cache)).front());
   for (std::size_t i = 0; i < 3; ++i)
@@ -89,12 +104,13 @@ PreparedText Session::prepare(const std::function<void(const std::string&)>& say
   together(*ranks_, [&] {
     if (is_first() || env_.local_rank != 0) return;
     if (std::filesystem::exists(first[1])) return look();
-    prepared = prepare_text(config);
-    if (prepared.train_path == first[1]) return;
+    make();
+    if (prepared.train_path == first[1] || prepared.train_path.empty()) return;
     throw Error(ErrorKind::kData, fmt::format("the text on this host gives {}, that of rank 0 {}: "
                                               "the files of data.text differ",
                                               prepared.train_path, first[1]));
   });
+  if (stopped()) return std::nullopt;
   together(*ranks_, [&] {
     if (env_.local_rank != 0) look();
   });

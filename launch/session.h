@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "comm/communicator.h"
@@ -47,9 +48,12 @@ class Session {
   // Rank 0 prepares the text; the first rank of every other host takes what rank 0 has made if they
   // share the folder, else prepares too; all others look. So texts are read once, not once for
   // every rank. `tokenizer` is a model to use instead of training one, or empty; rank 0's counts.
-  // `say` is called on rank 0. Errors: kData if the text of a host is not rank 0's. Collective.
-  PreparedText prepare(const std::function<void(const std::string&)>& say,
-                       const std::string& tokenizer = "");
+  // `say` is called on rank 0. Nothing if `stop_requested`, which may be empty, is true on any rank
+  // before the text is there; the ranks that prepare ask it meanwhile. Errors: kData if the text of
+  // a host is not rank 0's. Collective.
+  std::optional<PreparedText> prepare(const std::function<void(const std::string&)>& say,
+                                      const std::string& tokenizer = "",
+                                      const std::function<bool()>& stop_requested = {});
 
   std::string run_dir() const { return recipe_.run.dir; }
   std::string checkpoint_dir() const { return recipe_.run.dir + "/checkpoints"; }

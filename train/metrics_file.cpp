@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstring>
 #include <ctime>
+#include <exception>
 #include <filesystem>
 
 #include <fcntl.h>
@@ -90,8 +91,12 @@ bool MetricsFile::write_all(std::string_view bytes) noexcept {
 void MetricsFile::trouble(int error) noexcept {
   if (in_trouble_) return;
   in_trouble_ = true;
-  if (on_trouble_)
+  if (!on_trouble_) return;
+  try {
     on_trouble_(fmt::format("{}: cannot be written: {}", name_, std::strerror(error)));
+  } catch (const std::exception&) {
+    return;  // nor is a report that fails in the way of training
+  }
 }
 
 char MetricsFile::last_byte() const noexcept {

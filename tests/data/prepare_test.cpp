@@ -42,6 +42,26 @@ class Prepare : public ::testing::Test {
   std::string said_;
 };
 
+// At every document in turn: nothing half is left, and what was whole by then is used again.
+TEST_F(Prepare, GivesUpBetweenTwoDocumentsOnRequest) {
+  int stops = 0;
+  for (int patience = 0;; patience += 17) {
+    int left = patience;
+    config_.stop_requested = [&] { return left-- == 0; };
+    try {
+      prepare();
+      break;
+    } catch (const PreparationStopped&) {
+      ++stops;
+    }
+    for (const auto& entry : std::filesystem::directory_iterator(config_.cache_folder))
+      EXPECT_EQ(entry.path().string().find("tokens-"), std::string::npos) << entry.path();
+  }
+  EXPECT_GT(stops, 10);
+  config_.stop_requested = nullptr;
+  EXPECT_TRUE(prepare().was_there);
+}
+
 TEST_F(Prepare, EveryDocumentIsOnOneSideAndComesBack) {
   const PreparedText made = prepare();
   EXPECT_FALSE(made.was_there);
