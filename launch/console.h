@@ -28,7 +28,7 @@ class Console {
 
  private:
   int fd_;
-  std::timed_mutex mutex_;
+  std::mutex mutex_;
   std::unique_ptr<MetricsFile> file_;  // with the mutex
   std::string before_;                 // with the mutex: lines until there is a file
 };

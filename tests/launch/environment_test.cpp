@@ -151,8 +151,10 @@ TEST(RankEnvironment, HalfOfAPairIsAnError) {
 
 // salloc's shell counts the tasks of the job, none of which it is.
 TEST(RankEnvironment, AShellInsideAJobIsNoTaskOfIt) {
-  EXPECT_FALSE(read({{"SLURM_STEP_ID", "4294967290"}, {"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "4"}})
-                   .launched());
+  for (const char* special : {"4294967290", "4294967291"}) {  // interactive, batch
+    EXPECT_FALSE(read({{"SLURM_STEP_ID", special}, {"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "4"}})
+                     .launched());
+  }
   expect_ranks(read({{"SLURM_STEP_ID", "1"},
                      {"SLURM_PROCID", "0"},
                      {"SLURM_NTASKS", "4"},
