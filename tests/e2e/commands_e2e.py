@@ -1,6 +1,7 @@
 """The other commands: prepare, eval, generate, ckpt, doctor."""
 
 import re
+import socket
 
 from harness import *
 
@@ -108,6 +109,23 @@ class Commands(ProgramTest):
         self.assertNotIn("extends", resolved)
         self.assertEqual(len(list(self.dir.glob("cache-*"))), 1)
         self.assertIn("GRADWIRE_JOB", self.run_program("train", "job.toml", expect=2))
+
+    def test_hosts_may_have_caches_at_paths_of_their_own(self):
+        """As with {host} in data.cache, on two hosts that are one."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        ranks = []
+        for rank in ("0", "1"):
+            environment = dict(os.environ, RANK=rank, WORLD_SIZE="2", LOCAL_RANK="0",
+                               LOCAL_WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+            ranks.append(self.start("train", "recipe.toml", "--set", f"data.cache=cache-of-{rank}",
+                                    env=environment))
+        for process in ranks:
+            out = process.communicate(timeout=120)[0]
+            self.assertEqual(process.returncode, 0, out)
+        for rank in ("0", "1"):
+            self.assertTrue(list((self.dir / f"cache-of-{rank}").glob("tokens-*/train.h5")))
 
     def test_ckpt_ls_and_verify(self):
         self.train()
