@@ -207,8 +207,8 @@ TEST_F(Program, OutputThatCannotBeWrittenExitsWith8) {
   EXPECT_THAT(content(path("err")), StartsWith("gradwire: file system: "));
 }
 
-// Rank 1 may have another command line than rank 0: it says what it met, unless its launcher ends it
-// after rank 0 has said the same.
+// Rank 1 may have another command line than rank 0: it says what it met, unless its launcher ends
+// it after rank 0 has said the same.
 TEST_F(Program, RanksAreNamed) {
   const std::string rank_1 = "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2";
   const Outcome typo = run("config show " + recipe("[optim]\nlrr = 1\n"), rank_1);
