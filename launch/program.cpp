@@ -1,4 +1,5 @@
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <thread>
@@ -29,7 +30,10 @@ int run_program(int argc, const char* const* argv) {
   } catch (const std::exception& e) {
     const std::string text = failure_text(e, env);
     // If rank 0 has met the same, its launcher ends the others meanwhile, and it is said once.
-    if (is_likely_said_by_rank_0(e, env)) std::this_thread::sleep_for(kForRank0);
+    if (is_likely_said_by_rank_0(e, env)) {
+      std::signal(SIGTERM, SIG_DFL);
+      std::this_thread::sleep_for(kForRank0);
+    }
     if (!text.empty()) console().say(text);
     return static_cast<int>(exit_code_of(e));
   }
