@@ -19,6 +19,13 @@ namespace {
 constexpr double kTrustBeta = 0.9;
 constexpr double kLeastFactor = 0.5, kLargestFactor = 4.0;
 constexpr double kFactorStep = 0.1;
+// Octaves by which a momentum is scaled at most. One that has had no gradient for hundreds of
+// updates is all but zero, and would need a scale that is no float.
+constexpr double kMostOctaves = 48.0;
+
+double scale_between(double size, double mean) {
+  return std::exp2(std::clamp(std::round(std::log2(mean / size)), -kMostOctaves, kMostOctaves));
+}
 
 double norm_of(Context& cx, const Tensor& x) {
   return std::sqrt(sum_of_squares(cx, std::array{x}));
@@ -234,7 +241,7 @@ class OnebitLamb final : public BucketOptimizer {
     const double mean = sum / static_cast<double>(sizes.size());
     for (std::size_t i = 0; i < sizes.size(); ++i) {
       steps_[i].factor = 1.0;
-      steps_[i].scale = sizes[i] > 0.0 ? std::exp2(std::round(std::log2(mean / sizes[i]))) : 1.0;
+      steps_[i].scale = sizes[i] > 0.0 ? scale_between(sizes[i], mean) : 1.0;
     }
     rescale_momenta(cx, [](const StepSize& s) { return s.scale; });
   }

@@ -233,6 +233,23 @@ TEST_F(OnebitLamb, CoordinatesWithoutGradientStayAsTheyAre) {
   EXPECT_NE(after[4], before[4]);
 }
 
+// Its momentum is a denormal by then, which no float brings to the size of the others.
+TEST_F(OnebitLamb, AParameterLongWithoutGradientsSurvivesTheFreeze) {
+  constexpr int kFrozenAt = 1000;
+  const auto gradient = [](int rank, int step, std::size_t p, std::int64_t i) {
+    return p == 0 && step > 5 && step <= kFrozenAt + 5 ? 0.0 : noisy_gradient(rank, step, p, i);
+  };
+  Replicas ranks(cx, 2, onebit(frozen_after(kFrozenAt)), gradient);
+  for (int step = 1; step <= kFrozenAt + 20; ++step)
+    ranks.step(step);
+  ASSERT_TRUE(ranks.optimizer().needs(true).exchange);
+  for (const float x : ranks.values())
+    ASSERT_TRUE(std::isfinite(x));
+  for (const auto& [name, tensor] : ranks.state().tensors)
+    for (const float x : tensor)
+      ASSERT_TRUE(std::isfinite(x)) << name;
+}
+
 TEST_F(OnebitLamb, ResumesBitForBitInEveryStage) {
   OnebitLambConfig config = frozen_after(0);
   config.freeze = {.thaw_ratio = 2.0};
