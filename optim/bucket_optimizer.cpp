@@ -41,6 +41,15 @@ std::vector<Parameter*> params_of(std::span<const FlatBucket> buckets) {
 
 }  // namespace
 
+float floor_of_squares(std::span<const float> v) {
+  double sum = 0.0, count = 0.0;
+  for (const float x : v) {
+    sum += static_cast<double>(x);
+    count += x != 0.0F ? 1.0 : 0.0;
+  }
+  return count > 0.0 ? kLeastPartOfSquare * static_cast<float>(sum / count) : 0.0F;
+}
+
 std::vector<bool> dense_buckets(std::span<const FlatBucket> buckets,
                                 std::span<const std::string> dense) {
   std::vector<bool> result;
@@ -122,7 +131,7 @@ void BucketOptimizer::adamw_step(Context& cx, Bucket& b, const StepInfo& step, A
 BucketOptimizer::FrozenStep BucketOptimizer::frozen_math(const StepInfo& step, Age age) const {
   const auto with_decay = [&](double decay) -> FrozenMath {
     const AdamWMath full = math_of(step, age, decay);
-    return {full.keep, full.step_size, full.inv_sqrt_bc2, full.eps};
+    return {full.keep, full.step_size, full.inv_sqrt_bc2, full.eps, 0.0F};
   };
   return {with_decay(adam_.weight_decay), with_decay(0.0)};
 }
@@ -130,7 +139,8 @@ BucketOptimizer::FrozenStep BucketOptimizer::frozen_math(const StepInfo& step, A
 void BucketOptimizer::frozen_step(const Bucket& b, const FrozenStep& step, std::int64_t begin,
                                   std::int64_t end) {
   b.layout.for_each_part(begin, end, [&](std::size_t i, std::int64_t from, std::int64_t to) {
-    onebit_kernels().step(step.of(slot(b, i)), frozen_arrays(b.layout, b.m, b.v, i), from, to);
+    onebit_kernels().step(step.of(slot(b, i), b.floors[i]), frozen_arrays(b.layout, b.m, b.v, i),
+                          from, to);
   });
 }
 
@@ -145,8 +155,8 @@ void BucketOptimizer::frozen_step(Context& cx, Bucket& b, const StepInfo& step, 
       },
       [&](auto) {
         b.layout.for_each_part(0, n, [&](std::size_t i, std::int64_t, std::int64_t size) {
-          cuda::frozen_step(cx.stream, maths.of(slot(b, i)), frozen_arrays(b.layout, b.m, b.v, i),
-                            size);
+          cuda::frozen_step(cx.stream, maths.of(slot(b, i), b.floors[i]),
+                            frozen_arrays(b.layout, b.m, b.v, i), size);
         });
       });
   for (Parameter* p : b.layout.params)
@@ -166,6 +176,9 @@ const Tensor& BucketOptimizer::live_in(Context& cx, Bucket& b) {
         });
       },
       [&](auto) { cuda::mark_live(cx.stream, arrays); });
+  b.floors.clear();
+  for (std::size_t i = 0; i < b.layout.params.size(); ++i)
+    b.floors.push_back(floor_of_squares(b.layout.view_in(b.v, i).to_host<float>(cx)));
   return b.live;
 }
 

@@ -23,6 +23,9 @@ namespace gradwire {
 std::vector<bool> dense_buckets(std::span<const FlatBucket> buckets,
                                 std::span<const std::string> dense);
 
+// kLeastPartOfSquare of the mean of those second moments that are not zero.
+float floor_of_squares(std::span<const float> v);
+
 class BucketOptimizer : public GradientOptimizer {
  protected:
   struct Bucket {
@@ -30,7 +33,8 @@ class BucketOptimizer : public GradientOptimizer {
     bool dense = false;  // opted out
     Tensor m, v;         // f32 [n], 0 in the gaps
     std::size_t first_slot = 0;
-    Tensor live;  // u8 [ceil(n/8)], where v is not 0; see live_in()
+    Tensor live;                // u8 [ceil(n/8)], where v is not 0; see live_in()
+    std::vector<float> floors;  // by parameter, of v in frozen steps; made with `live`
     bool live_is_made = false;
   };
   // Updates that the moments have seen, this one included: for their bias corrections.
@@ -56,13 +60,17 @@ class BucketOptimizer : public GradientOptimizer {
   // by several threads at once.
   struct FrozenStep {
     FrozenMath decayed, plain;
-    const FrozenMath& of(const Slot& slot) const { return slot.decays ? decayed : plain; }
+    FrozenMath of(const Slot& slot, float floor) const {
+      FrozenMath math = slot.decays ? decayed : plain;
+      math.floor = floor;
+      return math;
+    }
   };
   FrozenStep frozen_math(const StepInfo& step, Age age) const;
   void frozen_step(const Bucket& b, const FrozenStep& step, std::int64_t begin, std::int64_t end);
   // The coordinates that have ever had a gradient. No other can be agreed on in one bit, which has
   // no zero; and what is left of their momentum, if v has underflowed, is cleared. Valid while v
-  // stands still.
+  // stands still. Makes the floors of v as well (kLeastPartOfSquare).
   const Tensor& live_in(Context& cx, Bucket& b);
   // <rule>/<parameter>/m and /v.
   void visit_moments(StateVisitor& visitor);

@@ -137,7 +137,8 @@ class OnebitLamb final : public BucketOptimizer {
             .inv_sqrt_bc2 = a.inv_sqrt_bc2,
             .inv_sqrt_bc2_fresh = fresh.inv_sqrt_bc2,
             .eps = a.eps,
-            .decay = f(decay)};
+            .decay = f(decay),
+            .floor = 0.0F};
   }
 
   LambArrays arrays_of(std::size_t bucket, std::size_t param) {
@@ -183,7 +184,8 @@ class OnebitLamb final : public BucketOptimizer {
     Parameter& p = *b.layout.params[param];
     StepSize& s = steps_[b.first_slot + param];
     const double decay = slot(b, param).decays ? adam().weight_decay : 0.0;
-    const LambMath math = lamb_math(step, watch_.updates(), decay, s.scale);
+    LambMath math = lamb_math(step, watch_.updates(), decay, s.scale);
+    math.floor = b.floors[param];
     const double ratio = largest_ratio(cx, math, arrays_of(bucket, param), p.value);
     const Tensor direction = b.layout.view_in(work_[bucket], param);
     double share = 1.0;

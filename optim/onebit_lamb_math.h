@@ -18,6 +18,7 @@ struct LambMath {
   float inv_sqrt_bc2_fresh;  // of the fresh v
   float eps;
   float decay;
+  float floor = 0.0F;  // of v in frozen steps, as in FrozenMath
 
   GW_HD float dense(float value, float grad, float& m, float& v) const {
     const float g = grad * grad_scale;
@@ -29,7 +30,7 @@ struct LambMath {
   GW_HD float frozen(float m_before, float m, float v, float& fresh, float& ratio) const {
     const float g = rebuild_gain * (m - beta1 * m_before);
     fresh = beta2 * fresh + one_minus_beta2 * g * g;
-    const float d = sqrtf(v) * inv_sqrt_bc2 + eps;
+    const float d = sqrtf(v > floor ? v : floor) * inv_sqrt_bc2 + eps;
     ratio = d / (sqrtf(fresh) * inv_sqrt_bc2_fresh + eps);
     return momentum_gain * m / d;
   }

@@ -11,14 +11,23 @@
 
 namespace gradwire {
 
+// The least second moment that a frozen step divides by, as a part of the mean over those of the
+// parameter that are not zero. A coordinate that had gradients once and then none for hundreds of
+// updates has next to nothing left of its v, but still gets a bit in every message, of the size of
+// its neighbours' momenta: divided by its own root that were steps of hundreds of learning rates.
+// With this floor a bit of the size of the others' roots moves a coordinate by 16 learning rates,
+// forth and back.
+constexpr float kLeastPartOfSquare = 1.0F / 256.0F;
+
 struct FrozenMath {
   float keep;          // 1 - lr * weight_decay
   float step_size;     // lr / (1 - beta1^t)
   float inv_sqrt_bc2;  // 1 / sqrt(1 - beta2^T), T the updates that v has seen
   float eps;
+  float floor = 0.0F;  // of v
 
   GW_HD void operator()(float& value, float m, float v) const {
-    value = keep * value - step_size * m / (sqrtf(v) * inv_sqrt_bc2 + eps);
+    value = keep * value - step_size * m / (sqrtf(v > floor ? v : floor) * inv_sqrt_bc2 + eps);
   }
 };
 

@@ -160,7 +160,8 @@ class ZeroOneAdam final : public BucketOptimizer {
                  .keep = static_cast<float>(s->keep),
                  .gain = agrees ? static_cast<float>(s->weight) : 1.0F,
                  .inv_sqrt_bc2 = math.inv_sqrt_bc2,
-                 .eps = math.eps};
+                 .eps = math.eps,
+                 .floor = 0.0F};
     }
   }
 
@@ -183,6 +184,7 @@ class ZeroOneAdam final : public BucketOptimizer {
   template <class Cuda>
   void pass(Context& cx, std::size_t bucket, ZeroOneKernels::Pass cpu, const Cuda& gpu) {
     Bucket& b = buckets()[bucket];
+    live_in(cx, b);  // for the floors
     for (std::size_t i = 0; i < b.layout.params.size(); ++i) {
       Parameter& p = *b.layout.params[i];
       const std::int64_t at = b.layout.begins[i];
@@ -194,7 +196,8 @@ class ZeroOneAdam final : public BucketOptimizer {
           b.v.data<float>() + at,
           sums_[bucket].data<float>() + at,
           since_agreement_ == 0 ? value : anchors_[bucket].data<float>() + at};
-      const ZeroOneMath& math = (slot(b, i).decays ? decayed_ : plain_).math;
+      ZeroOneMath math = (slot(b, i).decays ? decayed_ : plain_).math;
+      math.floor = b.floors[i];
       on_device(
           p.value.device(),
           [&](Device) {

@@ -17,6 +17,7 @@ struct ZeroOneMath {
   float gain;          // of u: W where u is the agreed momentum, else 1
   float inv_sqrt_bc2;  // as FrozenMath
   float eps;
+  float floor = 0.0F;  // of v, as in FrozenMath
 
   // Nothing can be agreed on where v is 0: such a coordinate stands still.
   GW_HD void collect(float grad, float& m, float& u, float v) const {
@@ -26,7 +27,7 @@ struct ZeroOneMath {
     u = v != 0.0F ? sum : 0.0F;
   }
   GW_HD float place(float anchor, float u, float v) const {
-    return keep * anchor - gain * u / (sqrtf(v) * inv_sqrt_bc2 + eps);
+    return keep * anchor - gain * u / (sqrtf(v > floor ? v : floor) * inv_sqrt_bc2 + eps);
   }
 };
 

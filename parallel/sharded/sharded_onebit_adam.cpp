@@ -68,8 +68,9 @@ class ShardedOnebitAdam final : public OnebitAdam {
   // What all ranks know of a bucket's v.
   struct Coarse {
     CoarseSquare square{};
-    Tensor codes;  // u8 [n]
-    Tensor live;   // u8 [n/8], where they are not 0
+    Tensor codes;                 // u8 [n]
+    Tensor live;                  // u8 [n/8], where they are not 0
+    std::vector<float> floors{};  // by parameter, of v
   };
 
   // Updates elements of a bucket whose new momentum has taken the gradient's place.
@@ -80,8 +81,8 @@ class ShardedOnebitAdam final : public OnebitAdam {
       const FollowArrays arrays{whole.params[i]->value.data<float>(),
                                 whole.flat.data<float>() + whole.begins[i],
                                 coarse.codes.data<std::uint8_t>() + whole.begins[i]};
-      onebit_kernels().follow(frozen_.of(slot(buckets()[bucket], i)), coarse.square, arrays, from,
-                              to);
+      onebit_kernels().follow(frozen_.of(slot(buckets()[bucket], i), coarse.floors[i]),
+                              coarse.square, arrays, from, to);
     });
   }
 
@@ -114,6 +115,19 @@ class ShardedOnebitAdam final : public OnebitAdam {
     });
     gather(cx, bucket, own, coarse.codes);
     mark_live(coarse);
+    make_floors(coarse, shard_.whole()[bucket]);
+  }
+
+  // From what all ranks know, so that they agree.
+  static void make_floors(Coarse& coarse, const FlatBucket& whole) {
+    coarse.floors.clear();
+    for (std::size_t i = 0; i < whole.params.size(); ++i) {
+      const auto* const codes = coarse.codes.data<std::uint8_t>() + whole.begins[i];
+      std::vector<float> v(static_cast<std::size_t>(whole.params[i]->value.numel()));
+      for (std::size_t j = 0; j < v.size(); ++j)
+        v[j] = codes[j] != 0 ? coarse.square(codes[j]) : 0.0F;
+      coarse.floors.push_back(floor_of_squares(v));
+    }
   }
 
   std::int32_t top_level(Context& cx, std::size_t bucket) {

@@ -183,6 +183,30 @@ TEST_F(OnebitAdam, CoordinatesWithoutGradientStayAsTheyAreHoweverLossyTheExchang
   }
 }
 
+// Its second moment has decayed to almost nothing by the freeze, but not to 0: it takes part, and
+// gets a bit of its neighbours' size in every exchange. That moves it by 16 learning rates at most.
+TEST_F(OnebitAdam, CoordinatesLongWithoutGradientAreNotThrownAbout) {
+  constexpr int kFrozenAt = 400;
+  constexpr double kBit = 0.1;
+  OnebitAdamConfig config = frozen_after(kFrozenAt);
+  config.adam.weight_decay = 0.0;
+  const auto gradient = [](int rank, int step, std::size_t p, std::int64_t i) {
+    if (i == 0) return step <= 5 ? 1.0 : 0.0;
+    return noisy_gradient(rank, step, p, i);
+  };
+  Replicas ranks(cx, 2, onebit(config), gradient);
+  for (int step = 1; step <= kFrozenAt; ++step)
+    ranks.step(step);
+  for (int step = kFrozenAt + 1; step <= kFrozenAt + 10; ++step) {
+    ranks.noise = [step](std::int64_t) { return step % 2 == 0 ? kBit : -kBit; };
+    const std::vector<float> before = ranks.values();
+    ranks.step(step);
+    const std::vector<float> after = ranks.values();
+    for (const std::size_t silent : {0U, 37U, 42U})
+      EXPECT_LT(std::abs(after[silent] - before[silent]), 16.0 * ranks.lr) << silent;
+  }
+}
+
 TEST_F(OnebitAdam, UpdatesCountNotSteps) {
   Replicas all(cx, 2, onebit(frozen_after(5)), noisy_gradient);
   Replicas some(cx, 2, onebit(frozen_after(5)), noisy_gradient);

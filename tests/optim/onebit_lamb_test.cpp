@@ -84,11 +84,16 @@ struct NaiveParameter {
   void compressed(const std::vector<double>& g, int t, double decay) {
     ++fresh_updates;
     std::vector<double> p(g.size()), r(g.size());
-    double q = 0.0;
+    double q = 0.0, sum = 0.0, count = 0.0;
+    for (const double x : v) {
+      sum += x;
+      count += x != 0.0 ? 1.0 : 0.0;
+    }
+    const double floor = count > 0.0 ? sum / count / 256.0 : 0.0;
     for (std::size_t i = 0; i < g.size(); ++i) {
       m[i] = kBeta1 * m[i] + (1.0 - kBeta1) * g[i];
       fresh[i] = kBeta2 * fresh[i] + (1.0 - kBeta2) * g[i] * g[i];
-      const double d = denominator(v[i], v_updates);
+      const double d = denominator(std::max(v[i], floor), v_updates);
       p[i] = m[i] / (1.0 - std::pow(kBeta1, t)) / d;
       r[i] = p[i] + decay * value[i];
       q = std::max(q, d / denominator(fresh[i], fresh_updates));
