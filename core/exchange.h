@@ -8,6 +8,8 @@
 
 namespace gradwire {
 
+constexpr float kLeastGradient = 1e-18F;
+
 struct Exchange {
   Tensor value;         // f32 [n], this rank's; becomes the mean over the ranks of weight * value
   float weight = 1.0F;  // clipping, loss scale; the same on all ranks
@@ -19,6 +21,11 @@ struct Exchange {
   // u8 [ceil(n/8)], the same on all ranks, or empty: coordinates whose bit (little-endian) is clear
   // take no part; a momentum there must be zero, and stays so.
   Tensor live{};
+  // Called on all ranks, once the exchange is done, if on any of them the value is not zero at a
+  // coordinate that takes no part, and large enough for its square to be a normal float
+  // (kLeastGradient). Not after an exchange that travels as it is.
+  using Woken = std::function<void()>;
+  Woken woken{};
   // The first exchange of its kind after steps without: whatever the reducer has carried over for
   // the bucket (residuals, estimates, what came of the last exchange) belongs to a stage that is
   // over, and starts anew as in a new reducer. The same on all ranks.

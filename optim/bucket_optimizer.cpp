@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/dispatch.h"
 #include "core/error.h"
@@ -180,6 +181,27 @@ const Tensor& BucketOptimizer::live_in(Context& cx, Bucket& b) {
   for (std::size_t i = 0; i < b.layout.params.size(); ++i)
     b.floors.push_back(floor_of_squares(b.layout.view_in(b.v, i).to_host<float>(cx)));
   return b.live;
+}
+
+std::string BucketOptimizer::waking_text(Context& cx, const FlatBucket& layout,
+                                         const Tensor& live) {
+  constexpr std::size_t kMostNames = 3;
+  const std::vector<std::uint8_t> bits = live.to_host<std::uint8_t>(cx);
+  const auto is_live = [&](std::int64_t at) {
+    return (bits[static_cast<std::size_t>(at / 8)] >> (at % 8) & 1) != 0;
+  };
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < layout.params.size(); ++i) {
+    std::int64_t at = layout.begins[i];
+    const std::int64_t end = at + layout.params[i]->value.numel();
+    while (at < end && is_live(at))
+      ++at;
+    if (at < end) names.push_back(fmt::format("'{}'", layout.params[i]->name));
+  }
+  const std::size_t others = names.size() - std::min(names.size(), kMostNames);
+  names.resize(names.size() - others);
+  return fmt::format("first gradients within {}{}", fmt::join(names, ", "),
+                     others == 0 ? "" : fmt::format(" or {} others", others));
 }
 
 void BucketOptimizer::visit_moments(StateVisitor& visitor) {

@@ -72,6 +72,9 @@ class BucketOptimizer : public GradientOptimizer {
   // no zero; and what is left of their momentum, if v has underflowed, is cleared. Valid while v
   // stands still. Makes the floors of v as well (kLeastPartOfSquare).
   const Tensor& live_in(Context& cx, Bucket& b);
+  // For the log: "first gradients within 'a', 'b'", the parameters of a bucket with coordinates
+  // whose bit in `live` is clear.
+  static std::string waking_text(Context& cx, const FlatBucket& layout, const Tensor& live);
   // <rule>/<parameter>/m and /v.
   void visit_moments(StateVisitor& visitor);
 

@@ -30,13 +30,15 @@ std::span<const Exchange> OnebitAdam::exchange(Context& cx, const StepInfo& step
 Exchange OnebitAdam::frozen_exchange(Context& cx, std::size_t bucket, const StepInfo& step,
                                      Age age) {
   Bucket& b = buckets()[bucket];
-  Exchange e{.value = b.layout.flat,
-             .weight = static_cast<float>(step.grad_scale),
-             .momentum = b.m,
-             .beta = static_cast<float>(adam().beta1),
-             .live = live_in(cx, b),
-             .reset_residuals = just_frozen(),
-             .unchanged = !just_frozen()};
+  Exchange e{
+      .value = b.layout.flat,
+      .weight = static_cast<float>(step.grad_scale),
+      .momentum = b.m,
+      .beta = static_cast<float>(adam().beta1),
+      .live = live_in(cx, b),
+      .woken = [this, &cx, bucket] { wake(cx, buckets()[bucket].layout, buckets()[bucket].live); },
+      .reset_residuals = just_frozen(),
+      .unchanged = !just_frozen()};
   if (updates_in_exchange(b)) {
     frozen_step_ = frozen_math(step, age);
     e.use = [this, bucket](std::int64_t begin, std::int64_t end) {

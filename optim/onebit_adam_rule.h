@@ -30,6 +30,10 @@ class OnebitAdam : public BucketOptimizer {
   // Whether the coming step of the bucket is one.
   bool is_frozen(std::size_t bucket) { return watch_.frozen() && !buckets()[bucket].dense; }
   bool just_frozen() const { return watch_.just_frozen(); }
+  // Coordinates of a bucket that had no gradient before the freeze have one now: v thaws.
+  void wake(Context& cx, const FlatBucket& layout, const Tensor& live) {
+    watch_.wake(waking_text(cx, layout, live));
+  }
 
  private:
   // Whether the parameters are updated piece by piece as the momentum arrives.

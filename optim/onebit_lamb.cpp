@@ -69,6 +69,11 @@ class OnebitLamb final : public BucketOptimizer {
                             .momentum = b.m,
                             .beta = static_cast<float>(adam().beta1),
                             .live = live,
+                            .woken =
+                                [this, &cx, i] {
+                                  const Bucket& woken = buckets()[i];
+                                  watch_.wake(waking_text(cx, woken.layout, woken.live));
+                                },
                             .reset_residuals = watch_.just_frozen()});
     }
     return exchanges_;

@@ -98,6 +98,7 @@ void VarianceWatch::freeze(const std::string& why) {
 
 void VarianceWatch::consider_thawing() {
   if (held_) return thaw("steps are to stay dense");
+  if (!woken_.empty()) return thaw(woken_);
   if (config_.thaw_ratio == 0.0) return;
   const double drift = corrected(fresh_, observed_) / norm();
   const bool far = drift > config_.thaw_ratio || drift < 1.0 / config_.thaw_ratio;
@@ -111,6 +112,7 @@ void VarianceWatch::thaw(const std::string& why) {
   moving_ = 0;
   ++thaws_;
   news_ = fmt::format("second moment thawed after {} updates: {}", observed_, why);
+  woken_.clear();
 }
 
 std::string VarianceWatch::take_news() {

@@ -8,6 +8,7 @@
 #include <deque>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "core/state.h"
 
@@ -39,6 +40,9 @@ class VarianceWatch {
   // After update number `step` of the schedule. Not frozen, it was one of v as well. Errors:
   // kNumeric where the norm is not finite.
   void observe(std::int64_t step, double squared_norm);
+  // v thaws with the next update, whatever thaw_ratio is: some of what it stands for has had its
+  // first gradients since it was frozen. `why` is for the log.
+  void wake(std::string why) { woken_ = std::move(why); }
   // While held, v moves: it is not frozen, and thaws with the next update where it was.
   void hold(bool held) { held_ = held; }
   // What has changed since the last call, for the log.
@@ -65,6 +69,7 @@ class VarianceWatch {
   std::int64_t moving_ = 0;    // updates since v last began to move
   std::int64_t drifting_ = 0;  // updates in a row with drift
   bool held_ = false;
+  std::string woken_;
   std::deque<double> recent_;  // norms of the last D + 1 updates of v, oldest first
   std::string news_;
 };

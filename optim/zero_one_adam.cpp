@@ -64,6 +64,8 @@ class ZeroOneAdam final : public BucketOptimizer {
       Bucket& b = buckets()[i];
       Exchange& e = exchanges_.emplace_back();
       e.live = live_in(cx, b);
+      e.woken = [this, &cx, i] { wake(cx, i); };
+      e.reset_residuals = updates_ > 0 && updates_ == awake_until_;
       if (one_bit) {
         e.value = b.layout.flat;
         e.weight = static_cast<float>(step.grad_scale);
@@ -106,6 +108,7 @@ class ZeroOneAdam final : public BucketOptimizer {
     visitor.number("zero_one_adam/step", updates_);
     visitor.number("zero_one_adam/refreshes", refreshes_);
     visitor.number("zero_one_adam/since_refresh", since_refresh_);
+    visitor.number("zero_one_adam/awake_until", awake_until_);
     visit_moments(visitor);
   }
 
@@ -117,8 +120,8 @@ class ZeroOneAdam final : public BucketOptimizer {
   };
 
   Kind kind_of_next(bool settle) const {
-    if (held_) return settled() ? Kind::kRefresh : Kind::kAgreement;
     const std::int64_t t = updates_ + 1;
+    if (held_ || t <= awake_until_) return settled() ? Kind::kRefresh : Kind::kAgreement;
     const std::int64_t until_refresh =
         doubled(refreshes_, config_.var_update_scaler, config_.var_freeze_step);
     if (t <= config_.var_freeze_step && since_refresh_ + 1 >= until_refresh) return Kind::kRefresh;
@@ -208,6 +211,16 @@ class ZeroOneAdam final : public BucketOptimizer {
     }
   }
 
+  // Coordinates that had no gradient by the last refresh have one now: v moves until it has
+  // settled.
+  void wake(Context& cx, std::size_t bucket) {
+    const Bucket& b = buckets()[bucket];
+    const auto window = static_cast<std::int64_t>(std::ceil(1.0 / (1.0 - adam().beta2) - 1e-6));
+    awake_until_ = updates_ + 1 + 2 * window;
+    news_ = fmt::format("second moment refreshed in every update until {}: {}", awake_until_,
+                        waking_text(cx, b.layout, b.live));
+  }
+
   void note_stage() {
     if (held_) return;
     if (updates_ == config_.var_freeze_step) {
@@ -226,6 +239,7 @@ class ZeroOneAdam final : public BucketOptimizer {
   std::int64_t refreshes_ = 0;
   std::int64_t since_refresh_ = 0;
   std::int64_t since_agreement_ = 0;  // local updates
+  std::int64_t awake_until_ = 0;      // updates, each of them a refresh
   bool held_ = false;                 // dense
   bool collected_ = false;            // exchange() has taken this step's gradient into u
   std::vector<Exchange> exchanges_;

@@ -29,7 +29,7 @@ struct Settle {
   ZeroOneArrays a;
   template <int kWidth>
   __device__ void at(std::int64_t i) const {
-    a.m[i] = a.u[i];
+    a.m[i] = update.agreed(a.u[i], a.v[i]);
     a.value[i] = update.place(a.anchor[i], a.u[i], a.v[i]);
   }
 };

@@ -19,15 +19,19 @@ struct ZeroOneMath {
   float eps;
   float floor = 0.0F;  // of v, as in FrozenMath
 
-  // Nothing can be agreed on where v is 0: such a coordinate stands still.
+  // Nothing can be agreed on if v is 0: such a coordinate stands still, but what came for it stays
+  // in u, where the exchange sees that it wakes up (Exchange::woken).
   GW_HD void collect(float grad, float& m, float& u, float v) const {
     const float moved = beta1 * m + one_minus_beta1 * (grad * grad_scale);
     const float sum = (keep_u * u + weight * moved) * inv_sum;
     m = v != 0.0F ? moved : m;
-    u = v != 0.0F ? sum : 0.0F;
+    u = sum;
   }
+  // u has become what the ranks have agreed on, unless v is 0.
+  GW_HD float agreed(float u, float v) const { return v != 0.0F ? u : 0.0F; }
   GW_HD float place(float anchor, float u, float v) const {
-    return keep * anchor - gain * u / (sqrtf(v > floor ? v : floor) * inv_sqrt_bc2 + eps);
+    return keep * anchor -
+           gain * agreed(u, v) / (sqrtf(v > floor ? v : floor) * inv_sqrt_bc2 + eps);
   }
 };
 

@@ -45,8 +45,10 @@ void local(const ZeroOneMath& math, const ZeroOneArrays& a, std::int64_t begin, 
 void settle(const ZeroOneMath& math, const ZeroOneArrays& a, std::int64_t begin, std::int64_t end) {
   float* __restrict m = a.m;
   const float* __restrict u = a.u;
+  const float* __restrict v = a.v;
+  const ZeroOneMath update = math;
   for (std::int64_t i = begin; i < end; ++i)
-    m[i] = u[i];
+    m[i] = update.agreed(u[i], v[i]);
   place(math, a, begin, end);
 }
 

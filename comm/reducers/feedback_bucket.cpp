@@ -1,6 +1,7 @@
 #include "comm/reducers/feedback_bucket.h"
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include <fmt/format.h>
@@ -13,6 +14,10 @@ namespace gradwire {
 namespace {
 
 constexpr std::int64_t kGrain = std::int64_t{1} << 15;
+
+// What a rank tells the others along with its messages.
+constexpr std::byte kNews{1};   // it touches what nobody has yet
+constexpr std::byte kWoken{2};  // a coordinate that takes no part has a value
 
 float* at(const Tensor& t, std::int64_t i) {
   return t ? t.data<float>() + i : nullptr;
@@ -73,13 +78,24 @@ void FeedbackBucket::send(Context& cx, std::int64_t step, std::size_t index, con
   index_ = index;
   if (e.recall) recall(cx);
   const bool news = mask_ && !e.live && mask_->has_news(e.value);
+  const std::byte woken = e.woken && wakes(e) ? kWoken : std::byte{0};
   if (shared_.estimates()) {
     send_estimate();
   } else {
     send_with_feedback(shared_.config.method == Feedback::kEf);
   }
   if (news) keep_news();
-  wire_.start(cx, news);
+  wire_.start(cx, (news ? kNews : std::byte{0}) | woken);
+}
+
+bool wakes(const Exchange& e) {
+  if (!e.live) return false;
+  std::atomic<bool> any = false;
+  parallel_for(e.value.numel(), kGrain, [&](std::int64_t b, std::int64_t end) {
+    const std::byte* const live = static_cast<const std::byte*>(e.live.raw()) + b / 8;
+    if (feedback_kernels().wakes(live, end - b, kLeastGradient, at(e.value, b))) any = true;
+  });
+  return any;
 }
 
 bool FeedbackBucket::reads_answer() const {
@@ -179,7 +195,9 @@ void FeedbackBucket::keep_news() {
 }
 
 void FeedbackBucket::serve(Context& cx) {
-  if (wire_.collect(cx, live())) news_to_share_ = true;
+  const std::byte told = wire_.collect(cx, live());
+  news_to_share_ = (told & kNews) != std::byte{0};
+  woken_ = (told & kWoken) != std::byte{0};
   const int rank = shared_.comm.rank();
   wire_.reply(cx, key_of(rank, true), live(), shared_.config.method != Feedback::kPlain);
 }
@@ -197,6 +215,7 @@ void FeedbackBucket::receive(Context& cx) {
   }
   has_answer_ = true;
   if (std::exchange(news_to_share_, false)) mask_->share(cx);
+  if (woken_) exchange_.woken();
   exchange_ = {};
 }
 

@@ -71,6 +71,10 @@ class FeedbackBucket {
   std::int64_t step_ = 0;
   std::size_t index_ = 0;
   bool news_to_share_ = false;
+  bool woken_ = false;
 };
+
+// Whether this rank's value says that a coordinate wakes up (Exchange::woken).
+bool wakes(const Exchange& e);
 
 }  // namespace gradwire

@@ -28,6 +28,8 @@ struct FeedbackKernels {
   void (*settle)(const FeedbackArrays& a, const float* u, const float* d, std::int64_t n);
   // x = 0 where the bit in `live` is clear.
   void (*zero_dead)(const std::byte* live, std::int64_t n, float* x);
+  // Whether |x| is above `least` anywhere where the bit in `live` is clear.
+  bool (*wakes)(const std::byte* live, std::int64_t n, float least, const float* x);
   // Bytes of bits: news[i] = the elements of x that are not zero and whose bit in `known` is clear.
   // Elements of x after n count as zero. True: there are some.
   bool (*find_news)(const float* x, const std::byte* known, std::int64_t n, std::byte* news);

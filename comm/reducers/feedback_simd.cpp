@@ -59,6 +59,19 @@ void zero_dead(const std::byte* live, std::int64_t n, float* x) {
   }
 }
 
+bool wakes(const std::byte* live, std::int64_t n, float least, const float* x) {
+  for (std::int64_t b = 0; 8 * b < n; ++b) {
+    const auto bits = static_cast<unsigned>(live[b]);
+    if (bits == 0xFF) continue;
+    const std::int64_t count = n - 8 * b < 8 ? n - 8 * b : 8;
+    for (std::int64_t j = 0; j < count; ++j) {
+      const float size = x[8 * b + j] < 0.0F ? -x[8 * b + j] : x[8 * b + j];
+      if ((bits >> j & 1) == 0 && size > least) return true;
+    }
+  }
+  return false;
+}
+
 bool find_news(const float* x, const std::byte* known, std::int64_t n, std::byte* news) {
   unsigned any = 0;
   for (std::int64_t b = 0; 8 * b < n; ++b) {
@@ -75,7 +88,7 @@ bool find_news(const float* x, const std::byte* known, std::int64_t n, std::byte
 
 }  // namespace
 
-const FeedbackKernels feedback_kernels{&contribution, &smooth,    &target,
-                                       &settle,       &zero_dead, &find_news};
+const FeedbackKernels feedback_kernels{&contribution, &smooth, &target,   &settle,
+                                       &zero_dead,    &wakes,  &find_news};
 
 }  // namespace gradwire::GW_ISA

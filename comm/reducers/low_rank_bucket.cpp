@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "comm/reducers/feedback_bucket.h"
 #include "comm/reducers/feedback_kernels.h"
 #include "comm/reducers/low_rank_kernels.h"
 #include "comm/reducers/orthonormal.h"
@@ -49,7 +50,7 @@ LowRankBucket::LowRankBucket(Context& cx, const FlatBucket& layout, const LowRan
   Context buffers = cx.in(Segment::kComm);
   const auto zeros = [&](std::int64_t n) { return Tensor::zeros(buffers, {n}, DType::kF32); };
   error_ = zeros(layout.numel());
-  p_ = zeros(p_size_);
+  p_ = zeros(p_size_ + 1);  // the last says that a coordinate wakes up
   q_ = zeros(q_size_);
   if (shared.comm.size() > 1) sent_q_ = zeros(q_size_);
   dependent_.resize(matrices_.size() * static_cast<std::size_t>(rank()));
@@ -93,10 +94,11 @@ void LowRankBucket::send(Context& cx, const Exchange& e) {
   if (e.reset_residuals) fill(cx, error_, 0.0);
   take_contribution();
   for_each(row_tiles_, [&](const Tile& t) { make_p(t); });
+  *at(p_, p_size_) = e.woken && wakes(e) ? 1.0F : 0.0F;
   const int ranks = shared_.comm.size();
   if (ranks == 1 || p_size_ == 0) return;
   p_work_ = shared_.comm.all_reduce(
-      p_, ReduceOp::kMean,
+      p_.slice(0, e.woken ? p_size_ + 1 : p_size_), ReduceOp::kMean,
       {cx.stream, Traffic::kGradient, dense_exchange_bytes(layout_.numel(), ranks)});
 }
 
@@ -219,6 +221,7 @@ void LowRankBucket::receive(Context& cx, std::int64_t step) {
     if (dependent_[i] != 0) draw(i / static_cast<std::size_t>(rank()), k, step + 1);
   }
   use_all(exchange_, layout_.numel());
+  if (*at(p_, p_size_) > 0.0F) exchange_.woken();
   exchange_ = {};
 }
 

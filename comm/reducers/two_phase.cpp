@@ -40,25 +40,25 @@ std::span<std::byte> TwoPhase::payload(int owner) {
   return slot(sent_, owner).first(chunks_.payload_bytes());
 }
 
-void TwoPhase::start(Context& cx, bool news) {
+void TwoPhase::start(Context& cx, std::byte flags) {
   for (int r = 0; r < comm_.size(); ++r)
-    slot(sent_, r).back() = static_cast<std::byte>(news);
+    slot(sent_, r).back() = flags;
   if (comm_.size() == 1) return;
   const std::int64_t dense = dense_exchange_bytes(n_, comm_.size());
   scatter_ = comm_.all_to_all(sent_, received_, {cx.stream, Traffic::kGradient, dense});
 }
 
-bool TwoPhase::collect(Context& cx, std::span<const std::byte> live) {
-  if (comm_.size() == 1) return slot(sent_, 0).back() != std::byte{0};
+std::byte TwoPhase::collect(Context& cx, std::span<const std::byte> live) {
+  if (comm_.size() == 1) return slot(sent_, 0).back();
   scatter_->wait(cx.stream);
   const std::int64_t size = mean_.numel();
   const std::span<float> mean{mean_.data<float>(), static_cast<std::size_t>(size)};
   DecodeTarget target{.to = mean, .live = live};
-  bool news = false;
+  std::byte flags{0};
   // Added up as they are and scaled once, in the order of the ranks: so does the dense reducer.
   for (int r = 0; r < comm_.size(); ++r) {
     const std::span<const std::byte> from = slot(received_, r);
-    news = news || from.back() != std::byte{0};
+    flags |= from.back();
     target.add = r > 0;
     for_each_own_piece(
         [&](const ChunkCodec::Piece& p) { chunks_.decode(p, from, target, own().begin); });
@@ -68,7 +68,7 @@ bool TwoPhase::collect(Context& cx, std::span<const std::byte> live) {
     for (std::int64_t i = begin; i < end; ++i)
       mean_.data<float>()[i] *= share;
   });
-  return news;
+  return flags;
 }
 
 void TwoPhase::reply(Context& cx, const CodecKey& key, std::span<const std::byte> live,

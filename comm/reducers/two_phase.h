@@ -27,11 +27,11 @@ class TwoPhase {
 
   // Where this rank's payload of a chunk goes before start().
   std::span<std::byte> payload(int owner);
-  // Sends them; `news` is a flag that reaches all ranks along with them.
-  void start(Context& cx, bool news);
-  // Waits and averages. `live` as in Exchange, of the whole bucket, or empty. True: some rank's
-  // news flag was set.
-  bool collect(Context& cx, std::span<const std::byte> live);
+  // Sends them; the bits of `flags` reach all ranks along with them.
+  void start(Context& cx, std::byte flags);
+  // Waits and averages. `live` as in Exchange, of the whole bucket, or empty. Gives the bits
+  // that were set on any rank.
+  std::byte collect(Context& cx, std::span<const std::byte> live);
   // The mean of the own chunk after collect(), f32; the owner may change it. One rank has none.
   const Tensor& mean() const { return mean_; }
   // Compresses the mean and sends it on. `live` as above. The residual takes part unless `feedback`

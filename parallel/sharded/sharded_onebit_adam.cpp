@@ -44,17 +44,19 @@ class ShardedOnebitAdam final : public OnebitAdam {
                            Age age) override {
     gather_coarse(cx, bucket);
     frozen_ = frozen_math(step, age);
-    return {.value = shard_.whole()[bucket].flat,
-            .weight = static_cast<float>(step.grad_scale),
-            .beta = static_cast<float>(adam().beta1),
-            .live = coarse_[bucket].live,
-            .reset_residuals = just_frozen(),
-            .recall =
-                [this, bucket](Context& on, const Tensor& momentum) {
-                  gather(on, bucket, buckets()[bucket].m, momentum);
-                },
-            .use = [this, bucket](std::int64_t begin,
-                                  std::int64_t end) { follow(bucket, begin, end); }};
+    return {
+        .value = shard_.whole()[bucket].flat,
+        .weight = static_cast<float>(step.grad_scale),
+        .beta = static_cast<float>(adam().beta1),
+        .live = coarse_[bucket].live,
+        .woken = [this, &cx, bucket] { wake(cx, shard_.whole()[bucket], coarse_[bucket].live); },
+        .reset_residuals = just_frozen(),
+        .recall =
+            [this, bucket](Context& on, const Tensor& momentum) {
+              gather(on, bucket, buckets()[bucket].m, momentum);
+            },
+        .use = [this, bucket](std::int64_t begin,
+                              std::int64_t end) { follow(bucket, begin, end); }};
   }
 
   void frozen_apply(Context&, std::size_t bucket, const StepInfo&, Age) override {

@@ -2,6 +2,7 @@
 // means, exactly (in double, in order of rank), so that what is left to test is local mathematics.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <map>
@@ -226,7 +227,15 @@ class Replicas {
       }
       for (const auto& exchanges : of_rank)
         use_in_pieces(exchanges[b]);
+      const bool woken = std::ranges::any_of(of_rank, [&](const auto& e) { return wakes(e[b]); });
+      for (const auto& exchanges : of_rank)
+        if (woken && exchanges[b].woken) exchanges[b].woken();
     }
+  }
+  static bool wakes(const Exchange& e) {
+    for (std::int64_t i = 0; e.live && i < e.value.numel(); ++i)
+      if (!is_live(e.live, i) && std::abs(e.value.data<float>()[i]) > kLeastGradient) return true;
+    return false;
   }
   static bool is_live(const Tensor& live, std::int64_t i) {
     return (static_cast<const std::uint8_t*>(live.raw())[i / 8] >> (i % 8) & 1) != 0;
