@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
 #include <utility>
 
 #include <fmt/format.h>
@@ -85,9 +86,21 @@ class CollectiveWork final : public Work {
     place_.group->slots.erase(entry);
     slot_->moving = true;
     lock.unlock();
-    move_data(slot_->calls);
+    std::exception_ptr failure;
+    try {
+      move_data(slot_->calls);
+    } catch (const std::exception&) {
+      failure = std::current_exception();
+    }
     lock.lock();
-    slot_->moving = false;
+    slot_->moving = false;  // nobody may wait for it any more
+    if (failure) {
+      slot_->calls[static_cast<std::size_t>(place_.rank)] = nullptr;
+      slot_ = nullptr;
+      place_.world->fail(place_.world_rank(),
+                         fmt::format("rank {} failed in {}", place_.rank, describe(call_)));
+      std::rethrow_exception(failure);
+    }
     slot_->done = true;
     place_.wake_all();
   }

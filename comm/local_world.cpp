@@ -91,9 +91,13 @@ void LocalWorld::throw_if_failed() const {
 
 bool LocalWorld::wait(std::unique_lock<std::mutex>& lock, int world_rank,
                       const std::function<bool()>& done, const std::function<bool()>& busy) {
-  const auto deadline = std::chrono::steady_clock::now() + timeout_;
+  constexpr std::chrono::milliseconds kSlice(100);
+  const auto ready = [&] { return done() || (origin_ && !busy()); };
   std::condition_variable& wake = wake_[static_cast<std::size_t>(world_rank)];
-  return wake.wait_until(lock, deadline, [&] { return done() || (origin_ && !busy()); });
+  // In slices, so that a process that was stopped has waited for one of them at most.
+  for (std::chrono::milliseconds left = timeout_; left.count() > 0; left -= kSlice)
+    if (wake.wait_for(lock, std::min(left, kSlice), ready)) return true;
+  return ready();
 }
 
 void move_data(const std::vector<const Call*>& calls) {

@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <sys/prctl.h>
 
+#include "comm/own_sleep.h"
 #include "core/error.h"
 
 namespace gradwire {
@@ -108,6 +109,7 @@ void MpiEngine::start_mpi() {
 void MpiEngine::loop() {
   int idle_turns = 0;
   Clock::time_point checked = Clock::now();
+  OwnSleep own_sleep;
   while (take_work()) {
     ++turns_;
     try {
@@ -117,8 +119,11 @@ void MpiEngine::loop() {
       const Clock::time_point now = Clock::now();
       if (now - checked > kCheckEvery) {
         checked = now;
-        for (const auto& lane : lanes_)
+        const auto slept = own_sleep.look(now);
+        for (const auto& lane : lanes_) {
+          lane->forgive(slept);
           lane->check_stalled(now);
+        }
       }
     } catch (const Error& e) {
       fail(fmt::format("rank {}: {}", world_->rank(), e.what()), true);
@@ -239,14 +244,19 @@ void MpiEngine::finish_mpi() {
   check_mpi(MPI_Finalize(), "MPI_Finalize");
 }
 
+// In slices, so that a process that was stopped has waited for one of them at most.
 void MpiEngine::wait_for_thread(std::unique_lock<std::mutex>& lock,
                                 const std::function<bool()>& done) {
-  for (;;) {
-    const std::uint64_t turns = turns_;
-    if (to_callers_.wait_for(lock, options_.timeout + 10s, done)) return;
-    if (turns_ != turns) continue;
-    throw Error(ErrorKind::kComm, "mpi: a call into MPI does not return");
+  constexpr auto kSlice = 1s;
+  std::uint64_t turns = turns_;
+  for (Clock::duration still{}; still < options_.timeout + 10s; still += kSlice) {
+    if (to_callers_.wait_for(lock, kSlice, done)) return;
+    if (const std::uint64_t now = turns_; now != turns) {
+      turns = now;
+      still = {};
+    }
   }
+  throw Error(ErrorKind::kComm, "mpi: a call into MPI does not return");
 }
 
 void MpiEngine::run(std::function<void()> task) {
@@ -293,11 +303,13 @@ void MpiEngine::wait(Operation& op) {
 }
 
 void MpiEngine::drop(Operation& op) {
+  std::string what;
   {
     const std::lock_guard lock(mutex_);
     if (op.done) return;
+    what = describe(op.call);  // under the lock: the thread clears it when it is done
   }
-  abort(fmt::format("rank {} dropped {} before it was done", world_->rank(), describe(op.call)));
+  abort(fmt::format("rank {} dropped {} before it was done", world_->rank(), what));
 }
 
 void MpiEngine::check_alive() {

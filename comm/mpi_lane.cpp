@@ -235,6 +235,12 @@ void MpiLane::look_for_other_call(const Active& a) const {
   }
 }
 
+void MpiLane::forgive(Clock::duration slept) {
+  if (slept == Clock::duration::zero()) return;
+  for (Active& a : active_)
+    a.moved = std::min(a.moved + slept, Clock::now());
+}
+
 void MpiLane::check_stalled(Clock::time_point now) {
   for (const Active& a : active_) {
     const auto still = now - a.moved;

@@ -41,6 +41,8 @@ class MpiLane {
   bool progress(std::vector<OperationPtr>& finished);
   // Throws Error(kComm) for what has not moved for too long, or cannot because ranks disagree.
   void check_stalled(Clock::time_point now);
+  // That time does not count as waiting.
+  void forgive(Clock::duration slept);
   // Takes back receives that no message has come for.
   void cancel();
   // Gives all operations that are not finished to `unfinished`.

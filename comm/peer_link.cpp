@@ -12,12 +12,13 @@ namespace gradwire {
 
 namespace asio = boost::asio;
 
-PeerLink::PeerLink(asio::ip::tcp::socket socket, OnLine on_line, OnClosed on_closed)
+PeerLink::PeerLink(asio::ip::tcp::socket socket, std::chrono::milliseconds silence, OnLine on_line,
+                   OnClosed on_closed)
     : socket_(std::move(socket)),
       received_(8192),
       on_line_(std::move(on_line)),
       on_closed_(std::move(on_closed)) {
-  make_watchful(socket_);
+  make_watchful(socket_, silence);
 }
 
 void PeerLink::read() {

@@ -2,6 +2,7 @@
 // thread that runs the io_context only; reading keeps the link alive.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -16,8 +17,9 @@ class PeerLink : public std::enable_shared_from_this<PeerLink> {
   using OnLine = std::function<void(PeerLink&, const std::string& line)>;
   using OnClosed = std::function<void(PeerLink&)>;
 
-  // A peer whose host has gone silent is given up after about ten seconds.
-  PeerLink(boost::asio::ip::tcp::socket socket, OnLine on_line, OnClosed on_closed);
+  // A peer whose host has gone silent for `silence` is given up.
+  PeerLink(boost::asio::ip::tcp::socket socket, std::chrono::milliseconds silence, OnLine on_line,
+           OnClosed on_closed);
 
   int peer = -1;  // its rank, once known
 

@@ -71,6 +71,7 @@ class PeerWatch::Impl {
   Impl(Context& cx, Communicator& comm, OnLost on_lost, std::chrono::milliseconds timeout)
       : rank_(comm.rank()),
         size_(comm.size()),
+        silence_(timeout),
         on_lost_(std::move(on_lost)),
         links_(static_cast<std::size_t>(comm.size())) {
     if (size_ == 1) return;
@@ -162,7 +163,8 @@ class PeerWatch::Impl {
 
   void add_link(Tcp::socket socket, int peer) {
     auto link = std::make_shared<PeerLink>(
-        std::move(socket), [this](PeerLink& l, const std::string& line) { hear(l, line); },
+        std::move(socket), silence_,
+        [this](PeerLink& l, const std::string& line) { hear(l, line); },
         [this](PeerLink& l) { closed(l); });
     if (peer >= 0) adopt(peer, link);
     link->read();
@@ -270,6 +272,7 @@ class PeerWatch::Impl {
 
   const int rank_;
   const int size_;
+  const std::chrono::milliseconds silence_;  // of a host, after which it is lost
   const OnLost on_lost_;
   std::vector<std::string> hosts_;  // by rank
   std::string token_;

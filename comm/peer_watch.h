@@ -22,7 +22,8 @@ class PeerWatch {
 
   // Collective; returns when all ranks are connected. Rank 0 listens on a port that the system
   // chooses, on loopback where all ranks share a host; a random token keeps strangers out. Errors:
-  // kComm, naming the missing ranks, when `timeout` runs out.
+  // kComm, naming the missing ranks, when `timeout` runs out. Later, a rank whose host has been
+  // silent for `timeout` is lost, though its connection has not been closed.
   PeerWatch(Context& cx, Communicator& comm, OnLost on_lost,
             std::chrono::milliseconds timeout = std::chrono::seconds(60));
   // Says goodbye, so that leaving is no loss; with an exception on its way, tells the others

@@ -1,6 +1,8 @@
 #include "comm/sockets.h"
 
+#include <algorithm>
 #include <array>
+#include <limits>
 #include <memory>
 
 #include <arpa/inet.h>
@@ -25,12 +27,19 @@ void set_option(Tcp::socket& socket, int level, int option, int value) {
 
 }  // namespace
 
-void make_watchful(Tcp::socket& socket) {
+// Probes go out often all the same: a host that has been started anew answers them, with a reset.
+void make_watchful(Tcp::socket& socket, std::chrono::milliseconds silence) {
+  constexpr int kMostProbes = 127;  // of Linux; TCP_USER_TIMEOUT is what counts
+  constexpr int kMostBetween = 10;  // seconds
+  const auto ms = static_cast<int>(
+      std::clamp<std::int64_t>(silence.count(), 1000, std::numeric_limits<int>::max()));
+  const int between = std::clamp(ms / 10'000, 1, kMostBetween);
   set_option(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
-  set_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, 4);
-  set_option(socket, IPPROTO_TCP, TCP_KEEPINTVL, 2);
-  set_option(socket, IPPROTO_TCP, TCP_KEEPCNT, 3);
-  set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, 10'000);
+  set_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, between);
+  set_option(socket, IPPROTO_TCP, TCP_KEEPINTVL, between);
+  set_option(socket, IPPROTO_TCP, TCP_KEEPCNT,
+             std::clamp((ms + 999) / 1000 / between, 1, kMostProbes));
+  set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, ms);
   set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1);
 }
 

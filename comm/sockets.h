@@ -1,6 +1,7 @@
 // What all our TCP connections have in common.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -9,9 +10,9 @@
 
 namespace gradwire {
 
-// Small messages leave at once, and a peer whose host has gone silent is given up after about ten
-// seconds.
-void make_watchful(boost::asio::ip::tcp::socket& socket);
+// Small messages leave at once, and the connection to a host that has gone silent is given up after
+// `silence`, no sooner: so long may the network pause. At least a second.
+void make_watchful(boost::asio::ip::tcp::socket& socket, std::chrono::milliseconds silence);
 // Connects to the first of `addresses` that answers within some seconds. False: none does.
 bool connect_to_any(boost::asio::ip::tcp::socket& socket, const std::vector<std::string>& addresses,
                     unsigned short port);

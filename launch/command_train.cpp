@@ -127,21 +127,27 @@ std::string tokenizer_to_go_on_with(Session& session, const std::string& resume)
   return found;
 }
 
-// What the run came to: the model beside the weakest model there is, and a few texts.
+// What the run came to: the model beside the weakest model there is, and a few texts, unless a stop
+// is asked for. The ranks that have nothing to do with it wait. Collective.
 void show_result(Session& session, const TokenData& data, const Stages& stages, LanguageModel& lm,
-                 std::optional<double> loss, bool texts) {
-  if (session.mesh().here.data != 0) return;
-  if (session.is_first() && loss) {
+                 std::optional<double> loss, const StopSignal& stop) {
+  together(session.ranks(), [&] {
+    if (!session.is_first() || !loss) return;
     show_line(fmt::format("validation perplexity {:.2f} (unigram model: {:.2f})", std::exp(*loss),
                           unigram_perplexity(data.train, *data.valid)));
-  }
-  if (!texts) return say(session, "stopped on request: no texts are sampled");
-  const Recipe& r = session.recipe();
-  const std::vector<std::string> samples =
-      sample_texts(session.cx(), *session.mesh().pipeline, stages, lm.model, data.tokenizer,
-                   r.generate, static_cast<std::uint64_t>(r.seed));
-  for (const std::string& text : samples)
-    if (session.is_first()) show_line("---\n" + text);
+  });
+  const double asked = stop.requested() ? 1.0 : 0.0;
+  if (max_over_ranks(session.cx(), session.comm(), asked) > 0.0)
+    return say(session, "stopped on request: no texts are sampled");
+  together(session.ranks(), [&] {
+    if (session.mesh().here.data != 0) return;
+    const Recipe& r = session.recipe();
+    const std::vector<std::string> texts =
+        sample_texts(session.cx(), *session.mesh().pipeline, stages, lm.model, data.tokenizer,
+                     r.generate, static_cast<std::uint64_t>(r.seed));
+    for (const std::string& text : texts)
+      if (session.is_first()) show_line("---\n" + text);
+  });
 }
 
 std::vector<StepObserver*> observers(std::initializer_list<StepObserver*> all) {
@@ -223,9 +229,7 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
     session.comm().barrier();
     return ExitCode::kStopped;
   }
-  const std::optional<double> loss = trainer.validation_loss(session.cx());
-  const bool stops = max_over_ranks(session.cx(), session.comm(), stop.requested() ? 1.0 : 0.0) > 0;
-  show_result(session, *data, stages, *lm, loss, /*texts=*/!stops);
+  show_result(session, *data, stages, *lm, trainer.validation_loss(session.cx()), stop);
   session.comm().barrier();
   return ExitCode::kDone;
 }

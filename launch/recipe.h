@@ -334,7 +334,9 @@ struct CommRecipe {
       Limits{}.per_rank());
     v("connections", connections, "tcp: connections to each peer for data",
       at_least(1).up_to(16).per_start());
-    v("timeout_s", timeout_s, "longest wait for a peer before it counts as lost (exit 6)",
+    v("timeout_s", timeout_s,
+      "longest silence of a peer before it counts as lost (exit 6); a rank that works while others "
+      "wait for it is not silent",
       at_least(1).up_to(kMostSeconds).per_start());
   }
   bool operator==(const CommRecipe&) const = default;

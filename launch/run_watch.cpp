@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <exception>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <utility>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -66,7 +68,9 @@ RunWatch::RunWatch(Session& session)
     : session_(session),
       dir_(session.run_dir() + "/status"),
       timeout_(timeout_of(session.recipe())),
-      exceptions_(std::uncaught_exceptions()) {
+      exceptions_(std::uncaught_exceptions()),
+      host_(host_name()),
+      heartbeats_(static_cast<std::size_t>(session.env().size)) {
   const RankEnvironment& env = session.env();
   if (env.size == 1 || timeout_.count() == 0) return;
   together(session.ranks(), [&] {
@@ -76,7 +80,7 @@ RunWatch::RunWatch(Session& session)
   });
   together(session.ranks(), [&] {
     RankStatus begin;
-    host_name().copy(begin.host.data(), begin.host.size() - 1);
+    host_.copy(begin.host.data(), begin.host.size() - 1);
     begin.rank = env.rank;
     begin.pid = ::getpid();
     board_ = std::make_unique<StatusBoard>(status_path(dir_, env.rank), begin);
@@ -86,7 +90,11 @@ RunWatch::RunWatch(Session& session)
   session_.world().before_leaving([this] { end_if_reported(); });
   watchdog_ = std::make_unique<Watchdog>(
       *board_, Watchdog::Options{timeout_, env.local_size < env.size},
-      [this] { end_if_reported(); }, [this] { end_stalled(); });
+      [this] {
+        end_if_reported();
+        follow_heartbeats();
+      },
+      [this] { end_stalled(); });
 }
 
 RunWatch::~RunWatch() {
@@ -122,21 +130,45 @@ void RunWatch::end_if_reported() const {
   leave(session_.env(), fmt::format("as another rank reports ({})", report_path()));
 }
 
-std::string RunWatch::report() const {
+std::int64_t RunWatch::quiet_ms(const RankStatus& status) {
+  if (status.host == board_->status().host) return board_->now_ms() - status.heartbeat_ms;
+  const auto rank = static_cast<std::size_t>(status.rank);
+  return heartbeats_.look(rank, status.heartbeat_ms, Heartbeats::Clock::now()).count();
+}
+
+// On other hosts, whose clocks say nothing here. Once half of the time is up, so that nothing is
+// read as long as all is well.
+void RunWatch::follow_heartbeats() {
+  const RankEnvironment& env = session_.env();
+  const auto now = Heartbeats::Clock::now();
+  const std::uint64_t progress = board_->status().progress;
+  if (std::exchange(progress_, progress) != progress) progressed_ = now;
+  if (env.local_size == env.size || now - progressed_ < timeout_ / 2) return;
+  for (int r = 0; r < env.size; ++r) {
+    const std::optional<RankStatus> status = read_status(status_path(dir_, r));
+    if (status && status->rank == r) quiet_ms(*status);
+  }
+}
+
+std::string RunWatch::report() {
   const RankStatus own = board_->status();
   std::vector<SeenRank> ranks(static_cast<std::size_t>(session_.env().size));
   for (std::size_t r = 0; r < ranks.size(); ++r) {
     SeenRank& seen = ranks[r];
     seen.status = read_status(status_path(dir_, static_cast<int>(r)));
-    const bool here = seen.status && seen.status->host == own.host;
-    if (here) seen.process = process_state(seen.status->pid);
+    if (!seen.status || seen.status->rank != static_cast<int>(r)) {
+      seen.status.reset();
+      continue;
+    }
+    seen.quiet_ms = quiet_ms(*seen.status);
+    if (seen.status->host == own.host) seen.process = process_state(seen.status->pid);
   }
   const milliseconds silent = std::max(milliseconds(5000), 5 * look_interval(timeout_));
-  return stall_report({ranks, board_->now_ms(), silent.count()});
+  return stall_report({ranks, silent.count()});
 }
 
 // The report is complete before anybody can learn of it and end: it would name those that have.
-void RunWatch::end_stalled() const {
+void RunWatch::end_stalled() {
   const std::string text = fmt::format("no progress for {:.1f} s inside a step\n{}",
                                        static_cast<double>(timeout_.count()) / 1e3, report());
   const int file = ::open(report_path().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "launch/session.h"
+#include "train/heartbeats.h"
 #include "train/status_recorder.h"
 #include "train/watchdog.h"
 
@@ -31,8 +32,11 @@ class RunWatch {
   void observe_communicators();
   std::string report_path() const { return dir_ + "/stall.txt"; }
   void end_if_reported() const;
-  [[noreturn]] void end_stalled() const;
-  std::string report() const;
+  [[noreturn]] void end_stalled();
+  std::string report();
+  void follow_heartbeats();
+  // So long has the rank given no sign of life.
+  std::int64_t quiet_ms(const RankStatus& status);
 
   Session& session_;
   std::string dir_;
@@ -41,6 +45,11 @@ class RunWatch {
   std::unique_ptr<StatusBoard> board_;
   std::unique_ptr<StepRecorder> steps_;
   std::vector<std::unique_ptr<CallRecorder>> calls_;
+  // Of the watchdog's thread.
+  std::string host_;
+  Heartbeats heartbeats_;
+  std::uint64_t progress_ = 0;
+  Heartbeats::Clock::time_point progressed_{};
   std::unique_ptr<Watchdog> watchdog_;
 };
 

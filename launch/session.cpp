@@ -55,8 +55,10 @@ Session::Session(Recipe recipe, const std::string& command)
     : env_(read_rank_environment()),
       recipe_(std::move(recipe)),
       world_(runtime_.context(), env_, recipe_.comm),
-      ranks_(
-          of_the_same_run(make_coordinator(runtime_.context(), world_.comm()), recipe_, command)),
+      ranks_(of_the_same_run(
+          make_coordinator(runtime_.context(), world_.comm(),
+                           [this](const std::string& why) { world_.leave(env_, why); }),
+          recipe_, command)),
       threads_(choose_threads(env_, static_cast<int>(recipe_.train.threads), *ranks_)),
       mesh_(make_mesh(world_.comm(), mesh_shape(recipe_, env_.size))) {
   set_thread_count(threads_.count);

@@ -27,9 +27,10 @@ class World {
   // its own way. Null: none.
   void before_leaving(std::function<void()> hook);
 
- private:
+  // Ends this process over a lost peer, from any thread: whatever it is at is in vain.
   [[noreturn]] void leave(const RankEnvironment& env, const std::string& why);
 
+ private:
   std::mutex mutex_;
   std::function<void()> before_leaving_;  // with the mutex
   std::unique_ptr<MpiWorld> mpi_;

@@ -1,8 +1,15 @@
 #include "train/checkpoint_coordinator.h"
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <filesystem>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -11,25 +18,67 @@
 namespace gradwire {
 namespace {
 
+// Often enough for any comm.timeout_s, and rare enough to cost nothing.
+constexpr std::chrono::milliseconds kBeatEvery(250);
+
+// What a rank has to say once its work is done.
+class WorkResult {
+ public:
+  void set(std::string text) {
+    {
+      const std::lock_guard lock(mutex_);
+      text_ = std::move(text);
+    }
+    there_.notify_all();
+  }
+  // Nothing if it takes longer than a beat.
+  std::optional<std::string> wait_for_a_beat() {
+    std::unique_lock lock(mutex_);
+    there_.wait_for(lock, kBeatEvery, [this] { return text_.has_value(); });
+    return text_;
+  }
+  bool is_there() {
+    const std::lock_guard lock(mutex_);
+    return text_.has_value();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable there_;
+  std::optional<std::string> text_;
+};
+
 // Two rounds: lengths, then texts; to all ranks they travel padded to the longest.
 class CommCoordinator final : public Coordinator {
  public:
-  CommCoordinator(Context& cx, Communicator& comm) : cx_(cx.in(Segment::kComm)), comm_(comm) {}
-  int rank() const override { return comm_.rank(); }
-  int size() const override { return comm_.size(); }
+  CommCoordinator(Context& cx, Communicator& comm, LostAtWork lost_at_work)
+      : cx_(cx.in(Segment::kComm)),
+        comm_(comm.split(0, comm.rank())),
+        lost_at_work_(std::move(lost_at_work)) {}
+  int rank() const override { return comm_->rank(); }
+  int size() const override { return comm_->size(); }
 
   std::vector<std::string> all_gather(const std::string& mine) override {
-    const auto ranks = static_cast<std::size_t>(size());
-    const std::vector<std::int64_t> lengths = lengths_of(mine);
-    const auto longest = static_cast<std::size_t>(std::ranges::max(lengths));
-    std::vector<std::uint8_t> padded(longest);
-    std::copy(mine.begin(), mine.end(), padded.begin());
-    const std::vector<std::uint8_t> all = longest == 0 ? padded : gather_equal(padded);
-    std::vector<std::string> texts(ranks);
-    for (std::size_t r = 0; r < ranks; ++r) {
-      const auto* begin = reinterpret_cast<const char*>(all.data()) + r * longest;
-      texts[r].assign(begin, static_cast<std::size_t>(lengths[r]));
-    }
+    return texts_of(mine, lengths_of(mine));
+  }
+
+  // Another thread talks to the others meanwhile; it lives and dies, or is stopped, with this one.
+  std::vector<std::string> all_gather_after(const std::function<std::string()>& work) override {
+    if (size() == 1) return {work()};
+    WorkResult result;
+    std::vector<std::string> texts;
+    std::exception_ptr failure;
+    std::thread beating([&] {
+      try {
+        texts = beat_until_all_are_done(result);
+      } catch (const std::exception& e) {
+        failure = std::current_exception();
+        if (lost_at_work_ && !result.is_there()) lost_at_work_(e.what());
+      }
+    });
+    result.set(work());
+    beating.join();
+    if (failure) std::rethrow_exception(failure);
     return texts;
   }
 
@@ -65,8 +114,34 @@ class CommCoordinator final : public Coordinator {
     return gather_equal(std::vector<std::int64_t>{static_cast<std::int64_t>(mine.size())});
   }
 
+  // The second round, to all ranks.
+  std::vector<std::string> texts_of(const std::string& mine,
+                                    const std::vector<std::int64_t>& lengths) {
+    const auto longest = static_cast<std::size_t>(std::ranges::max(lengths));
+    std::vector<std::uint8_t> padded(longest);
+    std::copy(mine.begin(), mine.end(), padded.begin());
+    const std::vector<std::uint8_t> all = longest == 0 ? padded : gather_equal(padded);
+    std::vector<std::string> texts(lengths.size());
+    for (std::size_t r = 0; r < texts.size(); ++r) {
+      const auto* begin = reinterpret_cast<const char*>(all.data()) + r * longest;
+      texts[r].assign(begin, static_cast<std::size_t>(lengths[r]));
+    }
+    return texts;
+  }
+
+  // Rounds of lengths, of which none is known yet where a rank is at work.
+  std::vector<std::string> beat_until_all_are_done(WorkResult& result) {
+    constexpr std::int64_t kAtWork = -1;
+    for (;;) {
+      const std::optional<std::string> mine = result.wait_for_a_beat();
+      const std::vector<std::int64_t> lengths = gather_equal(
+          std::vector<std::int64_t>{mine ? static_cast<std::int64_t>(mine->size()) : kAtWork});
+      if (std::ranges::min(lengths) != kAtWork) return texts_of(*mine, lengths);
+    }
+  }
+
   void exchange(const std::vector<P2p>& group) {
-    if (!group.empty()) comm_.exchange(group, cx_.stream)->wait(cx_.stream);
+    if (!group.empty()) comm_->exchange(group, cx_.stream)->wait(cx_.stream);
   }
 
   template <class T>
@@ -74,12 +149,13 @@ class CommCoordinator final : public Coordinator {
     const auto n = static_cast<std::int64_t>(mine.size());
     const Tensor in = Tensor::from(cx_, {n}, mine);
     const Tensor out = Tensor::empty(cx_, {n * size()}, in.dtype());
-    comm_.all_gather(in, out, cx_.stream)->wait(cx_.stream);
+    comm_->all_gather(in, out, cx_.stream)->wait(cx_.stream);
     return out.to_host<T>(cx_);
   }
 
   Context cx_;
-  Communicator& comm_;
+  std::unique_ptr<Communicator> comm_;
+  LostAtWork lost_at_work_;
 };
 
 constexpr char kOk = '+';
@@ -125,12 +201,13 @@ void throw_failures(const std::vector<std::string>& reports) {
 
 }  // namespace
 
-std::unique_ptr<Coordinator> make_coordinator(Context& cx, Communicator& comm) {
-  return std::make_unique<CommCoordinator>(cx, comm);
+std::unique_ptr<Coordinator> make_coordinator(Context& cx, Communicator& comm,
+                                              LostAtWork lost_at_work) {
+  return std::make_unique<CommCoordinator>(cx, comm, std::move(lost_at_work));
 }
 
 std::vector<std::string> all_or_none(Coordinator& ranks, const std::function<std::string()>& work) {
-  std::vector<std::string> texts = ranks.all_gather(report_of(work));
+  std::vector<std::string> texts = ranks.all_gather_after([&] { return report_of(work); });
   throw_failures(texts);
   for (std::string& t : texts)
     t.erase(0, 1);
@@ -139,9 +216,11 @@ std::vector<std::string> all_or_none(Coordinator& ranks, const std::function<std
 
 std::vector<std::string> all_or_none_to_first(Coordinator& ranks,
                                               const std::function<std::string()>& work) {
-  const std::string mine = report_of(work);
-  const bool ok = mine.front() == kOk;
-  throw_failures(ranks.all_gather(ok ? std::string(1, kOk) : mine));
+  std::string mine;
+  throw_failures(ranks.all_gather_after([&] {
+    mine = report_of(work);
+    return mine.front() == kOk ? std::string(1, kOk) : mine;
+  }));
   return ranks.gather(mine.substr(1));
 }
 

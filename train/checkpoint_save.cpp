@@ -192,7 +192,10 @@ SaveResult save_checkpoint(Context& cx, const SaveOptions& options, std::int64_t
     result.why = e.what();
     return result;
   }
-  result.warnings = save.clear_away();
+  ranks.all_gather_after([&] {  // a file server may take its time
+    result.warnings = save.clear_away();
+    return "";
+  });
   return result;
 }
 

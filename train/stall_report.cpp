@@ -10,8 +10,12 @@
 namespace gradwire {
 namespace {
 
-double seconds(std::int64_t from_ms, std::int64_t to_ms) {
-  return static_cast<double>(std::max<std::int64_t>(to_ms - from_ms, 0)) / 1e3;
+// From a time in the status of a rank to now, which is so long after its last heartbeat.
+std::int64_t ms_since(const SeenRank& seen, std::int64_t then_ms) {
+  return std::max<std::int64_t>(seen.status->heartbeat_ms + seen.quiet_ms - then_ms, 0);
+}
+double seconds_since(const SeenRank& seen, std::int64_t then_ms) {
+  return static_cast<double>(ms_since(seen, then_ms)) / 1e3;
 }
 
 template <std::size_t N>
@@ -62,13 +66,14 @@ std::string others_in(const StallView& view, const RankStatus& s) {
   return fmt::format("rank {} (begun too)", fmt::join(begun, ", "));
 }
 
-std::string waits_text(const StallView& view, const RankStatus& s) {
+std::string waits_text(const StallView& view, const SeenRank& seen) {
+  const RankStatus& s = *seen.status;
   if (!waits(s)) return "nobody";
   const std::string whom = s.waits_for.kind == CallKind::kExchange
                                ? fmt::format("rank {}", s.waits_for.peer)
                                : others_in(view, s);
   return fmt::format("{}: {}, {:.1f} s", whom, call_text(s, s.waits_for),
-                     seconds(s.waits_since_ms, view.now_ms));
+                     seconds_since(seen, s.waits_since_ms));
 }
 
 // Why the process does nothing at all, or empty.
@@ -81,9 +86,8 @@ std::string silence(const StallView& view, const SeenRank& seen) {
     case 'X': return "its process has ended";
     default: break;
   }
-  const std::int64_t quiet_ms = view.now_ms - seen.status->heartbeat_ms;
-  if (quiet_ms <= view.silent_after_ms) return "";
-  return fmt::format("no sign of life for {:.1f} s", static_cast<double>(quiet_ms) / 1e3);
+  if (seen.quiet_ms <= view.silent_after_ms) return "";
+  return fmt::format("no sign of life for {:.1f} s", static_cast<double>(seen.quiet_ms) / 1e3);
 }
 
 using Row = std::array<std::string, 7>;
@@ -96,9 +100,9 @@ Row row_of(const StallView& view, std::size_t rank) {
   row[1] = text_of(s.host);
   row[2] = fmt::format("{}", s.step);
   row[3] = doing_text(s);
-  row[4] = fmt::format("{:.1f} s", seconds(s.doing_since_ms, view.now_ms));
+  row[4] = fmt::format("{:.1f} s", seconds_since(seen, s.doing_since_ms));
   row[5] = s.last_collective.group < 0 ? "none" : call_text(s, s.last_collective);
-  row[6] = waits_text(view, s);
+  row[6] = waits_text(view, seen);
   return row;
 }
 
@@ -142,16 +146,17 @@ std::string describe(const Action& action) {
 }
 
 std::optional<int> find_culprit(const StallView& view) {
-  const RankStatus* longest = nullptr;
+  const SeenRank* longest = nullptr;
+  const auto doing_ms = [](const SeenRank& s) { return ms_since(s, s.status->doing_since_ms); };
   for (const SeenRank& seen : view.ranks) {
     if (!seen.status) continue;
     const RankStatus& s = *seen.status;
     if (!silence(view, seen).empty()) return s.rank;
     if (waits(s)) continue;
-    if (longest == nullptr || s.doing_since_ms < longest->doing_since_ms) longest = &s;
+    if (longest == nullptr || doing_ms(seen) > doing_ms(*longest)) longest = &seen;
   }
   if (longest == nullptr) return std::nullopt;
-  return longest->rank;
+  return longest->status->rank;
 }
 
 std::string stall_report(const StallView& view) {
@@ -169,7 +174,7 @@ std::string stall_report(const StallView& view) {
                     "Rank {} on host {} holds up the others: {}, at step {}, {} for {:.1f} "
                     "s.",
                     *culprit, text_of(s.host), why.empty() ? "it waits for nobody" : why, s.step,
-                    doing_text(s), seconds(s.doing_since_ms, view.now_ms));
+                    doing_text(s), seconds_since(seen, s.doing_since_ms));
 }
 
 }  // namespace gradwire

@@ -11,9 +11,11 @@
 
 namespace gradwire {
 
-// A rank as another one found it.
+// A rank as another one found it. Hosts have clocks of their own: times in a status are compared
+// with each other alone, and with nothing that another clock says.
 struct SeenRank {
   std::optional<RankStatus> status;  // nothing: its board cannot be seen from here
+  std::int64_t quiet_ms = 0;         // since its last heartbeat, by the observer's clock
   // Of /proc/PID/stat: 'R', 'S', 'T' (stopped), ...; kGone: no such process; kUnknown: on another
   // host.
   char process = kUnknown;
@@ -23,7 +25,6 @@ struct SeenRank {
 
 struct StallView {
   std::span<const SeenRank> ranks;      // of the world, in order
-  std::int64_t now_ms = 0;              // of the system clock
   std::int64_t silent_after_ms = 5000;  // without a heartbeat, a process counts as stopped
 };
 

@@ -45,7 +45,8 @@ Error error_of(std::size_t rank, const std::string& text) {
 
 void together(Coordinator& ranks, const std::function<void()>& work) {
   std::exception_ptr failure;
-  const std::vector<std::string> reports = ranks.all_gather(report(work, failure));
+  const std::vector<std::string> reports =
+      ranks.all_gather_after([&] { return report(work, failure); });
   if (failure) std::rethrow_exception(failure);
   for (std::size_t r = 0; r < reports.size(); ++r) {
     if (!reports[r].empty()) throw error_of(r, reports[r]);

@@ -77,7 +77,7 @@ TcpEngine::~TcpEngine() {
 void TcpEngine::start_peer(int rank, TcpLink link) {
   TcpPeer& peer = peers_[static_cast<std::size_t>(rank)];
   peer.host = link.host;
-  make_watchful(link.control);
+  make_watchful(link.control, options_.timeout);
   peer.control = std::make_shared<TcpConnection>(std::move(link.control));
   peer.control->start([this, rank](const FrameHeader& h) { return place_control(rank, h); },
                       [this, rank](const FrameHeader& h) { heard(rank, h); },
@@ -178,9 +178,12 @@ void TcpEngine::tick() {
     tick();
     if (failed_) return;
     const TcpLane::Clock::time_point now = TcpLane::Clock::now();
+    const auto slept = own_sleep_.look(now);
     check_broken(now);
-    for (const auto& [id, lane] : lanes_)
+    for (const auto& [id, lane] : lanes_) {
+      lane->forgive(slept);
       lane->check_stalled(now);
+    }
   });
 }
 
@@ -281,11 +284,13 @@ void TcpEngine::wait(Operation& op) {
 }
 
 void TcpEngine::drop(Operation& op) {
+  std::string what;
   {
     const std::lock_guard lock(mutex_);
     if (op.done) return;
+    what = describe(op.call);  // under the lock: the thread clears it when it is done
   }
-  abort(fmt::format("rank {} dropped {} before it was done", options_.rank, describe(op.call)));
+  abort(fmt::format("rank {} dropped {} before it was done", options_.rank, what));
 }
 
 void TcpEngine::check_alive() {

@@ -17,6 +17,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "comm/own_sleep.h"
 #include "comm/tcp/lane.h"
 #include "comm/tcp/mesh.h"
 
@@ -72,6 +73,7 @@ class TcpEngine {
   boost::asio::io_context io_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> keep_running_;
   boost::asio::steady_timer timer_;
+  OwnSleep own_sleep_;  // between two ticks
 
   // Of the thread alone, once it runs.
   std::deque<TcpPeer> peers_;  // by rank

@@ -199,6 +199,12 @@ std::string TcpLane::missing(const Active& a) const {
   return fmt::format("no message from rank {}", fmt::join(silent, ", "));
 }
 
+void TcpLane::forgive(Clock::duration slept) {
+  if (slept == Clock::duration::zero()) return;
+  for (Active& a : active_)
+    a.moved = std::min(a.moved + slept, Clock::now());
+}
+
 void TcpLane::check_stalled(Clock::time_point now) const {
   for (const Active& a : active_) {
     if (now - a.moved <= options_.timeout) continue;

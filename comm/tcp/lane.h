@@ -40,6 +40,8 @@ class TcpLane {
   void submit(const OperationPtr& op);
   void check_early(const FrameHeader& sent, int world_peer) const;
   void check_stalled(Clock::time_point now) const;
+  // That time does not count as waiting.
+  void forgive(Clock::duration slept);
   // Gives all operations that are not finished to `unfinished`.
   void abandon(std::vector<OperationPtr>& unfinished);
 

@@ -159,4 +159,4 @@ def children_of(pid):
 
 
 __all__ = ["GRADWIRE", "MPIRUN", "ProgramTest", "children_of", "corpus", "json", "os", "signal",
-           "shutil", "subprocess", "time", "unittest"]
+           "pathlib", "shutil", "subprocess", "time", "unittest"]

@@ -1,14 +1,24 @@
 #include "train/checkpoint_coordinator.h"
 
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <set>
+#include <thread>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "comm/local_comm.h"
 #include "core/error.h"
 #include "tests/data/temp_folder.h"
+#include "tests/support/tcp_ranks.h"
 
 namespace gradwire {
 namespace {
+
+// Longer than a beat.
+constexpr std::chrono::milliseconds kTimeout(2000);
 
 TEST(Coordinator, GathersTextsOfEveryLength) {
   for (const int n : {1, 2, 3, 7}) {
@@ -49,6 +59,74 @@ TEST(Coordinator, GathersLongTextsOnRank0Alone) {
         EXPECT_EQ(all[r], text(static_cast<int>(r)));
     });
   }
+}
+
+constexpr std::chrono::milliseconds kLongWork(5000);
+
+// One rank works for longer than any wait may take.
+void gather_after_long_work(Communicator& comm) {
+  Runtime runtime;
+  const std::unique_ptr<Coordinator> ranks = make_coordinator(runtime.context(), comm);
+  const std::string name = std::to_string(ranks->rank());
+  const std::vector<std::string> all = ranks->all_gather_after([&] {
+    if (comm.rank() == 1) std::this_thread::sleep_for(kLongWork);
+    return name;
+  });
+  EXPECT_THAT(all, testing::ElementsAre("0", "1", "2"));
+}
+
+TEST(Coordinator, WorkMayTakeLongerThanSilence) {
+  run_ranks(3, gather_after_long_work, {.timeout = kTimeout});
+}
+
+TEST(Coordinator, WorkMayTakeLongerThanSilenceOverTcp) {
+  test::run_tcp_ranks(3, gather_after_long_work, {.timeout = kTimeout});
+}
+
+// The work of one rank may use the communicator of all, and memory, while the others ask for it.
+TEST(Coordinator, WorkMayCommunicate) {
+  run_ranks(3, [](Communicator& comm) {
+    Runtime runtime;
+    Context& cx = runtime.context();
+    const std::unique_ptr<Coordinator> ranks = make_coordinator(cx, comm);
+    const std::vector<std::string> sums = ranks->all_gather_after([&] {
+      Tensor t = Tensor::from(cx, {1}, std::vector<float>{1.0F + static_cast<float>(comm.rank())});
+      for (int i = 0; i < 200; ++i) {
+        comm.all_reduce(t, ReduceOp::kMax, cx.stream)->wait(cx.stream);
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      }
+      return std::to_string(t.host<float>()[0]);
+    });
+    EXPECT_THAT(sums, testing::Each(std::to_string(3.0F)));
+  });
+}
+
+// A peer that is silent, unlike one at work, is given up after the time for a wait, and who is
+// still at work is told at once.
+TEST(Coordinator, SilenceEndsTheWaitAndTheWork) {
+  std::mutex mutex;
+  std::set<int> told;
+  run_ranks(3,
+            [&](Communicator& comm) {
+              Runtime runtime;
+              std::atomic<bool> lost = false;
+              const auto ranks =
+                  make_coordinator(runtime.context(), comm, [&](const std::string& why) {
+                    EXPECT_THAT(why, testing::HasSubstr("rank 2"));
+                    const std::lock_guard lock(mutex);
+                    told.insert(comm.rank());
+                    lost = true;
+                  });
+              if (comm.rank() == 2) return std::this_thread::sleep_for(kLongWork);
+              EXPECT_THROW(ranks->all_gather_after([&] {
+                while (comm.rank() == 0 && !lost)
+                  std::this_thread::sleep_for(std::chrono::milliseconds(1));
+                return "";
+              }),
+                           Error);
+            },
+            {.timeout = kTimeout});
+  EXPECT_EQ(told, std::set<int>{0});
 }
 
 TEST(Coordinator, AllOrNoneTellsEveryRankTheReasons) {
