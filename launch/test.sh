@@ -15,8 +15,13 @@ presets="release asan tsan"
 [ "${1:-}" = --quick ] && presets="release"
 for preset in $presets; do
   echo "== $preset: configure, build, test"
-  cmake --preset "$preset" >"build-$preset.log" 2>&1 || { cat "build-$preset.log"; exit 1; }
+  options=()
+  # Asked for by name, so that a toolkit that does not work is an error and not a build without CUDA.
+  if [ "$preset" = release ] && { [ -n "${CUDACXX:-}" ] || command -v nvcc >/dev/null; }; then
+    options+=(-DGW_CUDA=ON)
+  fi
+  cmake --preset "$preset" "${options[@]}" >"build-$preset.log" 2>&1 || { cat "build-$preset.log"; exit 1; }
   rm -f "build-$preset.log"
   cmake --build --preset "$preset"
-  ctest --preset "$preset"
+  ctest --preset "$preset" --parallel "$(nproc)"
 done
