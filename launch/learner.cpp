@@ -141,6 +141,8 @@ DataParallelOptions parallel_options(const Mesh& mesh, const Recipe& recipe, Mod
   options.apart = recipe.optim.uncompressed;
   options.stages = mesh.shape.pipeline > 1 ? mesh.pipeline.get() : nullptr;
   options.tied = tied_parameter(mesh, recipe, model);
+  for (Parameter* p : parameters_of(model))
+    if (!p->trainable) options.frozen.push_back(p);
   return options;
 }
 

@@ -200,7 +200,7 @@ struct TrainRecipe {
   std::int64_t log_every = 10;
   std::int64_t max_nonfinite = 3;
   std::int64_t threads = 0;
-  std::int64_t replica_check_every = 0;
+  std::int64_t replica_check_every = 200;
   std::int64_t stall_timeout_s = 240;
 
   template <class V>
@@ -214,7 +214,8 @@ struct TrainRecipe {
       "steps in a row with non-finite gradients, each skipped, before the run gives up (exit 5)",
       at_least(1));
     v("replica_check_every", replica_check_every,
-      "steps between comparisons of all ranks' parameters (exit 5 where they differ); 0: never",
+      "steps between comparisons of all ranks' parameters, frozen ones too (exit 5 where they "
+      "differ); 0: only at the start",
       at_least(0));
     v("stall_timeout_s", stall_timeout_s,
       "longest time without progress inside a step, before a watchdog shows what every rank is at "

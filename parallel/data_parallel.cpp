@@ -65,6 +65,7 @@ DataParallel::DataParallel(Context& cx, Communicator& comm, std::unique_ptr<Redu
       buckets_(cx, params, options.bucket_bytes, options.apart,
                options.tied ? options.tied->comm->size() : comm.size(),
                options.tied ? options.tied->name : ""),
+      frozen_(std::move(options.frozen)),
       places_(buckets_.size()),
       sketch_(cx),
       waiting_(buckets_.size()),
@@ -91,11 +92,15 @@ std::vector<Communicator*> DataParallel::comms() const {
   return all;
 }
 
-void DataParallel::broadcast(Context& cx, std::span<Parameter* const> params) {
+void DataParallel::broadcast(Context& cx) {
   std::vector<WorkPtr> works;
-  for (Parameter* p : params) {
-    works.push_back(comm().broadcast(p->value, 0, {cx.stream, Traffic::kParameter}));
-    ++p->version;
+  for (Group& g : groups_) {
+    for (const FlatBucket& bucket : g.layout) {
+      for (Parameter* p : bucket.params) {
+        works.push_back(g.comm->broadcast(p->value, 0, {cx.stream, Traffic::kParameter}));
+        ++p->version;
+      }
+    }
   }
   for (const WorkPtr& w : works)
     w->wait(cx.stream);
@@ -217,6 +222,7 @@ void DataParallel::check_replicas(Context& cx, std::int64_t step) {
     std::vector<Parameter*> params;
     for (const FlatBucket& b : g.layout)
       params.insert(params.end(), b.params.rbegin(), b.params.rend());
+    if (&g == &groups_.front()) params.insert(params.end(), frozen_.begin(), frozen_.end());
     gradwire::check_replicas(cx, *g.comm, step, params);
   }
 }

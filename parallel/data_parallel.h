@@ -36,6 +36,7 @@ struct DataParallelOptions {
   // In a pipeline: the stages of this rank's replica, whose gradients have one norm together.
   Communicator* stages = nullptr;
   std::optional<TiedParameter> tied{};
+  std::vector<Parameter*> frozen{};  // never exchanged, but compared like those that are trained
 };
 
 // Whose gradients are averaged as they are in a step.
@@ -70,8 +71,9 @@ class DataParallel : public Stateful {
   }
   bool compresses() const { return groups_.front().compressed != nullptr; }
 
-  // Every given parameter (frozen ones too) becomes rank 0's.
-  void broadcast(Context& cx, std::span<Parameter* const> params);
+  // Every parameter that takes part becomes that of the first rank of its group, so that replicas
+  // begin alike whatever made their initial values. Collective.
+  void broadcast(Context& cx);
 
   // For a step's tapes before their backward, of which each parameter is on `passes`: a bucket is
   // submitted when all its gradients are final, in the order of the buckets on every rank whatever
@@ -97,7 +99,8 @@ class DataParallel : public Stateful {
   // By bucket; those without a value are passed over.
   void agree(Context& cx, std::span<const Exchange> exchanges);
 
-  // Compares the parameters that take part with those of the other ranks (replica_check.h).
+  // Compares the parameters that take part, and the frozen ones, with those of the other ranks
+  // (replica_check.h).
   // Collective. Errors: kNumeric.
   void check_replicas(Context& cx, std::int64_t step);
 
@@ -136,6 +139,7 @@ class DataParallel : public Stateful {
 
   Communicator* stages_;
   GradBuckets buckets_;
+  std::vector<Parameter*> frozen_;
   std::vector<Group> groups_;
   std::vector<Place> places_;  // by bucket
   NormSketch sketch_;

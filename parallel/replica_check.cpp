@@ -93,13 +93,14 @@ void check_replicas(Context& cx, Communicator& comm, std::int64_t step,
   while (first + 1 < params.size() && of_rank(odd[0], first) == of_rank(with_usual, first))
     ++first;
   const bool tie = 2 * odd.size() >= all.size();
-  throw Error(ErrorKind::kNumeric,
-              fmt::format("replicas differ after step {}: rank{} {} hold{} other parameters than "
-                          "rank {}{}, '{}' first of all",
-                          step, odd.size() == 1 ? "" : "s", fmt::join(odd, ", "),
-                          odd.size() == 1 ? "s" : "", with_usual,
-                          tie ? " (which of them is wrong cannot be told)" : " and most others",
-                          params[first]->name));
+  throw Error(
+      ErrorKind::kNumeric,
+      fmt::format("replicas differ {}: rank{} {} hold{} other parameters than "
+                  "rank {}{}, '{}' first of all",
+                  step == 0 ? "before step 1" : fmt::format("after step {}", step),
+                  odd.size() == 1 ? "" : "s", fmt::join(odd, ", "), odd.size() == 1 ? "s" : "",
+                  with_usual, tie ? " (which of them is wrong cannot be told)" : " and most others",
+                  params[first]->name));
 }
 
 }  // namespace gradwire

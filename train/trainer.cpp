@@ -28,6 +28,8 @@ Trainer::Trainer(TrainOptions options, TrainParts parts)
 
 Outcome Trainer::run(Context& cx) {
   parts_.report.started(step_);
+  if (step_ == 0) parts_.ranks.broadcast(cx);
+  check_replicas(cx);
   if (parts_.compression) report_notes(parts_.compression->start(cx, step_));
   const Outcome outcome = train(cx);
   if (parts_.compression) report_notes(parts_.compression->summary());
@@ -50,7 +52,7 @@ Outcome Trainer::train(Context& cx) {
     }
     stopping_ = stopping_ || result.stop;
     if (!parts_.optimizer.settled()) continue;
-    if (replica_check_due(step_)) parts_.ranks.check_replicas(cx, step_);
+    if (replica_check_due()) check_replicas(cx);
     const bool last = step_ >= options_.steps;
     if (last || evaluation_due(step_)) report_evaluation(cx);
     const bool ends = last || stopping_;
@@ -64,12 +66,20 @@ bool Trainer::evaluation_due(std::int64_t step) const {
   return options_.eval_every > 0 && step % options_.eval_every == 0;
 }
 
-bool Trainer::replica_check_due(std::int64_t step) const {
-  return options_.replica_check_every > 0 && step % options_.replica_check_every == 0;
+// Replicas that part on purpose between agreements are compared at the next agreement, which comes
+// no earlier for it: whether anybody looks must not change what is trained.
+bool Trainer::replica_check_due() const {
+  const std::int64_t every = options_.replica_check_every;
+  return every > 0 && step_ / every != checked_at_ / every;
+}
+
+void Trainer::check_replicas(Context& cx) {
+  parts_.ranks.check_replicas(cx, step_);
+  checked_at_ = step_;
 }
 
 bool Trainer::settles(std::int64_t step) const {
-  return stopping_ || step >= options_.steps || evaluation_due(step) || replica_check_due(step) ||
+  return stopping_ || step >= options_.steps || evaluation_due(step) ||
          parts_.checkpoints.due(step);
 }
 

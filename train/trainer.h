@@ -28,8 +28,9 @@ struct TrainOptions {
   std::int64_t eval_every = 0;    // steps; 0: only at the end
   std::int64_t eval_batches = 0;  // 0: all of the validation data
   std::int64_t log_every = 10;
-  std::int64_t max_nonfinite = 10;       // skipped steps in a row before giving up
-  std::int64_t replica_check_every = 0;  // steps between comparisons of the replicas; 0: never
+  std::int64_t max_nonfinite = 10;  // skipped steps in a row before giving up
+  // Steps between comparisons of the replicas; 0: only at the start.
+  std::int64_t replica_check_every = 0;
   UpdateOptions update;
   std::uint64_t seed = 1;
 };
@@ -84,7 +85,8 @@ class Trainer : public Stateful {
   // checkpoint follows.
   bool settles(std::int64_t step) const;
   bool evaluation_due(std::int64_t step) const;
-  bool replica_check_due(std::int64_t step) const;
+  bool replica_check_due() const;
+  void check_replicas(Context& cx);
   StepMetrics report_step(Context& cx, const StepResult& r, double seconds);
   void report_notes(const std::vector<std::string>& notes);
   // Reports nothing if there is nothing to evaluate on.
@@ -104,6 +106,7 @@ class Trainer : public Stateful {
   bool stopping_ = false;         // agreed on: the next step is the last of this process
   std::optional<double> validation_loss_;
   std::int64_t evaluated_at_ = -1;  // the step of validation_loss_
+  std::int64_t checked_at_ = 0;     // the step of the last comparison of the replicas
   WireCount sent_before_;           // the ledger at the end of the step before
 };
 

@@ -237,7 +237,7 @@ TEST_P(DataParallelTest, ParametersBecomeThoseOfRankZero) {
     Chain chain(cx, 0.5 + comm.rank());
     DataParallel dp(cx, comm, make_dense_reducer(comm), chain.params);
     const std::int64_t version = chain.params[1]->version;
-    dp.broadcast(cx, chain.params);
+    dp.broadcast(cx);
     EXPECT_EQ(chain.params[1]->value.to_host<float>(cx),
               std::vector<float>(kWidth, static_cast<float>(0.5 + 0.1)));
     EXPECT_GT(chain.params[1]->version, version);

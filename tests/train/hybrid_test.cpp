@@ -103,6 +103,26 @@ TEST_P(HybridShape, StagesChangeNoBitOfWhatReplicasAloneGive) {
   EXPECT_EQ(got.params, test::train(setup_of(GetParam().shape.data, 1, false)).params);
 }
 
+// Also the tied embedding, which both ends of each pipeline hold.
+TEST(Hybrid, EveryReplicaAndEndBeginsWithTheWeightsOfTheFirst) {
+  const HybridSetup setup = setup_of(2, 2, true);
+  run_ranks(4, [&](Communicator& world) {
+    Runtime runtime;
+    Context& cx = runtime.context();
+    test::HybridRank rank(cx, world, setup);
+    std::map<std::string, std::vector<float>> first;
+    for (Parameter* p : rank.params()) {
+      first[p->name] = p->value.to_host<float>(cx);
+      if (world.rank() > 0 && (p->name == kEmbeddingName || rank.mesh().here.data > 0)) {
+        fill(cx, p->value, world.rank());
+      }
+    }
+    rank.ranks().broadcast(cx);
+    for (Parameter* p : rank.params())
+      EXPECT_EQ(p->value.to_host<float>(cx), first[p->name]) << p->name;
+  });
+}
+
 struct Compression {
   const char* name;
   CompressionConfig config;

@@ -10,50 +10,21 @@
 
 #include "comm/local_comm.h"
 #include "comm/reducers/compressed_reducer.h"
-#include "core/ops/elementwise/elementwise.h"
-#include "core/ops/reduce/reduce.h"
 #include "optim/adamw.h"
 #include "optim/onebit_adam.h"
 #include "tests/data/temp_folder.h"
+#include "tests/train/square_task.h"
 #include "train/trainer.h"
 
 namespace gradwire {
 namespace {
 
+using test::SquareTask;
 using testing::Contains;
 using testing::HasSubstr;
 using testing::Not;
 
-constexpr std::int64_t kElements = 100'000;
 constexpr std::int64_t kSteps = 12;
-
-// The mean of w^2, in one stage: few computations, many gradients.
-class SquareTask final : public Task, public StageModel {
- public:
-  explicit SquareTask(Context& cx) { init_normal(cx, model_.w, "w", {kElements}, 1.0); }
-  Module& model() override { return model_; }
-  StageModel& next_step() override { return *this; }
-  Var forward(Context& cx, Tape& tape, int, int, Var) override {
-    const Var w = tape.param(model_.w);
-    return mean(cx, tape, mul(cx, tape, w, w));
-  }
-  Shape boundary_shape() const override { return {}; }
-  DType boundary_type() const override { return DType::kF32; }
-  std::int64_t tokens_per_micro_batch() const override { return 1; }
-  std::int64_t validation_batches() const override { return 0; }
-  StageModel& validation(std::int64_t) override { return *this; }
-  std::int64_t validation_tokens(std::int64_t) override { return 0; }
-  double epoch() const override { return 0.0; }
-  double take_data_seconds() override { return 0.0; }
-  void visit_state(StateVisitor&) override {}
-
- private:
-  struct Vector final : Module {
-    void visit_params(const Visitor& f) override { f(w); }
-    Parameter w;
-  };
-  Vector model_;
-};
 
 struct Log {
   std::vector<StepMetrics> steps;

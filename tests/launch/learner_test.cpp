@@ -1,0 +1,95 @@
+#include "launch/learner.h"
+
+#include <atomic>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "comm/local_comm.h"
+#include "core/error.h"
+#include "models/decoder_lm.h"
+
+namespace gradwire {
+namespace {
+
+Recipe recipe_that_trains(const std::string& pattern) {
+  Recipe r;
+  r.model.trainable = {pattern};
+  r.data.text = {"corpus.txt"};
+  return r;
+}
+
+DecoderConfig small_config() {
+  DecoderConfig c;
+  c.vocab = 11;
+  c.layers = 1;
+  c.width = 8;
+  c.heads = 2;
+  c.kv_heads = 2;
+  c.ffn_width = 16;
+  return c;
+}
+
+// What replicas are compared by, if `change` is done to a parameter on rank 1 alone.
+bool parting_is_found(const std::string& changed, bool sharded) {
+  std::atomic<int> found = 0;
+  run_ranks(2, [&](Communicator& world) {
+    Runtime runtime;
+    Context& cx = runtime.context();
+    Recipe recipe = recipe_that_trains("*norm*");
+    recipe.parallel.shard_optimizer = sharded;
+    const Mesh mesh = make_mesh(world, {2, 1});
+    DecoderLm model(cx, small_config());
+    set_trainable(model, recipe.model.trainable);
+    Learner learner(cx, mesh, recipe, model);
+    for (Parameter* p : parameters_of(model))
+      if (world.rank() == 1 && p->name == changed) fill(cx, p->value, 3.0);
+    try {
+      learner.ranks().check_replicas(cx, 1);
+    } catch (const Error& e) {
+      EXPECT_THAT(e.what(), testing::HasSubstr("'" + changed + "' first of all"));
+      ++found;
+    }
+    learner.ranks().broadcast(cx);
+  });
+  return found == 2;
+}
+
+TEST(Learner, ComparesFrozenParametersOfReplicasToo) {
+  for (const bool sharded : {false, true}) {
+    EXPECT_FALSE(parting_is_found("none", sharded));
+    EXPECT_TRUE(parting_is_found("model.norm.weight", sharded));
+    EXPECT_TRUE(parting_is_found("model.embed_tokens.weight", sharded));
+  }
+}
+
+// The weights that the ranks start from reach a sharded optimizer's slices as well.
+TEST(Learner, TrainsOnFromTheWeightsOfRankZero) {
+  for (const bool sharded : {false, true}) {
+    run_ranks(2, [&](Communicator& world) {
+      Runtime runtime;
+      Context& cx = runtime.context();
+      Recipe recipe = recipe_that_trains("*");
+      recipe.parallel.shard_optimizer = sharded;
+      recipe.optim.weight_decay = 0.0;
+      const Mesh mesh = make_mesh(world, {2, 1});
+      DecoderLm model(cx, small_config());
+      Learner learner(cx, mesh, recipe, model);
+      std::vector<std::vector<float>> first;
+      for (Parameter* p : parameters_of(model)) {
+        first.push_back(p->value.to_host<float>(cx));
+        if (world.rank() == 1) fill(cx, p->value, 3.0);
+      }
+      learner.ranks().broadcast(cx);
+      learner.ranks().finish_gradients(cx);
+      learner.optimizer().apply(cx, {1, 0.1, 1.0, 0.0});
+      std::size_t at = 0;
+      for (Parameter* p : parameters_of(model))
+        EXPECT_EQ(p->value.to_host<float>(cx), first[at++]) << p->name;
+      learner.ranks().check_replicas(cx, 1);
+    });
+  }
+}
+
+}  // namespace
+}  // namespace gradwire
