@@ -22,9 +22,11 @@ struct TcpOptions {
   std::vector<std::string> addresses{"127.0.0.1"};
   std::uint16_t port = 29400;
   int listener = -1;  // rank 0: a listening socket to use (and close) instead; -1: none
-  // Known to the ranks of this job only: keeps other jobs and strangers out.
+  // Known to the ranks of this job only: keeps other jobs and strangers out. It is proved, and
+  // never sent (comm/proof.h).
   std::string token{};
-  std::chrono::milliseconds timeout{300'000};        // to meet, and without any progress of a call
+  std::chrono::milliseconds greeting{15'000};  // within which who connects must prove who it is
+  std::chrono::milliseconds timeout{300'000};  // to meet, and without any progress of a call
   std::int64_t piece_bytes = std::int64_t{4} << 20;  // the same on all ranks
   int connections = 1;  // for data, to each peer; the same on all ranks
 };

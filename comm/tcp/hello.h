@@ -1,5 +1,7 @@
 // The messages of a meeting (comm/tcp/mesh.h): of fixed size, so that nothing a stranger sends is
-// ever allocated for.
+// ever allocated for. On every connection: Hello from who connects; Reply{kProve} with a nonce;
+// the Digest of hello_proof(); Reply{kWelcome} with that of welcome_proof(). Instead of each Reply
+// a Reply{kRefused} may come.
 #pragma once
 
 #include <array>
@@ -7,7 +9,9 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
+#include "comm/proof.h"
 #include "comm/tcp_comm.h"
 
 namespace gradwire {
@@ -21,19 +25,24 @@ Text<N> to_text(std::string_view s) {
   s.substr(0, N - 1).copy(text.data(), N - 1);
   return text;
 }
+// Whatever came, a terminal can show it: other characters than those of ASCII that print become
+// '?'.
 template <std::size_t N>
 std::string to_string(Text<N> text) {
   text.back() = '\0';
-  return text.data();
+  std::string shown = text.data();
+  for (char& c : shown)
+    if (c < ' ' || c > '~') c = '?';
+  return shown;
 }
 
 // The first words on every connection.
 struct Hello {
-  static constexpr std::uint64_t kMagic = 0x31304F4C4C454857;  // "WHELLO01"
+  static constexpr std::uint64_t kMagic = 0x32304F4C4C454857;  // "WHELLO02", the version last
+  static constexpr std::uint64_t kAnyVersion = 0x0000FFFFFFFFFFFF;
   static constexpr std::int32_t kControl = -1;
 
   std::uint64_t magic = kMagic;
-  std::uint64_t token = 0;  // its XXH3: the job's token itself does not travel
   std::int64_t piece_bytes = 0;
   std::int32_t rank = 0;
   std::int32_t size = 0;
@@ -41,15 +50,19 @@ struct Hello {
   std::int32_t channel = kControl;  // or the number of a connection for data
   std::uint32_t port = 0;           // where this rank listens
   Text<68> host{};
+  Digest nonce{};
 };
-static_assert(sizeof(Hello) == 112);
+// All of it is proved: there must be no padding.
+static_assert(std::has_unique_object_representations_v<Hello>);
 
-// The answer.
-struct Welcome {
-  std::uint32_t accepted = 0;
-  Text<508> why{};  // not
+struct Reply {
+  enum Verdict : std::uint32_t { kRefused, kProve, kWelcome };
+
+  std::uint32_t verdict = kRefused;
+  Text<476> why{};  // refused
+  Digest digest{};  // kProve: a nonce; kWelcome: the proof
 };
-static_assert(sizeof(Welcome) == 512);
+static_assert(sizeof(Reply) == 512);
 
 // What rank 0 knows of a rank, sent to all of them after the welcome.
 struct Contact {
@@ -60,7 +73,11 @@ struct Contact {
 static_assert(sizeof(Contact) == 120);
 
 Hello make_hello(const TcpOptions& options);
-// Why a rank that says this can't belong to the world of `options`; empty: it can.
+// That who says `hello`, and was asked with `nonce`, knows the token.
+Digest hello_proof(const Hello& hello, const Digest& nonce, const TcpOptions& options);
+// That `rank`, which asked with `nonce`, knows the token as well.
+Digest welcome_proof(int rank, const Hello& hello, const Digest& nonce, const TcpOptions& options);
+// Why a rank of this job that says this can't belong to the world of `options`; empty: it can.
 std::string refusal(const Hello& hello, const TcpOptions& options);
 
 }  // namespace gradwire

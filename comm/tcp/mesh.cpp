@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <exception>
+#include <memory>
 #include <utility>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/connect.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -34,8 +34,13 @@ constexpr auto kRetryEvery = std::chrono::milliseconds(50);
 // Rank 0 gives up first, so that the others hear from it who is missing.
 constexpr auto kPatience = std::chrono::seconds(3);
 
+// So many strangers at once cost descriptors; ranks beyond them wait, in the system's queue.
+constexpr int kMostGreetings = 128;
+// After an error of accept(), as if descriptors have run out, which would come again at once.
+constexpr auto kBackOff = std::chrono::milliseconds(100);
+
 template <class T>
-auto bytes_of(T& value) {
+auto buffer_of(T& value) {
   return asio::buffer(&value, sizeof value);
 }
 
@@ -50,6 +55,7 @@ class Meeting {
   explicit Meeting(const TcpOptions& options)
       : options_(options),
         contacts_(static_cast<std::size_t>(options.size)),
+        welcomes_(options.rank == 0 ? static_cast<std::size_t>(options.size) : 0),
         links_(empty_links(io_, options)),
         missing_((options.size - 1) * (options.connections + 1)) {}
 
@@ -133,49 +139,91 @@ class Meeting {
 
   awaitable<void> accept_all() {
     for (;;) {
+      while (greetings_ >= kMostGreetings)
+        co_await pause(kRetryEvery);
       error_code error;
       Tcp::socket socket =
           co_await listener_.async_accept(asio::redirect_error(use_awaitable, error));
       if (error == asio::error::operation_aborted) co_return;
-      if (!error) asio::co_spawn(io_, greet(std::move(socket)), asio::detached);
+      if (error) {
+        co_await pause(kBackOff);
+        continue;
+      }
+      ++greetings_;
+      asio::co_spawn(io_, greet(std::make_shared<Tcp::socket>(std::move(socket))),
+                     [this](const std::exception_ptr&) { --greetings_; });
     }
   }
+  awaitable<void> pause(std::chrono::milliseconds time) {
+    asio::steady_timer timer(io_, time);
+    co_await timer.async_wait(use_awaitable);
+  }
 
-  // Whoever knocks says who it is, in its own time; strangers never hold up the others.
-  awaitable<void> greet(Tcp::socket socket) {
+  // Whoever knocks says who it is and proves it, within a time of its own; strangers never hold up
+  // the others. An error is the stranger's.
+  awaitable<void> greet(std::shared_ptr<Tcp::socket> guest) {
+    asio::steady_timer deadline(io_, options_.greeting);
+    deadline.async_wait([late = std::weak_ptr(guest)](const error_code& stopped) {
+      const auto socket = late.lock();
+      error_code ignored;
+      if (socket && !stopped) socket->close(ignored);
+    });
+    Tcp::socket& socket = *guest;
     Hello hello;
-    co_await asio::async_read(socket, bytes_of(hello), use_awaitable);
-    if (hello.magic != Hello::kMagic) co_return;
-    const std::string why = refusal(hello, options_);
-    if (!why.empty()) co_return co_await refuse(std::move(socket), why);
+    co_await asio::async_read(socket, buffer_of(hello.magic), use_awaitable);
+    if (((hello.magic ^ Hello::kMagic) & Hello::kAnyVersion) != 0) co_return;
+    if (hello.magic != Hello::kMagic) {
+      co_return co_await refuse(socket, "it is of another version of the program");
+    }
+    co_await asio::async_read(socket,
+                              asio::buffer(reinterpret_cast<char*>(&hello) + sizeof hello.magic,
+                                           sizeof hello - sizeof hello.magic),
+                              use_awaitable);
+    const Reply question{Reply::kProve, {}, make_nonce()};
+    co_await asio::async_write(socket, buffer_of(question), use_awaitable);
+    Digest proof{};
+    co_await asio::async_read(socket, asio::buffer(proof), use_awaitable);
+    std::string why = refusal(hello, options_);
+    if (!same_digest(proof, hello_proof(hello, question.digest, options_))) {
+      why = "it belongs to another job: its token is another";
+    }
+    if (!why.empty()) co_return co_await refuse(socket, why);
+    deadline.cancel();
+    spawn(admit(std::move(socket), hello, question.digest));
+  }
+
+  // A rank of this job; from here on an error ends the meeting.
+  awaitable<void> admit(Tcp::socket socket, const Hello hello, const Digest nonce) {
     const auto from = static_cast<std::size_t>(hello.rank);
     Tcp::socket& place = place_of(links_[from], hello.channel);
     if (place.is_open()) {
       const std::string twice = fmt::format("there is a rank {} already", hello.rank);
-      co_return co_await refuse(std::move(socket), twice);
+      co_return co_await refuse(socket, twice);
     }
+    const Reply yes{Reply::kWelcome, {}, welcome_proof(options_.rank, hello, nonce, options_)};
     links_[from].host = to_string(hello.host);
     contacts_[from] = {to_text<48>(socket.remote_endpoint().address().to_string()), hello.host,
                        hello.port};
     place = std::move(socket);
     const bool waits_for_table = options_.rank == 0 && hello.channel == Hello::kControl;
-    if (!waits_for_table) co_await welcome(place);
-    if (waits_for_table && ++arrived_ == options_.size - 1) co_await send_table();
+    if (waits_for_table) {
+      welcomes_[from] = yes;
+      if (++arrived_ == options_.size - 1) co_await send_table();
+    } else {
+      co_await asio::async_write(place, buffer_of(yes), use_awaitable);
+    }
     count_one();
   }
 
-  awaitable<void> refuse(Tcp::socket socket, const std::string why) {
-    const Welcome no{0, to_text<508>(why)};
-    co_await asio::async_write(socket, bytes_of(no), use_awaitable);
-  }
-  awaitable<void> welcome(Tcp::socket& socket) {
-    const Welcome yes{1, {}};
-    co_await asio::async_write(socket, bytes_of(yes), use_awaitable);
+  awaitable<void> refuse(Tcp::socket& socket, const std::string why) {
+    const Reply no{Reply::kRefused, to_text<476>(why), {}};
+    error_code ignored;
+    co_await asio::async_write(socket, buffer_of(no), asio::redirect_error(use_awaitable, ignored));
   }
   awaitable<void> send_table() {
     contacts_[0].host = to_text<68>(host_name());
     for (std::size_t r = 1; r < links_.size(); ++r) {
-      co_await welcome(links_[r].control);
+      co_await asio::async_write(links_[r].control, buffer_of(welcomes_[r]), use_awaitable);
       co_await asio::async_write(links_[r].control, asio::buffer(contacts_), use_awaitable);
     }
   }
@@ -185,7 +233,7 @@ class Meeting {
     error_code error;
     listen(first.local_endpoint().address(), 0, error);
     if (error) throw Error(ErrorKind::kComm, "tcp: cannot listen: " + error.message());
-    co_await introduce(first, Hello::kControl, "rank 0");
+    co_await introduce(first, Hello::kControl, 0, "rank 0");
     co_await asio::async_read(first, asio::buffer(contacts_), use_awaitable);
     // Of rank 0 it is known where it listens.
     contacts_[0].address = to_text<48>(first.remote_endpoint().address().to_string());
@@ -213,7 +261,7 @@ class Meeting {
                     fmt::format("tcp: {} cannot be reached at {}:{}: {}", name,
                                 to_string(contact.address), contact.port, error.message()));
       }
-      co_await introduce(socket, channel, name);
+      co_await introduce(socket, channel, peer, name);
       count_one();
     }
   }
@@ -238,23 +286,40 @@ class Meeting {
     }
   }
 
-  awaitable<void> introduce(Tcp::socket& socket, int channel, const std::string& to) {
+  awaitable<void> introduce(Tcp::socket& socket, int channel, int peer, const std::string to) {
     Hello hello = make_hello(options_);
     hello.channel = channel;
     hello.port = listener_.local_endpoint().port();
-    co_await asio::async_write(socket, bytes_of(hello), use_awaitable);
-    Welcome answer;
-    error_code error;
+    co_await asio::async_write(socket, buffer_of(hello), use_awaitable);
+    last_trouble_ = "it answers nothing";
+    const Reply question = co_await answer_of(socket, to, Reply::kProve);
+    const Digest proof = hello_proof(hello, question.digest, options_);
+    co_await asio::async_write(socket, asio::buffer(proof), use_awaitable);
     last_trouble_ = "it has not heard from all ranks";
-    co_await asio::async_read(socket, bytes_of(answer), asio::redirect_error(use_awaitable, error));
+    const Reply welcome = co_await answer_of(socket, to, Reply::kWelcome);
+    if (same_digest(welcome.digest, welcome_proof(peer, hello, question.digest, options_)))
+      co_return;
+    throw Error(ErrorKind::kComm,
+                fmt::format("tcp: who listens at {} is not {} of this job: it does not know the "
+                            "job's token",
+                            where(), to));
+  }
+  awaitable<Reply> answer_of(Tcp::socket& socket, const std::string to, std::uint32_t expected) {
+    Reply answer;
+    error_code error;
+    co_await asio::async_read(socket, buffer_of(answer),
+                              asio::redirect_error(use_awaitable, error));
     if (error) {
       throw Error(ErrorKind::kComm,
                   fmt::format("tcp: {} turned away without a word: {}", to, error.message()));
     }
-    if (answer.accepted == 0) {
+    if (answer.verdict == Reply::kRefused) {
       throw Error(ErrorKind::kComm, fmt::format("tcp: {} at {} turned rank {} away: {}", to,
                                                 where(), options_.rank, to_string(answer.why)));
     }
+    if (answer.verdict == expected) co_return answer;
+    throw Error(ErrorKind::kComm,
+                fmt::format("tcp: who listens at {} does not speak as {} would", where(), to));
   }
 
   static Tcp::socket& place_of(TcpLink& link, int channel) {
@@ -284,10 +349,10 @@ class Meeting {
                 ? fmt::format("not all of {} ranks could connect to each other", options_.size)
                 : fmt::format("{} of {} ranks came to {}; missing: rank {}", arrived_ + 1,
                               options_.size, where(), fmt::join(absent, ", "));
-      const Welcome no{0, to_text<508>(why)};
+      const Reply no{Reply::kRefused, to_text<476>(why), {}};
       for (TcpLink& link : links_) {
         error_code ignored;
-        if (link.control.is_open()) asio::write(link.control, bytes_of(no), ignored);
+        if (link.control.is_open()) asio::write(link.control, buffer_of(no), ignored);
       }
     } else {
       why = fmt::format("no way to rank 0 at {}: {}", where(), last_trouble_);
@@ -300,8 +365,10 @@ class Meeting {
   const TcpOptions& options_;
   Tcp::acceptor listener_{io_};
   std::vector<Contact> contacts_;  // by rank
+  std::vector<Reply> welcomes_;    // by rank, at rank 0: said once all are there
   std::vector<TcpLink> links_;     // by rank
   int arrived_ = 0;                // ranks, at rank 0
+  int greetings_ = 0;              // of those who have not proved yet who they are
   int missing_;                    // connections
   std::string last_trouble_ = "no answer";
   std::exception_ptr failure_;

@@ -10,6 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "comm/proof.h"
 #include "comm/tcp/connection.h"
 #include "comm/tcp/hello.h"
 #include "core/hash.h"
@@ -167,6 +168,92 @@ TEST(TcpMeeting, StrangersAreNoHindrance) {
   for (const std::string& failure :
        test::failures_of_tcp_ranks(options, [](Communicator& comm) { comm.barrier(); }))
     EXPECT_EQ(failure, "");
+}
+
+// What goes over a connection never tells the token, nor helps whoever overhears it to come in.
+TEST(TcpMeeting, WhatWasOverheardOpensNoDoor) {
+  const auto options = test::tcp_options(2, {.token = "a secret of some length", .timeout = 20s});
+  const Hello hello = make_hello(options[1]);
+  const Digest nonce = make_nonce(), another = make_nonce();
+  const Digest proof = hello_proof(hello, nonce, options[1]);
+  EXPECT_TRUE(same_digest(proof, hello_proof(hello, nonce, options[0])));
+  EXPECT_FALSE(same_digest(proof, hello_proof(hello, another, options[0])));
+  Hello as_another = hello;
+  as_another.rank = 2;
+  EXPECT_FALSE(same_digest(proof, hello_proof(as_another, nonce, options[0])));
+  EXPECT_FALSE(same_digest(proof, welcome_proof(0, hello, nonce, options[0])));
+  EXPECT_FALSE(same_digest(welcome_proof(1, hello, nonce, options[0]),
+                           welcome_proof(0, hello, nonce, options[0])));
+}
+
+// Says what a rank 0 would, without knowing the token.
+TEST(TcpMeeting, WhoTakesRank0sPlaceIsFoundOut) {
+  boost::asio::io_context io;
+  Tcp::acceptor acceptor(io, {boost::asio::ip::address_v4::loopback(), 0});
+  TcpOptions own = {.rank = 1, .size = 2, .token = "secret", .timeout = 20s};
+  own.port = acceptor.local_endpoint().port();
+  TcpOptions guess = own;
+  guess.token = "guess";
+  std::jthread impostor([&] {
+    Tcp::socket socket = acceptor.accept();
+    Hello hello;
+    Digest proof;
+    boost::asio::read(socket, boost::asio::buffer(&hello, sizeof hello));
+    const Reply question{Reply::kProve, {}, make_nonce()};
+    boost::asio::write(socket, boost::asio::buffer(&question, sizeof question));
+    boost::asio::read(socket, boost::asio::buffer(proof));
+    const Reply yes{Reply::kWelcome, {}, welcome_proof(0, hello, question.digest, guess)};
+    boost::asio::write(socket, boost::asio::buffer(&yes, sizeof yes));
+  });
+  test::expect_error(ErrorKind::kComm,
+                     "is not rank 0 of this job: it does not know the job's token",
+                     [&] { TcpWorld world(own); });
+}
+
+// One that never says anything is shown out, while the ranks still wait for each other.
+TEST(TcpMeeting, AGreetingHasADeadline) {
+  auto options = test::tcp_options(2, {.greeting = 100ms, .timeout = 60s});
+  std::jthread rank_0([&] {
+    EXPECT_EQ(test::failures_of_tcp_ranks({options[0]}, [](Communicator& c) { c.barrier(); })[0],
+              "");
+  });
+  boost::asio::io_context io;
+  Tcp::socket silent(io);
+  silent.connect({boost::asio::ip::address_v4::loopback(), options[0].port});
+  boost::system::error_code end;
+  char byte = 0;
+  boost::asio::read(silent, boost::asio::buffer(&byte, 1), end);
+  EXPECT_EQ(end, boost::asio::error::eof);
+  EXPECT_EQ(test::failures_of_tcp_ranks({options[1]}, [](Communicator& c) { c.barrier(); })[0], "");
+}
+
+TEST(TcpMeeting, AnotherVersionIsToldSo) {
+  const auto options = test::tcp_options(2, {.timeout = 60s});
+  std::jthread rank_0([&] {
+    EXPECT_EQ(test::failures_of_tcp_ranks({options[0]}, [](Communicator& c) { c.barrier(); })[0],
+              "");
+  });
+  boost::asio::io_context io;
+  Tcp::socket old(io);
+  old.connect({boost::asio::ip::address_v4::loopback(), options[0].port});
+  const std::string words = "WHELLO01";
+  boost::asio::write(old, boost::asio::buffer(words));
+  Reply answer;
+  boost::asio::read(old, boost::asio::buffer(&answer, sizeof answer));
+  EXPECT_EQ(answer.verdict, Reply::kRefused);
+  EXPECT_THAT(to_string(answer.why), testing::HasSubstr("another version"));
+  EXPECT_EQ(test::failures_of_tcp_ranks({options[1]}, [](Communicator& c) { c.barrier(); })[0], "");
+}
+
+TEST(Proof, IsBoundToEachPart) {
+  EXPECT_TRUE(same_digest(prove("k", {"a", "b"}), prove("k", {"a", "b"})));
+  EXPECT_FALSE(same_digest(prove("k", {"a", "b"}), prove("k", {"ab", ""})));
+  EXPECT_FALSE(same_digest(prove("k", {"a", "b"}), prove("l", {"a", "b"})));
+  EXPECT_FALSE(same_digest(make_nonce(), make_nonce()));
+  const Digest digest = prove("", {"x"});
+  EXPECT_EQ(digest_from_hex(to_hex(digest)), digest);
+  for (const char* bad : {"", "00", "zz"})
+    EXPECT_EQ(digest_from_hex(bad), std::nullopt);
 }
 
 // Two sockets on loopback, joined.
