@@ -20,6 +20,7 @@
 #include "launch/recipe_io.h"
 #include "launch/recipe_paths.h"
 #include "launch/run_data.h"
+#include "launch/run_folder.h"
 #include "launch/run_watch.h"
 #include "launch/samples.h"
 #include "launch/session.h"
@@ -171,16 +172,20 @@ CheckpointPolicy checkpoint_policy(const Session& session, const TokenData& data
   return policy;
 }
 
+ExitCode stopped_early(Session& session) {
+  say(session, "stopped on request before the first step; the same command begins again");
+  session.comm().barrier();
+  return ExitCode::kStopped;
+}
+
 ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) {
-  const std::string tokenizer = tokenizer_to_go_on_with(session, args.resume);
   const auto stop_requested = [&stop] { return stop.requested(); };
-  const auto found = session.prepare([&](const std::string& line) { say(session, line); },
-                                     tokenizer, stop_requested);
-  if (!found) {
-    say(session, "stopped on request before the first step; the same command begins again");
-    session.comm().barrier();
-    return ExitCode::kStopped;
-  }
+  const auto say_first = [&session](const std::string& line) { say(session, line); };
+  RunFolder folder(session.ranks(), session.run_dir(), say_first);
+  if (!folder.take(stop_requested)) return stopped_early(session);
+  const std::string tokenizer = tokenizer_to_go_on_with(session, args.resume);
+  const auto found = session.prepare(say_first, tokenizer, stop_requested);
+  if (!found) return stopped_early(session);
   const PreparedText& prepared = *found;
   const Recipe& recipe = session.recipe();
   std::optional<TokenData> data;
@@ -220,7 +225,9 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
   if (compressing) state.push_back(compressing);
   checkpoints.track({parameters_of(lm->model), std::move(state)});
   begin(session, checkpoints, *data, stages, report, args.resume);
-  if (trainer.step() >= recipe.train.steps) {
+  const bool done = trainer.step() >= recipe.train.steps;
+  if (!done) check_room(session.ranks(), session.checkpoint_dir(), checkpoints.bytes_of_rank());
+  if (done) {
     say(session,
         fmt::format("finished: {} of {} steps are done", trainer.step(), recipe.train.steps));
   } else if (trainer.run(session.cx()) == Outcome::kStopped) {

@@ -41,20 +41,6 @@ Facts facts_in(const std::string& text) {
   return facts;
 }
 
-// "rank 3", "ranks 0 to 2, 5"
-std::string ranks_text(const std::vector<std::size_t>& ranks) {
-  std::vector<std::string> runs;
-  for (std::size_t i = 0; i < ranks.size();) {
-    std::size_t last = i;
-    while (last + 1 < ranks.size() && ranks[last + 1] == ranks[last] + 1)
-      ++last;
-    runs.push_back(last == i ? fmt::format("{}", ranks[i])
-                             : fmt::format("{} to {}", ranks[i], ranks[last]));
-    i = last + 1;
-  }
-  return fmt::format("{} {}", ranks.size() == 1 ? "rank" : "ranks", fmt::join(runs, ", "));
-}
-
 // "optim.lr: 0.001 on ranks 0 to 2, 0.01 on rank 3"; empty if all have the same.
 std::string difference(const std::string& name, const std::vector<Facts>& all) {
   std::vector<std::pair<std::string, std::vector<std::size_t>>> values;
@@ -100,6 +86,19 @@ std::vector<RunFact> data_facts(const PreparedText& prepared) {
 }
 
 }  // namespace
+
+std::string ranks_text(const std::vector<std::size_t>& ranks) {
+  std::vector<std::string> runs;
+  for (std::size_t i = 0; i < ranks.size();) {
+    std::size_t last = i;
+    while (last + 1 < ranks.size() && ranks[last + 1] == ranks[last] + 1)
+      ++last;
+    runs.push_back(last == i ? fmt::format("{}", ranks[i])
+                             : fmt::format("{} to {}", ranks[i], ranks[last]));
+    i = last + 1;
+  }
+  return fmt::format("{} {}", ranks.size() == 1 ? "rank" : "ranks", fmt::join(runs, ", "));
+}
 
 std::vector<RunFact> run_facts(const Recipe& recipe, const std::string& command) {
   std::vector<RunFact> facts = {{"version of gradwire", GW_VERSION},

@@ -3,6 +3,7 @@
 // compare what they are about to do.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,9 @@ class DifferentRuns : public Error {
 // Compares a digest; only if that differs on some rank, the facts themselves. Collective. Errors:
 // DifferentRuns on every rank, which names each fact that differs, its values and their ranks.
 void check_same_run(Coordinator& ranks, const std::vector<RunFact>& facts);
+
+// "rank 3", "ranks 0 to 2, 5"; of ranks in ascending order.
+std::string ranks_text(const std::vector<std::size_t>& ranks);
 
 // Compares what the ranks have of tokenizer and tokens. Collective. Errors: DifferentRuns; those of
 // reading the files, on every rank.

@@ -72,6 +72,9 @@ struct SaveResult {
 SaveResult save_checkpoint(Context& cx, const SaveOptions& options, std::int64_t step,
                            const CheckpointState& state, Coordinator& ranks);
 
+// Bytes of the state that this rank would write, without what files take besides. Collective.
+std::int64_t checkpoint_bytes(const CheckpointState& state, Coordinator& ranks);
+
 // Whose value of a per-rank piece of state this rank takes from a checkpoint of `saved_ranks` ranks
 // where this run has another number; nullopt: the piece stays as it was constructed.
 using ResizeRule = std::function<std::optional<int>(std::string_view name, int saved_ranks)>;

@@ -21,6 +21,16 @@ std::string join(const std::string& dir, std::string_view name) {
   return (fs::path(dir) / name).string();
 }
 
+// Of those that are written here.
+std::uint64_t bytes_of(const std::vector<StatePiece>& pieces, const std::vector<bool>& mine) {
+  std::uint64_t bytes = 0;
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    if (!mine[i]) continue;
+    bytes += static_cast<std::uint64_t>(pieces[i].shape.numel()) * size_of(pieces[i].dtype);
+  }
+  return bytes;
+}
+
 class Save {
  public:
   Save(const SaveOptions& options, std::int64_t step, Coordinator& ranks)
@@ -104,11 +114,7 @@ class Save {
   }
 
   void check_room(const std::vector<StatePiece>& pieces) const {
-    std::uint64_t needed = 0;
-    for (std::size_t i = 0; i < pieces.size(); ++i) {
-      if (!mine_[i]) continue;
-      needed += static_cast<std::uint64_t>(pieces[i].shape.numel()) * size_of(pieces[i].dtype);
-    }
+    const std::uint64_t needed = bytes_of(pieces, mine_);
     const std::uint64_t room = fs::space(unfinished_).available;
     if (needed > room) {
       throw Error(ErrorKind::kIo, fmt::format("{}: no room: {} bytes to write, {} free",
@@ -179,6 +185,11 @@ class Save {
 };
 
 }  // namespace
+
+std::int64_t checkpoint_bytes(const CheckpointState& state, Coordinator& ranks) {
+  const std::vector<StatePiece> pieces = pieces_of(state);
+  return static_cast<std::int64_t>(bytes_of(pieces, written_here(pieces, ranks)));
+}
 
 SaveResult save_checkpoint(Context& cx, const SaveOptions& options, std::int64_t step,
                            const CheckpointState& state, Coordinator& ranks) {

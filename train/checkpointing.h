@@ -48,6 +48,10 @@ class Checkpointing {
   // begun anew. Gives that folder if there is one. Errors: kIo. Collective.
   std::string begin();
 
+  // What this rank writes of a checkpoint of the state as it is, without what files take besides.
+  // Collective.
+  std::int64_t bytes_of_rank() const { return checkpoint_bytes(state_, ranks_); }
+
   bool due(std::int64_t step) const { return policy_.every > 0 && step % policy_.every == 0; }
   // Failure is a result, not an exception: training goes on. Collective.
   SaveResult save(Context& cx, std::int64_t step);

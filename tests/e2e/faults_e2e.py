@@ -44,21 +44,53 @@ class Faults(ProgramTest):
         self.assertRegex(out, r"resum\w+ .*step \d+")
         self.assertEqual(self.metrics()[-1]["step"], 200)
 
-    def test_full_disk_costs_a_checkpoint_and_not_the_run(self):
+    def small_disk(self):
+        """The folder of the run, on a file system of 3 MB."""
         mount = self.dir / "run"
         mount.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(mount)], check=True)
-        self.addCleanup(subprocess.run, ["umount", str(mount)], check=False)
-        self.train("checkpoint.every=20", "checkpoint.keep=1")
+        self.addCleanup(subprocess.run, ["umount", "-l", str(mount)], check=False)
+        return mount
+
+    def test_full_disk_costs_a_checkpoint_and_not_the_run(self):
+        mount = self.small_disk()
+        output = self.dir / "output"
+        sets = ("train.steps=1000000", "checkpoint.every=200", "checkpoint.keep=1")
+        with open(output, "w") as log:
+            process = subprocess.Popen(
+                self.command("train", "recipe.toml", *(x for s in sets for x in ("--set", s))),
+                cwd=self.dir, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        process.stdout = open(output)
+        self.addCleanup(process.stdout.close)
+        self.wait_for_step(process, 250)
+        end = time.monotonic() + 120
+        with open(mount / "ballast", "wb", buffering=0) as ballast:
+            while not any("checkpoint" in str(r) for r in self.metrics(kind="warning")):
+                self.assertIsNone(process.poll(), output.read_text()[-3000:])
+                self.assertLess(time.monotonic(), end)
+                if free_bytes(mount) > 96 * 1024:  # again after a checkpoint was deleted
+                    ballast.write(b"x" * (free_bytes(mount) - 64 * 1024))
+                time.sleep(0.01)
         good = self.checkpoints()
-        (mount / "ballast").write_bytes(b"x" * (free_bytes(mount) - 64 * 1024))
-        # Training goes on to the last step; that its result could not be saved is exit 8.
-        out = self.train("train.steps=60", "checkpoint.every=10", "checkpoint.keep=1", expect=8)
-        self.assertRegex(out, "was not saved: .*no room|No space left")
-        self.assertEqual(self.metrics()[-1]["step"], 60)
-        self.assertTrue(any("checkpoint" in str(r) for r in self.metrics(kind="warning")))
+        self.wait_for_step(process, self.metrics()[-1]["step"] + 50)  # training goes on
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(timeout=120), 8, output.read_text()[-3000:])
+        self.assertRegex(output.read_text(), "was not saved: .*no room|No space left")
         self.assertEqual(self.checkpoints(), good)
         self.run_program("ckpt", "verify", str(good[-1]))
+
+    def test_a_disk_without_room_for_a_checkpoint_is_said_before_the_first_step(self):
+        mount = self.small_disk()
+        self.train()
+        good, steps = self.checkpoints(), len(self.metrics())
+        (mount / "ballast").write_bytes(b"x" * (free_bytes(mount) - 64 * 1024))
+        out = self.train("train.steps=60", expect=8)
+        self.assertRegex(out, r"a checkpoint takes 0\.3 MB and 'run/checkpoints' has 0\.\d MB free")
+        self.assertEqual(len(self.metrics()), steps)
+        self.assertEqual(self.checkpoints(), good)
+        self.assertIn("finished: 40 of 40", self.train())
 
     def test_damaged_newest_checkpoint_falls_back_to_the_one_before(self):
         self.train()
