@@ -83,6 +83,7 @@ std::int64_t system_ms() {
 
 StatusBoard::StatusBoard(const std::string& path, const RankStatus& begin, MillisecondClock now)
     : status_(begin), now_(std::move(now)) {
+  ::unlink(path.c_str());  // a process that still maps the old one must not find it truncated
   const File file(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   const std::array<char, sizeof(StatusPage)> zeros{};
   if (file.fd < 0 || ::write(file.fd, zeros.data(), zeros.size()) != std::ssize(zeros)) {
