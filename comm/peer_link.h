@@ -10,6 +10,8 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/streambuf.hpp>
 
+#include "comm/proof.h"
+
 namespace gradwire {
 
 class PeerLink : public std::enable_shared_from_this<PeerLink> {
@@ -21,7 +23,8 @@ class PeerLink : public std::enable_shared_from_this<PeerLink> {
   PeerLink(boost::asio::ip::tcp::socket socket, std::chrono::milliseconds silence, OnLine on_line,
            OnClosed on_closed);
 
-  int peer = -1;  // its rank, once known
+  int peer = -1;   // its rank, once known
+  Digest nonce{};  // that it was asked with to prove who it is
 
   void read();
   // A peer that is gone loses it: on_closed will tell.

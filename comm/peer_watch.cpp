@@ -5,8 +5,8 @@
 #include <exception>
 #include <future>
 #include <optional>
-#include <random>
 #include <sstream>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -21,6 +21,7 @@
 #include <fmt/ranges.h>
 
 #include "comm/peer_link.h"
+#include "comm/proof.h"
 #include "comm/sockets.h"
 #include "core/error.h"
 
@@ -37,6 +38,11 @@ constexpr std::chrono::seconds kVerdictGrace(5);
 // A rank that hears that another gives up may be about to do so itself, over an error that they all
 // met at once: then its own error is what it should end with.
 constexpr std::chrono::milliseconds kOwnErrorGrace(300);
+
+// Strangers have that long to prove that they are none, and only so many are heard at once.
+constexpr std::chrono::seconds kGreeting(15);
+constexpr std::ptrdiff_t kMostGreetings = 128;
+constexpr std::chrono::milliseconds kBackOff(100);
 
 Tensor text_tensor(Context& cx, const std::string& text, std::size_t bytes) {
   std::vector<std::int32_t> words(bytes / 4, 0);
@@ -60,8 +66,9 @@ std::vector<std::string> gather_hosts(Context& cx, Communicator& comm) {
 }  // namespace
 
 // Rank 0 holds a link to every other rank, the others hold one to rank 0. Lines:
-//   hello TOKEN RANK     to rank 0, first
-//   welcome              from rank 0, once all ranks are there
+//   prove NONCE          from rank 0, first
+//   hello RANK NONCE PROOF  the answer
+//   welcome PROOF        from rank 0, once all ranks are there
 //   bye                  either way: the end that follows is no loss
 //   absent SENTENCE      instead, where not all have come in time
 //   lost RANK SENTENCE   that rank is lost; rank 0 passes it on
@@ -153,21 +160,21 @@ class PeerWatch::Impl {
         std::all_of(hosts_.begin(), hosts_.end(), [&](const auto& h) { return h == hosts_[0]; });
     const auto address = one_host ? asio::ip::address_v4::loopback() : asio::ip::address_v4::any();
     acceptor_.emplace(io_, Tcp::endpoint(address, 0));
-    std::random_device random;
-    token_ = fmt::format("{:08x}{:08x}", random(), random());
+    token_ = to_hex(make_nonce());
     const std::vector<std::string> reachable =
         one_host ? std::vector<std::string>{"127.0.0.1"} : own_addresses();
     return fmt::format("{} {} {}", acceptor_->local_endpoint().port(), token_,
                        fmt::join(reachable, " "));
   }
 
-  void add_link(Tcp::socket socket, int peer) {
+  std::shared_ptr<PeerLink> add_link(Tcp::socket socket, int peer) {
     auto link = std::make_shared<PeerLink>(
         std::move(socket), silence_,
         [this](PeerLink& l, const std::string& line) { hear(l, line); },
         [this](PeerLink& l) { closed(l); });
     if (peer >= 0) adopt(peer, link);
     link->read();
+    return link;
   }
   void adopt(int peer, const std::shared_ptr<PeerLink>& link) {
     link->peer = peer;
@@ -175,25 +182,67 @@ class PeerWatch::Impl {
   }
 
   void accept_next() {
+    std::erase_if(guests_, [](const auto& g) { return g.expired(); });
+    if (std::ssize(guests_) >= kMostGreetings) return accept_later();
     acceptor_->async_accept([this](const boost::system::error_code& error, Tcp::socket socket) {
-      if (error) return;
-      add_link(std::move(socket), -1);
+      if (error == asio::error::operation_aborted || settled_) return;
+      if (error) return accept_later();  // as if descriptors have run out: they come free again
+      ask(add_link(std::move(socket), -1));
       accept_next();
     });
+  }
+  void accept_later() {
+    back_off_.expires_after(kBackOff);
+    back_off_.async_wait([this](const boost::system::error_code& error) {
+      if (!error && !settled_) accept_next();
+    });
+  }
+  void ask(const std::shared_ptr<PeerLink>& guest) {
+    guest->nonce = make_nonce();
+    guest->write("prove " + to_hex(guest->nonce));
+    guests_.push_back(guest);
+    const auto deadline = std::make_shared<asio::steady_timer>(io_, kGreeting);
+    deadline->async_wait([deadline, late = std::weak_ptr(guest)](const auto&) {
+      const auto link = late.lock();
+      if (link && link->peer < 0) link->close();
+    });
+  }
+  // All have met: nobody else has business here.
+  void close_door() {
+    if (!acceptor_) return;
+    boost::system::error_code ignored;
+    acceptor_->close(ignored);
+    for (const auto& guest : std::exchange(guests_, {})) {
+      const auto link = guest.lock();
+      if (link && link->peer < 0) link->close();
+    }
+  }
+
+  // What a rank says who answers `asked`, and what rank 0 answers then.
+  Digest proof(std::string_view says, int rank, const Digest& nonce, const Digest& asked) const {
+    return prove(token_, {says, fmt::format("{}", rank), bytes_of(nonce), bytes_of(asked)});
+  }
+  void introduce(PeerLink& rank_0, std::istream& in) {
+    std::string asked;
+    in >> asked;
+    const Digest nonce = make_nonce();
+    rank_0.nonce = digest_from_hex(asked).value_or(Digest{});
+    rank_0.write(fmt::format("hello {} {} {}", rank_, to_hex(nonce),
+                             to_hex(proof(kConnects, rank_, nonce, rank_0.nonce))));
+    expected_welcome_ = to_hex(proof(kAccepts, rank_, nonce, rank_0.nonce));
   }
 
   void connect(const std::string& contact) {
     std::istringstream in(contact);
     unsigned short port = 0;
-    std::string token, address;
-    in >> port >> token;
+    std::string address;
+    in >> port >> token_;
     std::vector<std::string> addresses;
     while (in >> address)
       addresses.push_back(address);
     Tcp::socket socket(io_);
     if (!connect_to_any(socket, addresses, port)) return;
     add_link(std::move(socket), 0);
-    links_[0]->write(fmt::format("hello {} {}", token, rank_));
   }
 
   void hear(PeerLink& link, const std::string& line) {
@@ -202,8 +251,12 @@ class PeerWatch::Impl {
     in >> verb;
     if (link.peer < 0) {
       welcome(link, verb, in);
+    } else if (verb == "prove") {
+      introduce(link, in);
     } else if (verb == "welcome") {
-      settle("");
+      std::string known;
+      in >> known;
+      settle(known == expected_welcome_ ? "" : "peer watch: who answered is not rank 0");
     } else if (verb == "absent") {
       std::string problem;
       std::getline(in >> std::ws, problem);
@@ -222,15 +275,24 @@ class PeerWatch::Impl {
 
   // Strangers are shown out.
   void welcome(PeerLink& link, const std::string& verb, std::istream& in) {
-    std::string token;
     int peer = -1;
-    in >> token >> peer;
-    const bool known = verb == "hello" && token == token_ && peer > 0 && peer < size_ &&
+    std::string nonce_text, proof_text;
+    in >> peer >> nonce_text >> proof_text;
+    const auto nonce = digest_from_hex(nonce_text), shown = digest_from_hex(proof_text);
+    const bool known = verb == "hello" && nonce && shown && peer > 0 && peer < size_ &&
+                       same_digest(*shown, proof(kConnects, peer, *nonce, link.nonce)) &&
                        !links_[static_cast<std::size_t>(peer)];
     if (!known) return link.close();
     adopt(peer, link.shared_from_this());
-    if (++arrived_ < size_ - 1) return;
-    write_to_all("welcome", -1);
+    welcomes_.resize(links_.size());
+    welcomes_[static_cast<std::size_t>(peer)] = to_hex(proof(kAccepts, peer, *nonce, link.nonce));
+    if (++arrived_ == size_ - 1) welcome_all();
+  }
+  void welcome_all() {
+    close_door();
+    for (const auto& link : links_) {
+      if (link) link->write("welcome " + welcomes_[static_cast<std::size_t>(link->peer)]);
+    }
     settle("");
   }
 
@@ -276,17 +338,23 @@ class PeerWatch::Impl {
   const OnLost on_lost_;
   std::vector<std::string> hosts_;  // by rank
   std::string token_;
+  static constexpr std::string_view kConnects = "gradwire watch connects";
+  static constexpr std::string_view kAccepts = "gradwire watch accepts";
   asio::io_context io_;
   asio::executor_work_guard<asio::io_context::executor_type> keep_running_{io_.get_executor()};
   std::optional<Tcp::acceptor> acceptor_;
   std::promise<std::string> start_;  // the wait for all ranks is over: well, or what is wrong
   // Of the thread, once it runs.
   std::vector<std::shared_ptr<PeerLink>> links_;  // by rank; rank 0's only, above rank 0
+  std::vector<std::weak_ptr<PeerLink>> guests_;   // who has come, known or not
+  std::vector<std::string> welcomes_;             // by rank, rank 0's: said once all are there
+  std::string expected_welcome_;
   int arrived_ = 0;
   bool settled_ = false;
   bool reported_ = false;
   bool leaving_ = false;  // has said its last word
   asio::steady_timer grace_{io_};
+  asio::steady_timer back_off_{io_};
   std::thread thread_;
 };
 

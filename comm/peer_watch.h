@@ -21,7 +21,8 @@ class PeerWatch {
   using OnLost = std::function<void(int rank, const std::string& why)>;
 
   // Collective; returns when all ranks are connected. Rank 0 listens on a port that the system
-  // chooses, on loopback where all ranks share a host; a random token keeps strangers out. Errors:
+  // chooses, on loopback if all ranks share a host, until all are connected; a random token, which
+  // ranks hear of through `comm` and prove to know (comm/proof.h), keeps strangers out. Errors:
   // kComm, naming the missing ranks, when `timeout` runs out. Later, a rank whose host has been
   // silent for `timeout` is lost, though its connection has not been closed.
   PeerWatch(Context& cx, Communicator& comm, OnLost on_lost,
