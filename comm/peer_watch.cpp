@@ -24,6 +24,7 @@
 #include "comm/proof.h"
 #include "comm/sockets.h"
 #include "core/error.h"
+#include "core/host_name.h"
 
 namespace gradwire {
 namespace {

@@ -85,10 +85,4 @@ Listener listen_on_loopback() {
   }
 }
 
-std::string host_name() {
-  std::array<char, 64> name{};
-  gethostname(name.data(), name.size() - 1);
-  return name.data();
-}
-
 }  // namespace gradwire

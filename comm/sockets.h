@@ -18,7 +18,6 @@ bool connect_to_any(boost::asio::ip::tcp::socket& socket, const std::vector<std:
                     unsigned short port);
 // "10.0.0.5" of every network interface that is up, loopback left out.
 std::vector<std::string> own_addresses();
-std::string host_name();
 
 // A socket that listens on loopback, at a port that was free; the caller closes it. Errors: kIo.
 struct Listener {

@@ -13,8 +13,8 @@
 #include <sys/stat.h>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "core/hash.h"
-#include "data/publish.h"
 
 namespace gradwire {
 namespace {

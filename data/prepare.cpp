@@ -5,11 +5,11 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "core/file.h"
 #include "core/hash.h"
 #include "core/io_error.h"
 #include "data/document_sides.h"
 #include "data/file_digests.h"
-#include "data/publish.h"
 #include "data/token_file.h"
 
 namespace gradwire {

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "core/file.h"
 #include "core/hash.h"
 #include "data/hdf5.h"
-#include "data/publish.h"
 
 namespace gradwire {
 

@@ -4,8 +4,8 @@
 #include <sentencepiece_processor.h>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "core/hash.h"
-#include "data/publish.h"
 
 namespace gradwire {
 

@@ -9,10 +9,10 @@
 
 #include <fmt/format.h>
 
+#include "core/file.h"
 #include "core/hash.h"
 #include "core/ops/linear/bf16_speed.h"
 #include "core/parallel_for.h"
-#include "data/publish.h"
 #include "launch/libraries.h"
 
 namespace gradwire {

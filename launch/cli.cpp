@@ -7,8 +7,9 @@
 
 #include "core/error.h"
 #include "launch/cli_options.h"
-#include "launch/field.h"
 #include "launch/libraries.h"
+
+#include "recipe/field.h"
 
 namespace gradwire {
 
@@ -46,11 +47,11 @@ std::string usage_text(const CLI::App& app, const std::string& wrong) {
 
 }  // namespace
 
-Action parse_command_line(int argc, const char* const* argv) {
+CommandAction parse_command_line(int argc, const char* const* argv) {
   CLI::App app("Trains neural networks over the network you have.", "gradwire");
   app.require_subcommand(1);
   app.set_version_flag("--version", version_text, "print versions and end");
-  Action chosen;
+  CommandAction chosen;
   add_run_commands(app, chosen);
   add_checkpoint_commands(app, chosen);
   add_inspection_commands(app, chosen);

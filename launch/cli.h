@@ -13,18 +13,19 @@ class App;
 
 namespace gradwire {
 
-using Action = std::function<ExitCode()>;
+using CommandAction = std::function<ExitCode()>;
 
 // Throws Error(kUsage) with the usage text for a line that makes no sense. --help and --version are
 // actions that print.
-Action parse_command_line(int argc, const char* const* argv);
+CommandAction parse_command_line(int argc, const char* const* argv);
 
 // Each adds its commands to `app`; a parsed command leaves its action in `chosen`, which must
 // outlive the parsing.
-void add_inspection_commands(CLI::App& app, Action& chosen);  // config, trace, doctor
-void add_run_commands(CLI::App& app,
-                      Action& chosen);  // prepare, train, launch, eval, generate, bench, simulate
-void add_checkpoint_commands(CLI::App& app, Action& chosen);  // ckpt
+void add_inspection_commands(CLI::App& app, CommandAction& chosen);  // config, trace, doctor
+void add_run_commands(
+    CLI::App& app,
+    CommandAction& chosen);  // prepare, train, launch, eval, generate, bench, simulate
+void add_checkpoint_commands(CLI::App& app, CommandAction& chosen);  // ckpt
 
 // Parses, acts, and turns whatever is thrown into one message and an exit status.
 int run_program(int argc, const char* const* argv);

@@ -2,7 +2,7 @@
 
 namespace gradwire {
 
-void add_checkpoint_commands(CLI::App& app, Action& chosen) {
+void add_checkpoint_commands(CLI::App& app, CommandAction& chosen) {
   CLI::App* ckpt = app.add_subcommand("ckpt", "look at checkpoints");
   ckpt->require_subcommand(1);
   CLI::App* ls = ckpt->add_subcommand("ls", "list the checkpoints of a run");

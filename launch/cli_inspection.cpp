@@ -3,7 +3,7 @@
 namespace gradwire {
 namespace {
 
-void add_config(CLI::App& app, Action& chosen) {
+void add_config(CLI::App& app, CommandAction& chosen) {
   CLI::App* config = app.add_subcommand("config", "look at a recipe without running it");
   config->require_subcommand(1);
 
@@ -27,7 +27,7 @@ void add_config(CLI::App& app, Action& chosen) {
 
 }  // namespace
 
-void add_inspection_commands(CLI::App& app, Action& chosen) {
+void add_inspection_commands(CLI::App& app, CommandAction& chosen) {
   add_config(app, chosen);
   CLI::App* trace = app.add_subcommand("trace", "draw what the ranks did in a step of a run");
   TraceArgs& trace_args = on_parsed(*trace, chosen, run_trace);

@@ -17,7 +17,7 @@ void add_overrides(CLI::App& command, RecipeArgs& args);
 
 // The command's arguments, which live as long as its action.
 template <class Args>
-Args& on_parsed(CLI::App& command, Action& chosen, ExitCode (*run)(const Args&)) {
+Args& on_parsed(CLI::App& command, CommandAction& chosen, ExitCode (*run)(const Args&)) {
   auto args = std::make_shared<Args>();
   command.callback([&chosen, args, run] { chosen = [args, run] { return run(*args); }; });
   return *args;

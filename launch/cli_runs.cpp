@@ -1,6 +1,12 @@
 #include <cmath>
 
+#include <fmt/format.h>
+
 #include "launch/cli_options.h"
+
+#include "jobs/job.h"
+#include "jobs/job_list.h"
+#include "recipe/field.h"
 
 namespace gradwire {
 namespace {
@@ -23,7 +29,7 @@ void add_ckpt(CLI::App& command, std::string& path) {
       "a checkpoint, or the folder of a run (the newest good one of the recipe's run)");
 }
 
-void add_train(CLI::App& app, Action& chosen) {
+void add_train(CLI::App& app, CommandAction& chosen) {
   CLI::App* train = app.add_subcommand("train", "train, or go on where the run stopped");
   TrainArgs& args = on_parsed(*train, chosen, run_train);
   add_recipe(*train, args.recipe);
@@ -38,7 +44,7 @@ void add_train(CLI::App& app, Action& chosen) {
       ->needs(dry_run);
 }
 
-void add_launch(CLI::App& app, Action& chosen) {
+void add_launch(CLI::App& app, CommandAction& chosen) {
   CLI::App* launch =
       app.add_subcommand("launch", "run a command as several ranks of this host, without mpirun");
   LaunchArgs& args = on_parsed(*launch, chosen, run_launch);
@@ -50,21 +56,52 @@ void add_launch(CLI::App& app, Action& chosen) {
   launch->footer("For example: gradwire launch -n 2 -- train examples/lm_kjv.toml");
 }
 
-void add_generate(CLI::App& app, Action& chosen) {
-  CLI::App* generate = app.add_subcommand("generate", "continue texts");
-  GenerateArgs& args = on_parsed(*generate, chosen, run_generate);
-  add_recipe(*generate, args.recipe);
-  add_ckpt(*generate, args.ckpt);
-  generate->add_option("--prompt", args.prompts, "a text to continue; may be repeated")
-      ->allow_extra_args(false);
-  generate->add_option("--tokens", args.tokens, "tokens to add (generate.tokens)");
-  generate->add_option("--temperature", args.temperature,
-                       "0: always the likeliest token (generate.temperature)");
-  generate->add_option("--top-k", args.top_k, "0: draw among all (generate.top_k)");
-  generate->add_option("--seed", args.seed, "of the draws")->check(CLI::NonNegativeNumber);
+// The value of an option as an override of the recipe: a list if the option may be repeated. A text
+// is quoted only where it would be read as something else.
+void add_verb_option(CLI::App& command, const VerbOption& option, RecipeArgs& recipe) {
+  const std::string doc = fmt::format("{} ({})", option.doc, option.key);
+  if (option.repeated) {
+    command
+        .add_option_function<std::vector<std::string>>(
+            option.flag,
+            [&recipe, key = option.key](const std::vector<std::string>& values) {
+              recipe.set.push_back(fmt::format("{}={}", key, toml_text(values)));
+            },
+            doc)
+        ->allow_extra_args(false);
+    return;
+  }
+  command.add_option_function<std::string>(
+      option.flag,
+      [&recipe, key = option.key](const std::string& value) {
+        recipe.set.push_back(fmt::format("{}={}", key, value));
+      },
+      doc);
 }
 
-void add_bench_comm(CLI::App& bench, Action& chosen) {
+// The commands that the jobs bring. Several jobs may have one of the same name and options: which
+// is meant the recipe's task says.
+void add_verbs(CLI::App& app, CommandAction& chosen) {
+  const auto is_there = [&](const char* name) {
+    const auto commands = app.get_subcommands([name](CLI::App* c) { return c->check_name(name); });
+    return !commands.empty();
+  };
+  for (const JobKind& kind : all_jobs()) {
+    const std::unique_ptr<JobSections> sections = kind.sections();
+    for (const Verb& verb : dynamic_cast<const JobRecipe&>(*sections).verbs()) {
+      if (is_there(verb.name)) continue;
+      CLI::App* command = app.add_subcommand(verb.name, verb.doc);
+      VerbArgs& args = on_parsed(*command, chosen, run_verb);
+      args.verb = verb.name;
+      add_recipe(*command, args.recipe);
+      add_ckpt(*command, args.ckpt);
+      for (const VerbOption& option : verb.options)
+        add_verb_option(*command, option, args.recipe);
+    }
+  }
+}
+
+void add_bench_comm(CLI::App& bench, CommandAction& chosen) {
   CLI::App* comm = bench.add_subcommand(
       "comm", "what exchanging takes on these ranks, by every codec, and what a recipe gains");
   BenchCommArgs& args = on_parsed(*comm, chosen, run_bench_comm);
@@ -75,7 +112,7 @@ void add_bench_comm(CLI::App& bench, Action& chosen) {
       ->check(CLI::PositiveNumber);
 }
 
-void add_bench(CLI::App& app, Action& chosen) {
+void add_bench(CLI::App& app, CommandAction& chosen) {
   CLI::App* bench = app.add_subcommand("bench", "measure");
   bench->require_subcommand(1);
   CLI::App* step = bench->add_subcommand("step", "time training steps of a recipe");
@@ -86,7 +123,7 @@ void add_bench(CLI::App& app, Action& chosen) {
   add_bench_comm(*bench, chosen);
 }
 
-void add_simulate(CLI::App& app, Action& chosen) {
+void add_simulate(CLI::App& app, CommandAction& chosen) {
   CLI::App* simulate =
       app.add_subcommand("simulate", "what a cluster that is only described would give");
   SimulateArgs& args = on_parsed(*simulate, chosen, run_simulate);
@@ -116,16 +153,16 @@ void add_simulate(CLI::App& app, Action& chosen) {
 
 }  // namespace
 
-void add_run_commands(CLI::App& app, Action& chosen) {
+void add_run_commands(CLI::App& app, CommandAction& chosen) {
   CLI::App* prepare = app.add_subcommand("prepare", "train the tokenizer and write token files");
   add_recipe(*prepare, on_parsed(*prepare, chosen, run_prepare).recipe);
   add_train(app, chosen);
   add_launch(app, chosen);
-  CLI::App* eval = app.add_subcommand("eval", "loss and perplexity of a checkpoint");
+  CLI::App* eval = app.add_subcommand("eval", "what a checkpoint gives on held-out data");
   EvalArgs& eval_args = on_parsed(*eval, chosen, run_eval);
   add_recipe(*eval, eval_args.recipe);
   add_ckpt(*eval, eval_args.ckpt);
-  add_generate(app, chosen);
+  add_verbs(app, chosen);
   add_bench(app, chosen);
   add_simulate(app, chosen);
 }

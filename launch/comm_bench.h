@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "comm/network_probe.h"
-#include "launch/recipe.h"
+
+#include "recipe/recipe.h"
 
 namespace gradwire {
 

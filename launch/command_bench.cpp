@@ -7,10 +7,13 @@
 #include "core/host_limits.h"
 #include "launch/commands.h"
 #include "launch/plan.h"
-#include "launch/recipe_io.h"
 #include "launch/session.h"
+#include "launch/stages.h"
 #include "launch/step_bench.h"
+#include "launch/validate.h"
 #include "parallel/agreement.h"
+
+#include "jobs/job_list.h"
 
 namespace gradwire {
 namespace {
@@ -29,7 +32,7 @@ ExitCode run_bench_step(const BenchStepArgs& args) {
   const RankEnvironment env = read_rank_environment();
   Recipe recipe = load_recipe(args.recipe.path, args.recipe.set);
   validate(recipe, env.size);
-  const Plan plan = make_plan(recipe, recipe.data.vocab_size, mesh_shape(recipe, env.size));
+  const Plan plan = make_plan(recipe, job_of(recipe).outline(recipe), mesh_shape(recipe, env.size));
   check_fits(plan, env.local_size, available_memory_bytes());
   Session session(std::move(recipe),
                   fmt::format("bench step --warmup {} --steps {}", args.warmup, args.steps));
@@ -43,7 +46,7 @@ ExitCode run_bench_step(const BenchStepArgs& args) {
   std::sort(times.seconds.begin(), times.seconds.end());
   const double median = times.seconds[times.seconds.size() / 2];
   const auto rate = [&](double seconds) {
-    return static_cast<double>(times.tokens_per_step) / seconds;
+    return static_cast<double>(times.count_per_step) / seconds;
   };
   const MemoryStats memory = session.allocator().stats();
   const nlohmann::json result = {
@@ -51,7 +54,7 @@ ExitCode run_bench_step(const BenchStepArgs& args) {
       {"precision", session.recipe().precision},
       {"ranks", session.env().size},
       {"threads", session.threads()},
-      {"tokens_per_s",
+      {times.counts + "_per_s",
        {{"median", rate(median)},
         {"min", rate(times.seconds.back())},
         {"max", rate(times.seconds.front())}}},

@@ -6,8 +6,10 @@
 #include "launch/commands.h"
 #include "launch/environment.h"
 #include "launch/exchange_kinds.h"
-#include "launch/recipe_io.h"
 #include "launch/session.h"
+#include "launch/validate.h"
+
+#include "jobs/job_list.h"
 
 namespace gradwire {
 namespace {
@@ -23,7 +25,7 @@ Recipe asked_recipe(const RecipeArgs& args) {
 Recipe checked_recipe(const RecipeArgs& args) {
   const int ranks = read_rank_environment().size;
   Recipe recipe = for_workers(asked_recipe(args), ranks);
-  validate_without_text(recipe, ranks);
+  validate(recipe, ranks, Inputs::kNotNeeded);
   return recipe;
 }
 

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include "launch/commands.h"
-#include "launch/recipe_io.h"
+#include "launch/validate.h"
+
+#include "jobs/job_list.h"
 
 namespace gradwire {
 namespace {
@@ -16,7 +18,7 @@ struct Explained {
 std::vector<Explained> explained(const Recipe& r) {
   std::vector<Explained> out;
   const std::vector<SectionInfo> set = describe(r);
-  const std::vector<SectionInfo> defaults = describe(Recipe{});
+  const std::vector<SectionInfo> defaults = describe(default_recipe(r.task));
   for (std::size_t s = 0; s < set.size(); ++s) {
     for (std::size_t k = 0; k < set[s].keys.size(); ++k)
       out.push_back({set[s].keys[k], defaults[s].keys[k].value});
@@ -24,11 +26,11 @@ std::vector<Explained> explained(const Recipe& r) {
   return out;
 }
 
-std::string set_at(const Place& place) {
+std::string set_at(const KeyPlace& place) {
   return place.line == 0 ? "nowhere: the default" : fmt::format("{}:{}", place.file, place.line);
 }
 
-void print(const Explained& e, const Place& place) {
+void print(const Explained& e, const KeyPlace& place) {
   fmt::print("{}\n    {}\n", e.info.key, e.info.doc);
   fmt::print("    type     {}\n", e.info.type);
   if (!e.info.limits.empty()) fmt::print("    allowed  {}\n", e.info.limits);
@@ -36,9 +38,9 @@ void print(const Explained& e, const Place& place) {
              set_at(place));
 }
 
-[[noreturn]] void no_such_key(const std::string& key) {
+[[noreturn]] void no_such_key(const Recipe& r, const std::string& key) {
   StringList known;
-  for (const SectionInfo& section : describe(Recipe{})) {
+  for (const SectionInfo& section : describe(r)) {
     if (!section.name.empty()) known.push_back(section.name);
     for (const KeyInfo& info : section.keys)
       known.push_back(info.key);
@@ -75,12 +77,12 @@ ExitCode run_config_explain(const ConfigArgs& args) {
     any = true;
     print(e, r.origins.of(e.info.key));
   }
-  if (!any) no_such_key(args.key);
+  if (!any) no_such_key(r, args.key);
   return ExitCode::kDone;
 }
 
 ExitCode run_config_docs() {
-  fmt::print("{}", recipe_reference());
+  fmt::print("{}", recipe_reference(all_jobs()));
   return ExitCode::kDone;
 }
 

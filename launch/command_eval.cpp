@@ -4,49 +4,43 @@
 #include <nlohmann/json.hpp>
 
 #include "launch/commands.h"
-#include "launch/language_model.h"
 #include "launch/load_model.h"
 #include "launch/plan.h"
-#include "launch/recipe_io.h"
-#include "launch/run_data.h"
 #include "launch/session.h"
+#include "launch/stages.h"
+#include "parallel/pipeline/pipeline.h"
 #include "train/evaluation.h"
 #include "train/together.h"
 
 namespace gradwire {
 namespace {
 
-// A recipe whose text leaves something to evaluate on: the loss of nothing would be an invention.
+// A recipe that leaves something to evaluate on: the loss of nothing would be an invention.
 Recipe checked_recipe(const RecipeArgs& args) {
-  Recipe recipe = recipe_without_text(args);
+  Recipe recipe = recipe_without_inputs(args);
   check_weights_fit(recipe, read_rank_environment());
-  if (recipe.data.validation_share > 0.0) return recipe;
-  constexpr const char* kKey = "data.validation_share";
-  const Place place = recipe.origins.of(kKey);
-  throw RecipeError({{place.file, place.line, kKey,
-                      "no text is held out, so there is nothing to evaluate on: give a share above "
-                      "0, of texts that the model was not trained on (data.text)"}});
+  job_of(recipe).check_evaluation(recipe);
+  return recipe;
 }
 
 }  // namespace
 
 // One JSON object on stdout, so that scripts need not parse text. Changes neither the run nor the
-// cache.
+// caches of its data.
 ExitCode run_eval(const EvalArgs& args) {
   Session session(checked_recipe(args.recipe), fmt::format("eval --ckpt {}", args.ckpt));
+  const Recipe& recipe = session.recipe();
   const std::vector<std::string> sources = weight_sources(session, args.ckpt);
-  const RunText text(session, sources);
-  std::optional<TokenData> opened;
-  together(session.ranks(), [&] { opened.emplace(text.prepared()); });
-  const TokenData& data = *opened;
-  const Stages stages = plan_stages(session.cx(), session.comm(), session.recipe(),
-                                    decoder_config(session.recipe(), data.tokenizer.vocabulary()));
-  LanguageModel lm(session.cx(), session.recipe(), data, session.mesh(), stages);
-  const LoadResult loaded = load_weights(session, data.tokenizer, lm.model, sources);
+  const std::unique_ptr<Job> job = job_of(recipe).make(recipe);
+  JobHost host = session.host();
+  job->prepare(host, {.content = Content::kEvaluation, .checkpoints = sources});
+  const Stages stages = plan_stages(session.cx(), session.comm(), recipe, *job);
+  const std::unique_ptr<Task> task =
+      job->build(session.cx(), {session.mesh(), stages}, Content::kEvaluation);
+  const LoadResult loaded = load_weights(session, *job, *task, sources);
   Pipeline pipeline(*session.mesh().pipeline, stages.schedule);
   const Evaluation found =
-      evaluate(session.cx(), session.comm(), pipeline, lm.task, session.recipe().train.eval_batches)
-          .value();
+      evaluate(session.cx(), session.comm(), pipeline, *task, recipe.train.eval_batches).value();
   if (session.is_first()) {
     const nlohmann::json result = {{"checkpoint", loaded.path},
                                    {"step", loaded.step},

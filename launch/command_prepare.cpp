@@ -8,13 +8,11 @@ namespace gradwire {
 
 ExitCode run_prepare(const PrepareArgs& args) {
   Session session(args.recipe, "prepare");
-  const PreparedText text =
-      session.prepare([](const std::string& line) { console().say(line); }).value();
-  if (session.is_first()) {
-    fmt::print("{}: vocabulary {}, {} documents, {} training and {} validation tokens{}\n",
-               session.recipe().data.cache, text.vocabulary, text.documents, text.train_tokens,
-               text.valid_tokens, text.was_there ? ", up to date" : "");
-  }
+  const std::unique_ptr<Job> job = job_of(session.recipe()).make(session.recipe());
+  JobHost host = session.host();
+  job->prepare(host, {.content = Content::kTraining,
+                      .say = [](const std::string& line) { console().say(line); }});
+  if (session.is_first()) fmt::print("{}\n", job->data_summary());
   return ExitCode::kDone;
 }
 

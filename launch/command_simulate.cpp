@@ -6,10 +6,12 @@
 #include "launch/commands.h"
 #include "launch/exchange_kinds.h"
 #include "launch/plan.h"
-#include "launch/recipe_io.h"
 #include "launch/simulation.h"
 #include "launch/stages.h"
 #include "launch/threads.h"
+#include "launch/validate.h"
+
+#include "jobs/job_list.h"
 
 namespace gradwire {
 namespace {
@@ -29,13 +31,13 @@ NetworkModel network_of(const SimulateArgs& args) {
   return net;
 }
 
-void print_exchanges(const Simulation& s, double tokens) {
+void print_exchanges(const Simulation& s, double count, const std::string& counts) {
   constexpr double kMegabyte = 1e6;
   fmt::print("{:22} {:>10} {:>12} {:>10} {:>10} {:>12} {:>8}\n", "exchange", "MB sent",
-             "exchange s", "codec s", "step s", "tokens/s", "of f32");
+             "exchange s", "codec s", "step s", counts + "/s", "of f32");
   const auto print = [&](const SimulatedExchange& e) {
     fmt::print("{:22} {:10.4g} {:12.4g} {:10.4g} {:10.4g} {:12.6g} {:8.2f}\n", e.name,
-               e.sent_bytes / kMegabyte, e.exchange_s, e.codec_s, e.step_s, tokens / e.step_s,
+               e.sent_bytes / kMegabyte, e.exchange_s, e.codec_s, e.step_s, count / e.step_s,
                s.exchanges.front().step_s / e.step_s);
   };
   for (const SimulatedExchange& e : s.exchanges)
@@ -45,7 +47,7 @@ void print_exchanges(const Simulation& s, double tokens) {
 
 // The model is made here, and a step of it is measured here if nobody says what it takes.
 void check_model_fits(const Recipe& recipe, const SimulateArgs& args) {
-  Plan plan = make_plan(recipe, recipe.data.vocab_size, mesh_shape(recipe, args.workers));
+  Plan plan = make_plan(recipe, job_of(recipe).outline(recipe), mesh_shape(recipe, args.workers));
   if (args.compute_s) plan.memory.optim = plan.memory.activations = 0;
   check_fits(plan, 1, available_memory_bytes());
 }
@@ -56,7 +58,7 @@ ExitCode run_simulate(const SimulateArgs& args) {
   const NetworkModel network = network_of(args);
   const Recipe asked = load_recipe(args.recipe.path, args.recipe.set);
   const Recipe recipe = for_workers(asked, args.workers);
-  validate_without_text(recipe, args.workers);
+  validate(recipe, args.workers, Inputs::kNotNeeded);
   check_model_fits(recipe, args);
   const int threads =
       choose_threads_alone(args.workers_per_host, static_cast<int>(recipe.train.threads)).count;
@@ -64,19 +66,20 @@ ExitCode run_simulate(const SimulateArgs& args) {
 
   Runtime runtime;
   const Simulation s = simulate(runtime.context(), recipe, network, args.compute_s);
-  const auto tokens = static_cast<double>(recipe.batch.global * recipe.data.context);
+  const ModelOutline model = job_of(recipe).outline(recipe);
+  const auto count = static_cast<double>(recipe.batch.global * model.count_per_sequence);
   fmt::print("workers     {} on {} hosts, {} and {:.3g} ms between hosts, {:.3g} us a message\n",
              args.workers, network.hosts, bandwidth_text(network.bandwidth), args.latency_ms,
              args.message_us);
   fmt::print("parameters  {} in {} buckets\n", s.parameters, s.buckets);
-  fmt::print("batch       {} sequences{}, {:.0f} tokens a step\n", recipe.batch.global,
+  fmt::print("batch       {} sequences{}, {:.0f} {} a step\n", recipe.batch.global,
              recipe.batch.global == asked.batch.global
                  ? ""
                  : fmt::format(" (the recipe's {} do not divide)", asked.batch.global),
-             tokens);
+             count, model.counts);
   fmt::print("computing   {:.4g} s a step, {}\n", s.compute_s,
              args.compute_s ? "as given" : fmt::format("measured here, {} threads", threads));
-  print_exchanges(s, tokens);
+  print_exchanges(s, count, model.counts);
   if (recipe.compresses()) {
     fmt::print(
         "whole run   {} of {} steps dense: {:.2f} times fewer bytes than dense f32, {:.2f} "

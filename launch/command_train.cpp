@@ -7,31 +7,31 @@
 #include <unistd.h>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "core/host_limits.h"
-#include "data/publish.h"
-#include "data/unigram.h"
 #include "launch/commands.h"
 #include "launch/console.h"
 #include "launch/continuation.h"
 #include "launch/exchange_probe.h"
-#include "launch/language_model.h"
 #include "launch/learner.h"
 #include "launch/plan.h"
-#include "launch/recipe_io.h"
-#include "launch/recipe_paths.h"
-#include "launch/run_data.h"
 #include "launch/run_folder.h"
 #include "launch/run_watch.h"
-#include "launch/samples.h"
 #include "launch/session.h"
+#include "launch/stages.h"
 #include "launch/standard_streams.h"
 #include "launch/stop_signal.h"
 #include "launch/tracing.h"
+#include "launch/validate.h"
 #include "parallel/agreement.h"
 #include "train/progress.h"
 #include "train/tensorboard.h"
 #include "train/together.h"
 #include "train/trainer.h"
+
+#include "jobs/job_list.h"
+#include "recipe/paths.h"
+#include "recipe/recipe_io.h"
 
 namespace gradwire {
 namespace {
@@ -77,14 +77,14 @@ void add_sinks(const Session& session, Reporter& report) {
 
 // What the folder of the run says of it. Only written when the start is certain: one that is
 // refused leaves the folder as it was.
-void describe_run(Session& session, const TokenData& data, const Stages& stages, Reporter& report) {
+void describe_run(Session& session, Job& job, const Stages& stages, Reporter& report) {
   std::string news;
   together(session.ranks(), [&] {
     if (!session.is_first()) return;
     std::filesystem::create_directories(session.run_dir());
     publish_text(session.run_dir() + "/resolved.toml", to_toml(session.recipe()));
     keep_stages(session.recipe(), stages);
-    news = keep_data(session.recipe(), data);
+    news = job.keep_data(session.recipe());
   });
   if (session.is_first()) console().keep_in(console_path(session));
   add_sinks(session, report);
@@ -104,51 +104,40 @@ void say_where_it_goes_on(const Session& session, const LoadResult& loaded, Repo
 }
 
 // Loads where the run goes on from, and opens its folder and its log, in this order.
-void begin(Session& session, Checkpointing& checkpoints, const TokenData& data,
-           const Stages& stages, Reporter& report, const std::string& from) {
+void begin(Session& session, Checkpointing& checkpoints, Job& job, const Stages& stages,
+           Reporter& report, const std::string& from) {
   const std::optional<LoadResult> loaded = checkpoints.resume(session.cx(), from);
   if (loaded) check_continuation(session.recipe(), *loaded);
   const std::string aside = checkpoints.begin();
-  describe_run(session, data, stages, report);
+  describe_run(session, job, stages, report);
   if (loaded) say_where_it_goes_on(session, *loaded, report);
   if (!loaded) say(session, "starting at step 0");
   if (!aside.empty())
     report.note(fmt::format("other checkpoints of this run are now in {}", aside));
 }
 
-// That of the checkpoints; empty where training starts over and for a new run. On rank 0.
-std::string tokenizer_to_go_on_with(Session& session, const std::string& resume) {
-  std::string found;
+// The checkpoints that training may go on from; none if it starts over and for a new run. On rank
+// 0.
+std::vector<std::string> checkpoints_to_go_on_from(Session& session, const std::string& resume) {
+  std::vector<std::string> found;
   together(session.ranks(), [&] {
     if (!session.is_first() || resume == "none") return;
-    std::vector<std::string> checkpoints = paths_of(list_checkpoints(session.checkpoint_dir()));
-    if (resume != "auto") checkpoints.insert(checkpoints.begin(), resume);
-    found = kept_tokenizer(checkpoints);
+    found = paths_of(list_checkpoints(session.checkpoint_dir()));
+    if (resume != "auto") found.insert(found.begin(), resume);
   });
   return found;
 }
 
-// What the run came to: the model beside the weakest model there is, and a few texts, unless a stop
-// is asked for. The ranks that have nothing to do with it wait. Collective.
-void show_result(Session& session, const TokenData& data, const Stages& stages, LanguageModel& lm,
+// What the run came to, and what the model does now, unless a stop is asked for. Collective.
+void show_result(Session& session, Job& job, Task& task, const Stages& stages,
                  std::optional<double> loss, const StopSignal& stop) {
-  together(session.ranks(), [&] {
-    if (!session.is_first() || !loss) return;
-    show_line(fmt::format("validation perplexity {:.2f} (unigram model: {:.2f})", std::exp(*loss),
-                          unigram_perplexity(data.train, *data.valid)));
-  });
+  JobHost host = session.host();
+  const auto show = [](const std::string& text) { show_line(text); };
+  job.show_result(host, loss, show);
   const double asked = stop.requested() ? 1.0 : 0.0;
   if (max_over_ranks(session.cx(), session.comm(), asked) > 0.0)
-    return say(session, "stopped on request: no texts are sampled");
-  together(session.ranks(), [&] {
-    if (session.mesh().here.data != 0) return;
-    const Recipe& r = session.recipe();
-    const std::vector<std::string> texts =
-        sample_texts(session.cx(), *session.mesh().pipeline, stages, lm.model, data.tokenizer,
-                     r.generate, static_cast<std::uint64_t>(r.seed));
-    for (const std::string& text : texts)
-      if (session.is_first()) show_line("---\n" + text);
-  });
+    return say(session, "stopped on request: no samples are shown");
+  job.show_samples(host, task, {session.mesh(), stages}, show);
 }
 
 std::vector<StepObserver*> observers(std::initializer_list<StepObserver*> all) {
@@ -158,16 +147,16 @@ std::vector<StepObserver*> observers(std::initializer_list<StepObserver*> all) {
   return there;
 }
 
-CheckpointPolicy checkpoint_policy(const Session& session, const TokenData& data,
-                                   const Stages& stages) {
+CheckpointPolicy checkpoint_policy(const Session& session, const Job& job,
+                                   const ModelOutline& model, const Stages& stages) {
   const Recipe& r = session.recipe();
   CheckpointPolicy policy;
   policy.dir = session.checkpoint_dir();
   policy.every = r.checkpoint.every;
   policy.keep = r.checkpoint.keep;
-  policy.run = {model_identity(data.tokenizer), to_toml(r), layout_text(r, stages)};
+  policy.run = {job.model_identity(), to_toml(r), layout_text(r, model, stages)};
   policy.last_step = r.train.steps;
-  policy.course = course_of(r, data_identity(data));
+  policy.course = course_of(r, job.data_identity());
   policy.objection = [&r](const std::string& saved) { return model_objection(r, saved); };
   return policy;
 }
@@ -183,29 +172,29 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
   const auto say_first = [&session](const std::string& line) { say(session, line); };
   RunFolder folder(session.ranks(), session.run_dir(), say_first);
   if (!folder.take(stop_requested)) return stopped_early(session);
-  const std::string tokenizer = tokenizer_to_go_on_with(session, args.resume);
-  const auto found = session.prepare(say_first, tokenizer, stop_requested);
-  if (!found) return stopped_early(session);
-  const PreparedText& prepared = *found;
   const Recipe& recipe = session.recipe();
-  std::optional<TokenData> data;
-  together(session.ranks(), [&] { data.emplace(prepared); });
-  const Stages stages = plan_stages(session.cx(), session.comm(), recipe,
-                                    decoder_config(recipe, prepared.vocabulary));
-  std::optional<LanguageModel> lm;
-  together(session.ranks(),
-           [&] { lm.emplace(session.cx(), recipe, *data, session.mesh(), stages); });
+  const std::unique_ptr<Job> job = job_of(recipe).make(recipe);
+  JobHost host = session.host();
+  const std::vector<std::string> earlier = checkpoints_to_go_on_from(session, args.resume);
+  if (!job->prepare(host, {Content::kTraining, earlier, say_first, stop_requested}))
+    return stopped_early(session);
+  const ModelOutline model = job->outline();
+  const Stages stages = plan_stages(session.cx(), session.comm(), recipe, *job);
+  std::unique_ptr<Task> task;
+  together(session.ranks(), [&] {
+    task = job->build(session.cx(), {session.mesh(), stages}, Content::kTraining);
+  });
   say(session,
       fmt::format("ranks           {}; {}", session.comm().describe(), session.threads_text()));
-  say(session, to_text(make_plan(recipe, prepared.vocabulary, session.mesh().shape), recipe,
-                       session.mesh().shape));
+  const MeshShape& shape = session.mesh().shape;
+  say(session, to_text(make_plan(recipe, model, shape), recipe, model, shape));
   say(session, placement_text(session.ranks(), session.mesh(), stages));
 
-  Learner learner(session.cx(), session.mesh(), recipe, lm->model);
+  Learner learner(session.cx(), session.mesh(), recipe, task->model(), model.tied);
   Communicator& replica = *session.mesh().pipeline;
   Pipeline pipeline(replica, stages.schedule,
-                    make_boundary(session.cx(), replica, recipe, stages.schedule));
-  Checkpointing checkpoints(session.ranks(), checkpoint_policy(session, *data, stages));
+                    make_boundary(session.cx(), replica, recipe, model, stages.schedule));
+  Checkpointing checkpoints(session.ranks(), checkpoint_policy(session, *job, model, stages));
   Reporter report;
   std::optional<CompressionSwitch> compression;
   if (recipe.compresses()) {
@@ -217,14 +206,14 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
   RunWatch watch(session);
   const std::unique_ptr<StepObserver> tracer = make_tracer(session, stages.schedule);
   Trainer trainer(train_options(session),
-                  {session.comm(), pipeline, lm->task, learner.optimizer(), learner.ranks(),
+                  {session.comm(), pipeline, *task, learner.optimizer(), learner.ranks(),
                    checkpoints, report, schedule_config(recipe), stop_requested, compressing,
                    observers({watch.steps(), tracer.get()})});
-  std::vector<Stateful*> state{&learner.optimizer(), &learner.ranks(), &lm->task, &pipeline,
+  std::vector<Stateful*> state{&learner.optimizer(), &learner.ranks(), task.get(), &pipeline,
                                &trainer};
   if (compressing) state.push_back(compressing);
-  checkpoints.track({parameters_of(lm->model), std::move(state)});
-  begin(session, checkpoints, *data, stages, report, args.resume);
+  checkpoints.track({parameters_of(task->model()), std::move(state)});
+  begin(session, checkpoints, *job, stages, report, args.resume);
   const bool done = trainer.step() >= recipe.train.steps;
   if (!done) check_room(session.ranks(), session.checkpoint_dir(), checkpoints.bytes_of_rank());
   if (done) {
@@ -236,7 +225,7 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
     session.comm().barrier();
     return ExitCode::kStopped;
   }
-  show_result(session, *data, stages, *lm, trainer.validation_loss(session.cx()), stop);
+  show_result(session, *job, *task, stages, trainer.validation_loss(session.cx()), stop);
   session.comm().barrier();
   return ExitCode::kDone;
 }
@@ -250,9 +239,10 @@ ExitCode run_train(const TrainArgs& args) {
   const int ranks = args.ranks > 0 ? args.ranks : env.size;
   validate(recipe, ranks);
   const MeshShape shape = mesh_shape(recipe, ranks);
-  const Plan plan = make_plan(recipe, recipe.data.vocab_size, shape);
+  const ModelOutline model = job_of(recipe).outline(recipe);
+  const Plan plan = make_plan(recipe, model, shape);
   if (args.dry_run) {
-    if (env.rank == 0) console().say(to_text(plan, recipe, shape));
+    if (env.rank == 0) console().say(to_text(plan, recipe, model, shape));
     return ExitCode::kDone;
   }
   // Before ranks meet, like all that is wrong with a recipe: each ends by itself, and none is lost.

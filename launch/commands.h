@@ -37,15 +37,14 @@ struct EvalArgs {
 };
 ExitCode run_eval(const EvalArgs& args);
 
-// What is not given is taken from the recipe's [generate].
-struct GenerateArgs {
+// A command of the recipe's job, such as `generate` (jobs/job.h). Its options are overrides of the
+// recipe by now.
+struct VerbArgs {
+  std::string verb;
   RecipeArgs recipe;
   std::string ckpt;
-  std::vector<std::string> prompts;
-  std::optional<std::int64_t> tokens, top_k, seed;
-  std::optional<double> temperature;
 };
-ExitCode run_generate(const GenerateArgs& args);
+ExitCode run_verb(const VerbArgs& args);
 
 struct PrepareArgs {
   RecipeArgs recipe;

@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "comm/sockets.h"
+#include "core/host_name.h"
 
 namespace gradwire {
 namespace {

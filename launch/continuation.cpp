@@ -1,66 +1,38 @@
 #include "launch/continuation.h"
 
-#include <algorithm>
-#include <array>
-#include <string_view>
+#include <map>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "core/error.h"
 #include "core/hash.h"
-#include "launch/language_model.h"
-#include "launch/recipe_io.h"
+#include "launch/learner.h"
+
+#include "jobs/job_list.h"
 
 namespace gradwire {
 namespace {
 
-using Keys = std::initializer_list<std::string_view>;
-
-bool is_one_of(std::string_view key, Keys keys) {
-  // "comm." stands for all keys of that section.
-  return std::ranges::any_of(
-      keys, [&](std::string_view k) { return k.ends_with('.') ? key.starts_with(k) : key == k; });
-}
-
-// Of a key of the run.
-bool decides_training(std::string_view key) {
-  return !is_one_of(
-      key, {"generate.", "checkpoint.", "train.eval_every", "train.eval_batches", "train.log_every",
-            "train.stall_timeout_s", "train.replica_check_every", "train.max_nonfinite"});
-}
-
-// The texts are of a host, but other texts make another run.
-bool is_of_the_run(const std::string& key, KeyScope scope) {
-  return scope == KeyScope::kRun || key == "data.text";
-}
-
-bool decides_model(std::string_view key) {
-  return is_one_of(
-      key, {"task", "model.layers", "model.width", "model.heads", "model.kv_heads",
-            "model.ffn_width", "model.tie_embeddings", "data.vocab_size", "data.tokenizer_kind"});
+bool is_of_the_run(KeyScope scope) {
+  return scope == KeyScope::kRun || scope == KeyScope::kHost;
 }
 
 // Defaults that depend on other keys, written out.
 Recipe written_out(Recipe r) {
-  r.model.kv_heads = r.model.resolved_kv_heads();
-  r.model.ffn_width = r.model.resolved_ffn_width();
+  if (r.job.sections() != nullptr) r.job.sections()->resolve_defaults();
   return r;
 }
 
 std::string lines_about(const std::vector<RecipeChange>& changes) {
   std::vector<std::string> texts;
   for (const RecipeChange& c : changes)
-    texts.push_back(fmt::format("{}: {} -> {}", c.key, c.was, c.is));
+    texts.push_back(fmt::format("{}: {} -> {}", c.key.key, c.was, c.key.value));
   return fmt::format("{}", fmt::join(texts, ", "));
 }
 
-std::string_view consequence(std::string_view key) {
-  if (is_one_of(key, {"data.split_seed", "data.validation_share"})) {
-    return " (what is held out now may have been trained on before)";
-  }
-  if (is_one_of(key, {"seed"})) return " (order of the data, dropout and sampling change)";
-  return "";
+bool decides_training(KeyEffect effect) {
+  return effect != KeyEffect::kNone;
 }
 
 template <class Wanted>
@@ -70,7 +42,7 @@ std::vector<RecipeChange> changes_of(const Recipe& recipe, const std::string& sa
   if (!was) return {};
   std::vector<RecipeChange> changes = recipe_changes(*was, recipe);
   std::erase_if(changes, [&](const RecipeChange& c) {
-    return !is_of_the_run(c.key, c.scope) || !wanted(c.key);
+    return !is_of_the_run(c.key.scope) || !wanted(c.key.effect);
   });
   return changes;
 }
@@ -78,22 +50,24 @@ std::vector<RecipeChange> changes_of(const Recipe& recipe, const std::string& sa
 }  // namespace
 
 std::vector<RecipeChange> recipe_changes(const Recipe& was, const Recipe& is) {
-  const std::vector<SectionInfo> old_sections = describe(written_out(was));
-  const std::vector<SectionInfo> new_sections = describe(written_out(is));
+  std::map<std::string, std::string> before;
+  for (const SectionInfo& section : describe(written_out(was)))
+    for (const KeyInfo& key : section.keys)
+      before[key.key] = key.value;
   std::vector<RecipeChange> changes;
-  for (std::size_t s = 0; s < new_sections.size(); ++s) {
-    for (std::size_t k = 0; k < new_sections[s].keys.size(); ++k) {
-      const KeyInfo &before = old_sections[s].keys[k], &now = new_sections[s].keys[k];
-      if (before.value != now.value) {
-        changes.push_back({now.key, before.value, now.value, now.scope});
-      }
+  for (const SectionInfo& section : describe(written_out(is))) {
+    for (const KeyInfo& key : section.keys) {
+      const auto old = before.find(key.key);
+      if (old == before.end() || old->second != key.value)
+        changes.push_back({key, old == before.end() ? "not there" : old->second});
     }
   }
   return changes;
 }
 
 std::string model_objection(const Recipe& recipe, const std::string& saved) {
-  const std::vector<RecipeChange> changes = changes_of(recipe, saved, decides_model);
+  const auto shapes_model = [](KeyEffect effect) { return effect == KeyEffect::kModel; };
+  const std::vector<RecipeChange> changes = changes_of(recipe, saved, shapes_model);
   return changes.empty() ? "" : "of another model: " + lines_about(changes);
 }
 
@@ -112,10 +86,11 @@ void check_continuation(const Recipe& recipe, const LoadResult& loaded) {
 
 std::vector<std::string> continuation_notes(const Recipe& recipe, const LoadResult& loaded) {
   std::vector<std::string> notes;
-  const auto any = [](std::string_view) { return true; };
+  const auto any = [](KeyEffect) { return true; };
   for (const RecipeChange& c : changes_of(recipe, loaded.recipe, any)) {
-    notes.push_back(fmt::format("changed since the checkpoint: {}: {} -> {}{}", c.key, c.was, c.is,
-                                consequence(c.key)));
+    const std::string& means = c.key.if_changed;
+    notes.push_back(fmt::format("changed since the checkpoint: {}: {} -> {}{}", c.key.key, c.was,
+                                c.key.value, means.empty() ? "" : fmt::format(" ({})", means)));
   }
   if (const std::optional<Recipe> was = saved_recipe(loaded.recipe)) {
     const double before = lr_at(schedule_config(*was), loaded.step + 1);
@@ -134,7 +109,7 @@ std::string course_of(const Recipe& recipe, const std::string& data) {
   std::string text = data;
   for (const SectionInfo& section : describe(written_out(recipe)))
     for (const KeyInfo& info : section.keys)
-      if (info.scope == KeyScope::kRun && decides_training(info.key))
+      if (info.scope == KeyScope::kRun && decides_training(info.effect))
         text += fmt::format("\n{} = {}", info.key, info.value);
   return to_hex(hash_of(text));
 }

@@ -5,14 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "launch/recipe.h"
 #include "train/checkpoint.h"
+
+#include "recipe/recipe_io.h"
 
 namespace gradwire {
 
 struct RecipeChange {
-  std::string key, was, is;  // values as TOML writes them
-  KeyScope scope = KeyScope::kRun;
+  KeyInfo key;      // with the value that it has now
+  std::string was;  // as TOML writes it
 };
 // In the order of the keys. What stands for a default and the default are the same.
 std::vector<RecipeChange> recipe_changes(const Recipe& was, const Recipe& is);

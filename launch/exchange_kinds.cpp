@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include "comm/local_comm.h"
-#include "launch/language_model.h"
 #include "launch/learner.h"
+#include "launch/stages.h"
 #include "launch/step_bench.h"
 
 namespace gradwire {
@@ -50,10 +50,14 @@ double measured_compute(Context& cx, const Recipe& recipe, int workers) {
 }
 
 RecipeExchange::RecipeExchange(Context& cx, const Recipe& recipe)
-    : alone_(make_local_world(1)), model_(cx, decoder_config(recipe, recipe.data.vocab_size)) {
-  set_trainable(model_, recipe.model.trainable);
+    : alone_(make_local_world(1)),
+      mesh_(make_mesh(*alone_[0], {1, 1})),
+      job_(job_of(recipe).make(recipe)) {
+  const ModelOutline outline = job_->outline();
+  stages_ = {with_messages(one_f_one_b(1, 1), false), even_cut(outline.size(), 1), {}};
+  task_ = job_->build(cx, {mesh_, stages_}, Content::kRandom);
   group_ = std::make_unique<DataParallel>(
-      cx, *alone_[0], make_dense_reducer(*alone_[0]), trainable_parameters_of(model_),
+      cx, *alone_[0], make_dense_reducer(*alone_[0]), trainable_parameters_of(task_->model()),
       DataParallelOptions{recipe.parallel.bucket_bytes, recipe.optim.uncompressed});
 }
 

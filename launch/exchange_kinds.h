@@ -7,9 +7,11 @@
 #include <vector>
 
 #include "comm/communicator.h"
-#include "launch/recipe.h"
-#include "models/decoder_lm.h"
 #include "parallel/data_parallel.h"
+#include "parallel/mesh.h"
+
+#include "jobs/job.h"
+#include "recipe/recipe.h"
 
 namespace gradwire {
 
@@ -37,7 +39,10 @@ class RecipeExchange {
 
  private:
   std::vector<std::unique_ptr<Communicator>> alone_;
-  DecoderLm model_;
+  Mesh mesh_;
+  Stages stages_;
+  std::unique_ptr<Job> job_;
+  std::unique_ptr<Task> task_;
   std::unique_ptr<DataParallel> group_;
 };
 

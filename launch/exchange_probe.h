@@ -6,9 +6,10 @@
 
 #include "comm/cost_model.h"
 #include "comm/network_probe.h"
-#include "launch/recipe.h"
 #include "parallel/data_parallel.h"
 #include "train/compression_switch.h"
+
+#include "recipe/recipe.h"
 
 namespace gradwire {
 

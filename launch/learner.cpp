@@ -6,7 +6,6 @@
 
 #include "comm/reducers/compressed_reducer.h"
 #include "comm/reducers/power_sgd.h"
-#include "models/decoder_lm.h"
 #include "optim/adamw.h"
 #include "optim/onebit_adam.h"
 #include "optim/onebit_lamb.h"
@@ -125,22 +124,23 @@ MakeReducer dense_reducer(const Recipe& recipe) {
   return recipe.parallel.shard_optimizer ? make_scatter_reducer : make_dense_reducer;
 }
 
-// A tied embedding lives at both ends of a pipeline.
-std::optional<TiedParameter> tied_parameter(const Mesh& mesh, const Recipe& recipe, Module& model) {
-  if (!mesh.ends || !recipe.model.tie_embeddings) return std::nullopt;
+// A shared parameter lives at both ends of a pipeline.
+std::optional<TiedParameter> tied_parameter(const Mesh& mesh, const Recipe& recipe, Module& model,
+                                            const std::string& name) {
+  if (!mesh.ends || name.empty()) return std::nullopt;
   const std::vector<Parameter*> params = trainable_parameters_of(model);
-  const auto embedding = std::ranges::find(params, kEmbeddingName, &Parameter::name);
-  if (embedding == params.end()) return std::nullopt;
-  return TiedParameter{kEmbeddingName, mesh.ends.get(), mesh.here.pipeline == 0,
-                       dense_reducer(recipe)};
+  const auto shared = std::ranges::find(params, name, &Parameter::name);
+  if (shared == params.end()) return std::nullopt;
+  return TiedParameter{name, mesh.ends.get(), mesh.here.pipeline == 0, dense_reducer(recipe)};
 }
 
-DataParallelOptions parallel_options(const Mesh& mesh, const Recipe& recipe, Module& model) {
+DataParallelOptions parallel_options(const Mesh& mesh, const Recipe& recipe, Module& model,
+                                     const std::string& tied) {
   DataParallelOptions options;
   options.bucket_bytes = recipe.parallel.bucket_bytes;
   options.apart = recipe.optim.uncompressed;
   options.stages = mesh.shape.pipeline > 1 ? mesh.pipeline.get() : nullptr;
-  options.tied = tied_parameter(mesh, recipe, model);
+  options.tied = tied_parameter(mesh, recipe, model, tied);
   for (Parameter* p : parameters_of(model))
     if (!p->trainable) options.frozen.push_back(p);
   return options;
@@ -148,9 +148,10 @@ DataParallelOptions parallel_options(const Mesh& mesh, const Recipe& recipe, Mod
 
 }  // namespace
 
-Learner::Learner(Context& cx, const Mesh& mesh, const Recipe& recipe, Module& model)
+Learner::Learner(Context& cx, const Mesh& mesh, const Recipe& recipe, Module& model,
+                 const std::string& tied)
     : ranks_(cx, *mesh.data, dense_reducer(recipe)(*mesh.data), trainable_parameters_of(model),
-             parallel_options(mesh, recipe, model)) {
+             parallel_options(mesh, recipe, model, tied)) {
   if (recipe.parallel.shard_optimizer) {
     shard_.emplace(cx, ranks_.comms(), ranks_.buckets().all());
     optimizer_ = make_sharded_optimizer(cx, recipe, *shard_);
@@ -160,6 +161,16 @@ Learner::Learner(Context& cx, const Mesh& mesh, const Recipe& recipe, Module& mo
   if (!recipe.compresses()) return;
   for (std::size_t g = 0; g < ranks_.groups(); ++g)
     ranks_.compress_with(make_compressed(cx, ranks_.comm(g), recipe, ranks_.layout(g)), g);
+}
+
+ScheduleConfig schedule_config(const Recipe& recipe) {
+  ScheduleConfig config;
+  config.decay = decay_named(recipe.schedule.kind);
+  config.peak_lr = recipe.optim.lr;
+  config.warmup_steps = recipe.schedule.warmup_steps;
+  config.total_steps = recipe.train.steps;
+  config.final_ratio = recipe.schedule.final_ratio;
+  return config;
 }
 
 UpdateOptions update_options(const Recipe& recipe) {

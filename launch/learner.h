@@ -5,24 +5,28 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 
 #include "comm/codec/codec.h"
 #include "comm/communicator.h"
-#include "launch/recipe.h"
 #include "models/module.h"
 #include "optim/optimizer.h"
+#include "optim/schedule.h"
 #include "parallel/data_parallel.h"
 #include "parallel/mesh.h"
 #include "parallel/sharded/shard.h"
 #include "train/update.h"
 
+#include "recipe/recipe.h"
+
 namespace gradwire {
 
 class Learner {
  public:
-  // `mesh` and `model`, this rank's stages, must outlive it. Errors: kConfig for what validate()
-  // cannot know.
-  Learner(Context& cx, const Mesh& mesh, const Recipe& recipe, Module& model);
+  // `mesh` and `model`, this rank's stages, must outlive it. `tied` names the parameter that the
+  // first and the last stage share, or is empty. Errors: kConfig for what validate() cannot know.
+  Learner(Context& cx, const Mesh& mesh, const Recipe& recipe, Module& model,
+          const std::string& tied = "");
 
   DataParallel& ranks() { return ranks_; }
   Optimizer& optimizer() { return *optimizer_; }
@@ -34,6 +38,7 @@ class Learner {
 };
 
 UpdateOptions update_options(const Recipe& recipe);
+ScheduleConfig schedule_config(const Recipe& recipe);
 
 CodecConfig codec_config(const CompressRecipe& recipe);
 // The reducer that compresses, for a recipe that does. Lifetimes as of make_compressed_reducer().

@@ -13,16 +13,16 @@ std::vector<std::string> weight_sources(Session& session, const std::string& pat
   return found;
 }
 
-LoadResult load_weights(Session& session, const Tokenizer& tokenizer, DecoderLm& model,
+LoadResult load_weights(Session& session, const Job& job, Task& task,
                         const std::vector<std::string>& sources) {
   LoadOptions options;
-  options.model = model_identity(tokenizer);
+  options.model = job.model_identity();
   options.weights_only = true;
   options.objection = [&](const std::string& saved) {
     return model_objection(session.recipe(), saved);
   };
   CheckpointState state;
-  state.params = parameters_of(model);
+  state.params = parameters_of(task.model());
   return load_checkpoint(session.cx(), sources, options, state, session.ranks());
 }
 

@@ -4,9 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "launch/language_model.h"
 #include "launch/session.h"
 #include "train/checkpoint.h"
+
+#include "jobs/job.h"
 
 namespace gradwire {
 
@@ -16,7 +17,7 @@ namespace gradwire {
 std::vector<std::string> weight_sources(Session& session, const std::string& path);
 
 // From the first of rank 0's `sources` that is good. Errors: kCheckpoint. Collective.
-LoadResult load_weights(Session& session, const Tokenizer& tokenizer, DecoderLm& model,
+LoadResult load_weights(Session& session, const Job& job, Task& task,
                         const std::vector<std::string>& sources);
 
 }  // namespace gradwire

@@ -6,7 +6,6 @@
 
 #include "core/error.h"
 #include "core/host_limits.h"
-#include "launch/language_model.h"
 #include "launch/stages.h"
 #include "parallel/pipeline/dry_run.h"
 
@@ -16,51 +15,14 @@ namespace {
 constexpr double kMegabyte = 1e6;
 constexpr std::int64_t kF32Bytes = 4;
 
-// Elements that backward needs of one block, per row: two norms' inputs and outputs, q, k, v and
-// the attention's output, gate, up and their product.
-std::int64_t block_activations(const DecoderConfig& c) {
-  const std::int64_t kv_width = c.width / c.heads * c.kv_heads;
-  return 6 * c.width + 2 * kv_width + 3 * c.ffn_width;
-}
-
-// Of a unit, for a micro-batch of so many rows. With recomputation a block keeps its input, and is
-// whole while it is differentiated.
-UnitCost unit_memory(const DecoderConfig& c, int unit, std::int64_t rows) {
-  UnitCost cost;
-  const std::int64_t row_bytes = rows * static_cast<std::int64_t>(size_of(c.compute));
-  if (unit == unit_count(c) - 1) {
-    cost.bytes = row_bytes * (2 * c.width + c.vocab);
-  } else if (unit > 0) {
-    cost.bytes = row_bytes * (c.recompute ? c.width : block_activations(c));
-    cost.rerun_bytes = row_bytes * block_activations(c) - cost.bytes;
-    cost.working_bytes = cost.rerun_bytes;
-    cost.result_bytes = row_bytes * c.width;
-  }
-  return cost;
-}
-
-std::vector<StageMemory> memory_of_stages(const DecoderConfig& c, const Stages& stages,
-                                          std::int64_t rows) {
+std::vector<StageMemory> memory_of_stages(const ModelOutline& model, const Stages& stages) {
   std::vector<UnitCost> costs;
-  for (int u = 0; u < unit_count(c); ++u)
-    costs.push_back(unit_memory(c, u, rows));
+  for (const LayerOutline& layer : model.layers)
+    costs.push_back(layer.memory);
   std::vector<StageMemory> memory;
   for (const UnitRange& units : stages.cut)
     memory.push_back(stage_memory(costs, units));
   return memory;
-}
-
-std::int64_t parameters_of_stage(const DecoderConfig& c, UnitRange stage) {
-  DecoderConfig one = c;
-  one.layers = 1;
-  one.tie_embeddings = true;
-  const std::int64_t table = c.vocab * c.width;
-  const std::int64_t block = parameter_count(one) - table - c.width;
-  const bool first = stage.begin == 0, last = stage.end == unit_count(c);
-  const std::int64_t blocks = stage.end - stage.begin - (first ? 1 : 0) - (last ? 1 : 0);
-  const bool both = first && last && c.tie_embeddings;
-  const std::int64_t tables = (first ? 1 : 0) + (last ? 1 : 0) - (both ? 1 : 0);
-  return blocks * block + tables * table + (last ? c.width : 0);
 }
 
 std::int64_t optimizer_copies(const Recipe& recipe) {
@@ -68,14 +30,13 @@ std::int64_t optimizer_copies(const Recipe& recipe) {
   return recipe.optim.momentum > 0.0 ? 1 : 0;
 }
 
-MemoryPlan memory_of_rank(const Recipe& recipe, const DecoderConfig& config, const Stages& stages,
+MemoryPlan memory_of_rank(const Recipe& recipe, const ModelOutline& model, const Stages& stages,
                           int rank, int replicas) {
   MemoryPlan memory;
   for (const UnitRange& stage : stages.of_rank(rank))
-    memory.params += kF32Bytes * parameters_of_stage(config, stage);
-  const std::int64_t rows = recipe.batch.micro * recipe.data.context;
+    memory.params += kF32Bytes * model.parameters(stage);
   memory.activations =
-      peak_activations(stages.schedule.program(rank), memory_of_stages(config, stages, rows));
+      peak_activations(stages.schedule.program(rank), memory_of_stages(model, stages));
   memory.grads = memory.params;
   memory.optim = optimizer_copies(recipe) * memory.params;
   if (recipe.parallel.shard_optimizer) {
@@ -88,23 +49,23 @@ MemoryPlan memory_of_rank(const Recipe& recipe, const DecoderConfig& config, con
 
 }  // namespace
 
-Plan make_plan(const Recipe& recipe, std::int64_t vocabulary, const MeshShape& shape) {
-  const DecoderConfig config = decoder_config(recipe, vocabulary);
-  const Stages stages = stages_without_measuring(recipe, config, shape.data);
+Plan make_plan(const Recipe& recipe, const ModelOutline& model, const MeshShape& shape) {
+  const Stages stages = stages_without_measuring(recipe, model, shape.data);
   const DryRun dry = dry_run(stages.schedule, SendModel::kEager, {{1.0}, {1.0}, {1.0}});
   Plan plan;
-  plan.parameters = parameter_count(config);
-  plan.tokens_per_step = recipe.batch.global * recipe.data.context;
+  plan.parameters = model.parameters();
+  plan.count_per_step = recipe.batch.global * model.count_per_sequence;
   plan.accumulation = stages.schedule.micros;
   plan.bubble_share = dry.bubble_share;
   for (int r = 0; r < shape.pipeline; ++r) {
-    const MemoryPlan memory = memory_of_rank(recipe, config, stages, r, shape.data);
+    const MemoryPlan memory = memory_of_rank(recipe, model, stages, r, shape.data);
     if (memory.total() > plan.memory.total()) plan.memory = memory;
   }
   plan.wire_bytes_per_step = 2 * (shape.data - 1) * plan.memory.grads / shape.data;
   plan.boundary_bytes_per_step =
-      shape.pipeline > 1 ? 2 * plan.accumulation * stages.schedule.chunks * boundary_bytes(recipe)
-                         : 0;
+      shape.pipeline > 1
+          ? 2 * plan.accumulation * stages.schedule.chunks * boundary_bytes(recipe, model)
+          : 0;
   return plan;
 }
 
@@ -120,19 +81,21 @@ void check_fits(const Plan& plan, int ranks_of_host, std::int64_t host_bytes) {
 }
 
 void check_weights_fit(const Recipe& recipe, const RankEnvironment& env) {
-  Plan plan = make_plan(recipe, recipe.data.vocab_size, mesh_shape(recipe, env.size));
+  Plan plan = make_plan(recipe, job_of(recipe).outline(recipe), mesh_shape(recipe, env.size));
   plan.memory = {.params = plan.memory.params};
   check_fits(plan, env.local_size, available_memory_bytes());
 }
 
-std::string to_text(const Plan& plan, const Recipe& recipe, const MeshShape& shape) {
+std::string to_text(const Plan& plan, const Recipe& recipe, const ModelOutline& model,
+                    const MeshShape& shape) {
   const auto mb = [](std::int64_t bytes) { return static_cast<double>(bytes) / kMegabyte; };
   const MemoryPlan& m = plan.memory;
   std::string text = fmt::format("parameters      {}\n", plan.parameters);
   text += fmt::format(
-      "batch           {} sequences = micro {} x {} {} x {} accumulated; {} tokens a step\n",
+      "batch           {} sequences = micro {} x {} {} x {} accumulated; {} {} a step\n",
       recipe.batch.global, recipe.batch.micro, shape.data,
-      shape.pipeline > 1 ? "replicas" : "ranks", plan.accumulation, plan.tokens_per_step);
+      shape.pipeline > 1 ? "replicas" : "ranks", plan.accumulation, plan.count_per_step,
+      model.counts);
   text += fmt::format(
       "memory          about {:.0f} MB a rank: parameters {:.0f}, gradients {:.0f}, optimizer "
       "{:.0f}, activations {:.0f}\n",

@@ -6,9 +6,10 @@
 #include <string>
 
 #include "launch/environment.h"
-#include "launch/recipe.h"
-#include "models/decoder_lm.h"
 #include "parallel/mesh.h"
+
+#include "jobs/job.h"
+#include "recipe/recipe.h"
 
 namespace gradwire {
 
@@ -24,7 +25,7 @@ struct MemoryPlan {
 
 struct Plan {
   std::int64_t parameters = 0;
-  std::int64_t tokens_per_step = 0;
+  std::int64_t count_per_step = 0;  // of what speed is measured in, such as tokens
   std::int64_t accumulation = 1;
   std::int64_t wire_bytes_per_step = 0;  // sent by a rank, dense f32: 2 (n-1)/n of the gradients
   MemoryPlan memory;                     // of the rank that needs most
@@ -34,12 +35,13 @@ struct Plan {
 
 // All parameters count as trainable. Where a pipeline's cut is to be measured, it is taken to be
 // even.
-Plan make_plan(const Recipe& recipe, std::int64_t vocabulary, const MeshShape& shape);
+Plan make_plan(const Recipe& recipe, const ModelOutline& model, const MeshShape& shape);
 // Errors: kConfig if as many ranks as share a host need more than the bytes that they may use
 // there.
 void check_fits(const Plan& plan, int ranks_of_host, std::int64_t host_bytes);
 // The same for this host, for a command that trains nothing: the parameters alone.
 void check_weights_fit(const Recipe& recipe, const RankEnvironment& env);
-std::string to_text(const Plan& plan, const Recipe& recipe, const MeshShape& shape);
+std::string to_text(const Plan& plan, const Recipe& recipe, const ModelOutline& model,
+                    const MeshShape& shape);
 
 }  // namespace gradwire

@@ -10,7 +10,8 @@
 
 #include "comm/tcp_comm.h"
 #include "launch/environment.h"
-#include "launch/recipe.h"
+
+#include "recipe/recipe.h"
 
 namespace gradwire {
 

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "launch/exit_code.h"
-#include "launch/same_run.h"
 #include "launch/waiting_note.h"
+#include "train/same_run.h"
 #include "train/together.h"
 
 namespace gradwire {

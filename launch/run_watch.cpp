@@ -15,7 +15,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "comm/sockets.h"
+#include "core/host_name.h"
 #include "launch/console.h"
 #include "train/stall_report.h"
 #include "train/together.h"

@@ -6,8 +6,9 @@
 #include <deque>
 #include <memory>
 
-#include "launch/recipe.h"
 #include "parallel/data_parallel.h"
+
+#include "recipe/recipe.h"
 
 namespace gradwire {
 

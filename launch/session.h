@@ -1,27 +1,27 @@
 // What every command that computes begins with: the recipe, checked for this number of ranks; the
-// ranks themselves; threads and memory; the prepared text. Ends the communication when it goes.
+// ranks themselves; threads and memory. Ends the communication when it goes.
 #pragma once
 
-#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "comm/communicator.h"
 #include "core/context.h"
-#include "data/prepare.h"
 #include "launch/commands.h"
 #include "launch/environment.h"
-#include "launch/recipe.h"
 #include "launch/threads.h"
 #include "launch/world.h"
 #include "parallel/mesh.h"
 #include "train/checkpoint_coordinator.h"
 
+#include "jobs/job.h"
+#include "recipe/recipe.h"
+
 namespace gradwire {
 
-// The recipe of a command that can do without the files of data.text. Errors: RecipeError.
-Recipe recipe_without_text(const RecipeArgs& args);
+// The recipe of a command that can do without the files that its job trains on. Errors:
+// RecipeError.
+Recipe recipe_without_inputs(const RecipeArgs& args);
 
 class Session {
  public:
@@ -45,15 +45,8 @@ class Session {
   // "2 CPU threads each (OMP_NUM_THREADS)"
   std::string threads_text() const;
 
-  // Rank 0 prepares the text; the first rank of every other host takes what rank 0 has made if they
-  // share the folder, else prepares too; all others look. So texts are read once, not once for
-  // every rank. `tokenizer` is a model to use instead of training one, or empty; rank 0's counts.
-  // `say` is called on rank 0. Nothing if `stop_requested`, which may be empty, is true on any rank
-  // before the text is there; the ranks that prepare ask it meanwhile. Errors: kData if the text of
-  // a host is not rank 0's. Collective.
-  std::optional<PreparedText> prepare(const std::function<void(const std::string&)>& say,
-                                      const std::string& tokenizer = "",
-                                      const std::function<bool()>& stop_requested = {});
+  // What a job is lent of this.
+  JobHost host() { return {cx(), comm(), ranks(), mesh(), env_.local_rank}; }
 
   std::string run_dir() const { return recipe_.run.dir; }
   std::string checkpoint_dir() const { return recipe_.run.dir + "/checkpoints"; }

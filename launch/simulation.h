@@ -9,7 +9,8 @@
 #include "comm/cost_model.h"
 #include "comm/network_model.h"
 #include "core/context.h"
-#include "launch/recipe.h"
+
+#include "recipe/recipe.h"
 
 namespace gradwire {
 

@@ -8,9 +8,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "comm/sockets.h"
 #include "core/error.h"
-#include "data/publish.h"
+#include "core/file.h"
+#include "core/host_name.h"
 #include "parallel/pipeline/compressed_boundary.h"
 #include "parallel/pipeline/difference_code.h"
 #include "parallel/pipeline/dry_run.h"
@@ -32,11 +32,6 @@ Schedule computing(const ParallelRecipe& p, int micros) {
   if (p.schedule == "zero_bubble") return zero_bubble(ranks, micros);
   if (p.schedule == "interleaved") return interleaved(ranks, static_cast<int>(p.chunks), micros);
   return one_f_one_b(ranks, micros);
-}
-
-// Of every result that travels between stages.
-Shape boundary_shape(const Recipe& recipe) {
-  return {recipe.batch.micro, recipe.data.context, recipe.model.width};
 }
 
 std::string cut_path(const Recipe& recipe) {
@@ -87,10 +82,10 @@ MeshShape mesh_shape(const Recipe& recipe, int ranks) {
   return {ranks / pipeline, pipeline};
 }
 
-Schedule pipeline_schedule(const Recipe& recipe, int replicas) {
+Schedule pipeline_schedule(const Recipe& recipe, int replicas, bool tied) {
   const ParallelRecipe& p = recipe.parallel;
   const auto micros = static_cast<int>(recipe.batch.accumulation(replicas));
-  const bool tied = p.pipeline > 1 && recipe.model.tie_embeddings;
+  tied = tied && p.pipeline > 1;
   if (is_builtin_schedule(p.schedule)) return with_messages(computing(p, micros), tied);
   const Schedule written = written_schedule(file_text(p.schedule), tied);
   if (std::ssize(written.ranks) != p.pipeline || written.micros != micros) {
@@ -101,103 +96,9 @@ Schedule pipeline_schedule(const Recipe& recipe, int replicas) {
   return written;
 }
 
-std::vector<UnitRange> balanced_cut(std::span<const double> unit_costs, int stages) {
-  const auto units = static_cast<int>(unit_costs.size());
-  check(stages >= 1 && stages <= units, ErrorKind::kConfig, "stages: more stages than units");
-  std::vector<double> sum(unit_costs.size() + 1, 0.0);
-  for (std::size_t u = 0; u < unit_costs.size(); ++u)
-    sum[u + 1] = sum[u] + unit_costs[u];
-  constexpr double kNone = std::numeric_limits<double>::infinity();
-  const auto at = [&](int stage, int end) {
-    return static_cast<std::size_t>(stage) * sum.size() + static_cast<std::size_t>(end);
-  };
-  // Of the units before `end` in s stages: the least cost of the costliest stage, and where the
-  // last one begins.
-  std::vector<std::pair<double, int>> worst((static_cast<std::size_t>(stages) + 1) * sum.size(),
-                                            {kNone, 0});
-  worst[at(0, 0)] = {0.0, 0};
-  for (int s = 1; s <= stages; ++s) {
-    for (int end = s; end <= units - (stages - s); ++end) {
-      std::pair<double, int>& best = worst[at(s, end)];
-      for (int begin = s - 1; begin < end; ++begin) {
-        const double own =
-            sum[static_cast<std::size_t>(end)] - sum[static_cast<std::size_t>(begin)];
-        best = std::min(best, {std::max(worst[at(s - 1, begin)].first, own), begin});
-      }
-    }
-  }
-  std::vector<UnitRange> cut(static_cast<std::size_t>(stages));
-  for (int s = stages, end = units; s > 0; --s) {
-    const int begin = worst[at(s, end)].second;
-    cut[static_cast<std::size_t>(s) - 1] = {begin, end};
-    end = begin;
-  }
-  return cut;
-}
-
-std::vector<UnitRange> even_cut(int units, int stages) {
-  check(stages >= 1 && stages <= units, ErrorKind::kConfig, "stages: more stages than units");
-  const int least = units / stages, first_larger = stages - units % stages;
-  std::vector<UnitRange> cut;
-  for (int s = 0, begin = 0; s < stages; ++s) {
-    const int end = begin + least + (s < first_larger ? 0 : 1);
-    cut.push_back({begin, end});
-    begin = end;
-  }
-  return cut;
-}
-
-std::vector<UnitRange> parse_cut(std::string_view text, int units, int stages) {
-  std::istringstream in{std::string(text)};
-  std::vector<UnitRange> cut;
-  int begin = 0;
-  for (int count = 0; in >> count; begin += count) {
-    if (count < 1 || count > units) break;
-    cut.push_back({begin, begin + count});
-  }
-  if (!in.eof() || begin != units || static_cast<int>(cut.size()) != stages) {
-    throw Error(ErrorKind::kConfig,
-                fmt::format("'{}' does not cut {} units into {} stages", text, units, stages));
-  }
-  return cut;
-}
-
-std::string to_text(const std::vector<UnitRange>& cut) {
-  std::vector<int> counts;
-  for (const UnitRange& r : cut)
-    counts.push_back(r.end - r.begin);
-  return fmt::format("{}", fmt::join(counts, " "));
-}
-
-StageMemory stage_memory(std::span<const UnitCost> costs, UnitRange units) {
-  StageMemory m;
-  if (units.begin > 0) m.kept = costs[static_cast<std::size_t>(units.begin) - 1].result_bytes;
-  m.kept_split = m.kept;
-  std::int64_t rerun_before = 0;  // of units that were differentiated earlier
-  for (int u = units.begin; u < units.end; ++u) {
-    const UnitCost& unit = costs[static_cast<std::size_t>(u)];
-    m.kept += unit.bytes;
-    m.backward = std::max(m.backward, m.kept + unit.working_bytes);
-    m.kept_split += unit.bytes + unit.rerun_bytes;
-  }
-  for (int u = units.end - 1; u >= units.begin; --u) {
-    const UnitCost& unit = costs[static_cast<std::size_t>(u)];
-    m.backward_input = std::max(m.backward_input, m.kept + rerun_before + unit.working_bytes);
-    rerun_before += unit.rerun_bytes;
-  }
-  return m;
-}
-
-std::vector<UnitRange> Stages::of_rank(int rank) const {
-  std::vector<UnitRange> here;
-  for (int s = 0; s < schedule.stages(); ++s)
-    if (schedule.rank_of(s) == rank) here.push_back(cut[static_cast<std::size_t>(s)]);
-  return here;
-}
-
-Stages stages_without_measuring(const Recipe& recipe, const DecoderConfig& config, int replicas) {
-  Stages stages{pipeline_schedule(recipe, replicas), {}, {}};
-  const int units = unit_count(config), count = stages.schedule.stages();
+Stages stages_without_measuring(const Recipe& recipe, const ModelOutline& model, int replicas) {
+  Stages stages{pipeline_schedule(recipe, replicas, !model.tied.empty()), {}, {}};
+  const int units = model.size(), count = stages.schedule.stages();
   const std::string& wanted = recipe.parallel.stages;
   if (count > 1 && wanted != "even" && wanted != "measured") {
     stages.cut = parse_cut(wanted, units, count);
@@ -207,13 +108,13 @@ Stages stages_without_measuring(const Recipe& recipe, const DecoderConfig& confi
   return stages;
 }
 
-Stages plan_stages(Context& cx, Communicator& world, const Recipe& recipe,
-                   const DecoderConfig& config) {
+Stages plan_stages(Context& cx, Communicator& world, const Recipe& recipe, Job& job) {
   const MeshShape shape = mesh_shape(recipe, world.size());
-  Stages stages = stages_without_measuring(recipe, config, shape.data);
-  const int units = unit_count(config), count = stages.schedule.stages();
+  const ModelOutline model = job.outline();
+  Stages stages = stages_without_measuring(recipe, model, shape.data);
+  const int units = model.size(), count = stages.schedule.stages();
   if (count == 1 || recipe.parallel.stages != "measured") return stages;
-  stages.cost = measure_units(cx, recipe, config);
+  stages.cost = job.measure(cx);
   std::vector<double> seconds;
   for (const UnitCost& c : stages.cost)
     seconds.push_back(c.seconds);
@@ -249,27 +150,26 @@ std::string placement_text(Coordinator& ranks, const Mesh& mesh, const Stages& s
 }
 
 std::unique_ptr<Boundary> make_boundary(Context& cx, Communicator& ranks, const Recipe& recipe,
-                                        const Schedule& schedule) {
+                                        const ModelOutline& model, const Schedule& schedule) {
   const std::string& name = recipe.parallel.boundary;
   if (name == "bf16") return make_bf16_boundary(ranks);
-  if (name == "int8") return make_int8_boundary(cx, ranks, schedule, boundary_shape(recipe));
+  if (name == "int8") return make_int8_boundary(cx, ranks, schedule, model.boundary);
   return make_plain_boundary(ranks);
 }
 
-std::int64_t boundary_bytes(const Recipe& recipe) {
-  const std::int64_t numel = boundary_shape(recipe).numel();
+std::int64_t boundary_bytes(const Recipe& recipe, const ModelOutline& model) {
+  const std::int64_t numel = model.boundary.numel();
   if (recipe.parallel.boundary == "int8") return DifferenceCode(numel).bytes();
-  const bool narrow = recipe.precision == "bf16" || recipe.parallel.boundary == "bf16";
-  return numel * static_cast<std::int64_t>(size_of(narrow ? DType::kBf16 : DType::kF32));
+  const DType type = recipe.parallel.boundary == "bf16" ? DType::kBf16 : model.boundary_type;
+  return numel * static_cast<std::int64_t>(size_of(type));
 }
 
-std::string layout_text(const Recipe& recipe, const Stages& stages) {
+std::string layout_text(const Recipe& recipe, const ModelOutline& model, const Stages& stages) {
   if (recipe.parallel.pipeline == 1) return "";
   std::string text =
       fmt::format("pipeline {}, stages {}", recipe.parallel.pipeline, to_text(stages.cut));
   if (recipe.parallel.boundary == "int8") {  // which keeps references of this size
-    text += fmt::format(", {} references of {}", stages.schedule.micros,
-                        to_string(boundary_shape(recipe)));
+    text += fmt::format(", {} references of {}", stages.schedule.micros, to_string(model.boundary));
   }
   return text;
 }

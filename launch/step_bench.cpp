@@ -4,13 +4,14 @@
 #include <chrono>
 #include <cmath>
 
-#include "core/ops/cross_entropy/cross_entropy.h"
 #include "core/ops/linear/linear.h"
 #include "launch/exchange_probe.h"
-#include "launch/language_model.h"
 #include "launch/learner.h"
+#include "launch/stages.h"
 #include "parallel/agreement.h"
 #include "parallel/pipeline/pipeline.h"
+
+#include "jobs/job.h"
 
 namespace gradwire {
 namespace {
@@ -20,51 +21,6 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
-
-// 2 operations per weight and token forward, twice that backward; attention does two T x T products
-// per head forward, half of each above the diagonal.
-double flops_of_step(const DecoderConfig& c, double sequences, double context) {
-  const auto d = [](std::int64_t n) { return static_cast<double>(n); };
-  const double kv_width = d(c.width / c.heads * c.kv_heads);
-  const double block =
-      2.0 * d(c.width) * (d(c.width) + kv_width) + 3.0 * d(c.width) * d(c.ffn_width);
-  const double weights = d(c.layers) * block + d(c.vocab) * d(c.width);
-  const double attention = d(c.layers) * context * d(c.width);
-  return 6.0 * sequences * context * (weights + attention);
-}
-
-Tensor random_ids(Context& cx, const Shape& shape, std::int64_t vocab, std::uint64_t seed) {
-  std::vector<std::int32_t> ids(static_cast<std::size_t>(shape.numel()));
-  for (std::size_t i = 0; i < ids.size(); ++i)
-    ids[i] = static_cast<std::int32_t>(random_word(seed, i) % static_cast<std::uint32_t>(vocab));
-  return Tensor::from(cx, shape, ids);
-}
-
-// The recipe's model on the same random tokens in every micro-batch.
-class RandomTokens final : public StageModel {
- public:
-  RandomTokens(Context& cx, DecoderLm& model, const std::vector<UnitRange>& cut, const Shape& shape)
-      : model_(model),
-        cut_(cut),
-        inputs_(random_ids(cx, shape, model.config().vocab, 1)),
-        targets_(random_ids(cx, shape, model.config().vocab, 2)) {}
-
-  Var forward(Context& cx, Tape& tape, int stage, int, Var in) override {
-    const UnitRange units = cut_[static_cast<std::size_t>(stage)];
-    const Var out = model_.forward(cx, tape, units, inputs_, in);
-    if (units.end < unit_count(model_.config())) return out;
-    return cross_entropy(cx, tape, out, targets_);
-  }
-  Shape boundary_shape() const override {
-    return {inputs_.dim(0), inputs_.dim(1), model_.config().width};
-  }
-  DType boundary_type() const override { return model_.config().compute; }
-
- private:
-  DecoderLm& model_;
-  const std::vector<UnitRange>& cut_;
-  Tensor inputs_, targets_;
-};
 
 double median_of(std::vector<double> values) {
   std::ranges::nth_element(values, values.begin() + std::ssize(values) / 2);
@@ -76,18 +32,15 @@ double median_of(std::vector<double> values) {
 StepTimes time_steps(Context& cx, Communicator& comm, const Recipe& recipe, std::int64_t warmup,
                      std::int64_t steps) {
   const Mesh mesh = make_mesh(comm, mesh_shape(recipe, comm.size()));
-  const DecoderConfig config = decoder_config(recipe, recipe.data.vocab_size);
-  const Stages stages = plan_stages(cx, comm, recipe, config);
-  DecoderLm model(cx, config, stages.of_rank(mesh.here.pipeline));
-  set_trainable(model, recipe.model.trainable, mesh.shape.pipeline > 1);
-  Learner learner(cx, mesh, recipe, model);
+  const std::unique_ptr<Job> job = job_of(recipe).make(recipe);
+  const ModelOutline outline = job->outline();
+  const Stages stages = plan_stages(cx, comm, recipe, *job);
+  const std::unique_ptr<Task> task = job->build(cx, {mesh, stages}, Content::kRandom);
+  Learner learner(cx, mesh, recipe, task->model(), outline.tied);
   const ExchangeForecast exchange = probe_exchange(cx, comm, recipe, learner.ranks()).forecast;
   Pipeline pipeline(*mesh.pipeline, stages.schedule,
-                    make_boundary(cx, *mesh.pipeline, recipe, stages.schedule));
-
-  const std::int64_t rows = recipe.batch.micro;
+                    make_boundary(cx, *mesh.pipeline, recipe, outline, stages.schedule));
   const int micros = stages.schedule.micros;
-  RandomTokens tokens(cx, model, stages.cut, {rows, recipe.data.context});
 
   Update update(update_options(recipe), learner.optimizer(), learner.ranks());
   ExecutorHooks hooks;
@@ -95,18 +48,19 @@ StepTimes time_steps(Context& cx, Communicator& comm, const Recipe& recipe, std:
   hooks.tie = [&](int) { update.submit_tied(cx); };
   const auto one_step = [&](std::int64_t step) {
     update.begin(step, /*settle=*/false);
-    for (Parameter* p : trainable_parameters_of(model))
+    for (Parameter* p : trainable_parameters_of(task->model()))
       clear_grad(*p);
-    pipeline.train(cx, tokens, hooks);
+    pipeline.train(cx, task->next_step(), hooks);
     update.norm(cx);
     update.apply(cx, recipe.optim.lr);
   };
 
   PipelineMeter rehearsal(pipeline), meter(pipeline);
   StepTimes times;
-  const double sequences = static_cast<double>(rows * micros);
-  times.flops_per_step = flops_of_step(config, sequences, static_cast<double>(recipe.data.context));
-  times.tokens_per_step = recipe.batch.global * recipe.data.context;
+  times.flops_per_step =
+      outline.flops_per_sequence * static_cast<double>(recipe.batch.micro * micros);
+  times.count_per_step = recipe.batch.global * outline.count_per_sequence;
+  times.counts = outline.counts;
   std::int64_t allocations_before = 0, sent_before = 0;
   std::vector<double> computing;
   for (std::int64_t step = 1; step <= warmup + steps; ++step) {

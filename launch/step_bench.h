@@ -1,19 +1,22 @@
-// Times whole training steps of a recipe on random tokens: forward, backward, exchange, update.
+// Times whole training steps of a recipe on random data: forward, backward, exchange, update.
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "comm/communicator.h"
 #include "launch/pipeline_report.h"
-#include "launch/recipe.h"
+
+#include "recipe/recipe.h"
 
 namespace gradwire {
 
 struct StepTimes {
-  std::vector<double> seconds;       // of each timed step
-  std::int64_t tokens_per_step = 0;  // of all ranks
-  double flops_per_step = 0.0;       // of this rank: matrix products, attention counted as causal
+  std::vector<double> seconds;      // of each timed step
+  std::int64_t count_per_step = 0;  // of all ranks, in what the job counts
+  std::string counts;               // such as "tokens"
+  double flops_per_step = 0.0;      // of this rank: matrix products, attention counted as causal
   std::int64_t system_allocations = 0;  // during the timed steps
   double wire_bytes_per_step = 0.0;     // sent by this rank in one of them
   std::size_t exchange_bytes = 0;       // of memory that the exchange holds between steps

@@ -8,7 +8,8 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
-#include "launch/recipe.h"
+
+#include "recipe/recipe.h"
 
 namespace gradwire {
 namespace {

@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "comm/sockets.h"
+#include "core/host_name.h"
 #include "launch/console.h"
 #include "train/step_tracer.h"
 

@@ -13,7 +13,8 @@
 #include "comm/peer_watch.h"
 #include "comm/tcp_comm.h"
 #include "launch/environment.h"
-#include "launch/recipe.h"
+
+#include "recipe/recipe.h"
 
 namespace gradwire {
 

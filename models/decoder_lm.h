@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "core/unit_range.h"
 #include "models/attention_layer.h"
 #include "models/gated_mlp.h"
 #include "models/module.h"
@@ -32,13 +33,8 @@ void check_config(const DecoderConfig& c);
 // Parameters of such a model, without making it.
 std::int64_t parameter_count(const DecoderConfig& c);
 
-// The units that stages of a pipeline are made of: 0 is the embedding, then come the blocks, and
-// last the norm and the head.
-struct UnitRange {
-  int begin = 0, end = 0;  // [begin, end)
-  bool contains(int unit) const { return begin <= unit && unit < end; }
-  friend bool operator==(const UnitRange&, const UnitRange&) = default;
-};
+// The units that stages of a pipeline are made of (core/unit_range.h): 0 is the embedding, then
+// come the blocks, and last the norm and the head.
 int unit_count(const DecoderConfig& c);
 
 // The parameter that both ends of a model with tied embeddings hold.

@@ -12,9 +12,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "core/file.h"
 #include "core/hash.h"
 #include "core/io_error.h"
-#include "data/publish.h"
 
 namespace gradwire {
 namespace {

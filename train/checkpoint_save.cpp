@@ -5,9 +5,9 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "core/hash.h"
 #include "data/hdf5.h"
-#include "data/publish.h"
 #include "train/checkpoint_manifest.h"
 #include "train/checkpoint_state.h"
 #include "train/checkpoint_verify.h"

@@ -19,7 +19,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "comm/sockets.h"
+#include "core/host_name.h"
 #include "core/io_error.h"
 #include "train/checkpoint_files.h"
 

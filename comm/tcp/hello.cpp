@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "comm/sockets.h"
+#include "core/host_name.h"
 
 namespace gradwire {
 namespace {

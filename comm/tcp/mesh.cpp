@@ -17,9 +17,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "comm/sockets.h"
 #include "comm/tcp/hello.h"
 #include "core/error.h"
+#include "core/host_name.h"
 
 namespace gradwire {
 namespace {

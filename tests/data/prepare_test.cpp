@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "data/publish.h"
+#include "core/file.h"
 #include "data/token_file.h"
 #include "tests/data/full_disk.h"
 #include "tests/data/temp_folder.h"

@@ -20,7 +20,7 @@ MPIRUN = [
 
 RECIPE = """
 schema = 1
-task = "pretrain"
+task = "language_model"
 precision = "f32"
 seed = 3
 

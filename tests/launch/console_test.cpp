@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "tests/launch/recipe_files.h"
+#include "tests/support/recipe_files.h"
 
 namespace gradwire {
 namespace {

@@ -6,7 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/launch/recipe_files.h"
+#include "tests/support/recipe_files.h"
 
 namespace gradwire {
 namespace {

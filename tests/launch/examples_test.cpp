@@ -1,7 +1,8 @@
 // Every recipe that is shipped is one that runs.
 #include <gtest/gtest.h>
 
-#include "tests/launch/recipe_files.h"
+#include "launch/validate.h"
+#include "tests/support/recipe_files.h"
 
 namespace gradwire {
 namespace {
@@ -20,7 +21,7 @@ TEST_F(Examples, AreValidOnOneTwoAndFourReplicas) {
   ASSERT_FALSE(recipes().empty());
   for (const std::string& file : recipes()) {
     Recipe r = load_recipe(file);
-    r.data.text = {write("a.txt", "text\n")};  // theirs are made by scripts
+    lm(r).data.text = {write("a.txt", "text\n")};  // theirs are made by scripts
     for (const int replicas : {1, 2, 4}) {
       const int ranks = replicas * static_cast<int>(r.parallel.pipeline);
       EXPECT_NO_THROW(validate(r, ranks)) << file << ", " << ranks << " ranks";

@@ -6,8 +6,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "launch/recipe_io.h"
-#include "launch/same_run.h"
+#include "train/same_run.h"
+
+#include "jobs/job_list.h"
 
 namespace gradwire {
 namespace {

@@ -8,14 +8,15 @@
 #include "comm/local_comm.h"
 #include "core/error.h"
 #include "models/decoder_lm.h"
+#include "tests/support/recipes.h"
 
 namespace gradwire {
 namespace {
 
 Recipe recipe_that_trains(const std::string& pattern) {
-  Recipe r;
-  r.model.trainable = {pattern};
-  r.data.text = {"corpus.txt"};
+  Recipe r = lm_recipe();
+  lm(r).model.trainable = {pattern};
+  lm(r).data.text = {"corpus.txt"};
   return r;
 }
 
@@ -40,7 +41,7 @@ bool parting_is_found(const std::string& changed, bool sharded) {
     recipe.parallel.shard_optimizer = sharded;
     const Mesh mesh = make_mesh(world, {2, 1});
     DecoderLm model(cx, small_config());
-    set_trainable(model, recipe.model.trainable);
+    set_trainable(model, lm(recipe).model.trainable);
     Learner learner(cx, mesh, recipe, model);
     for (Parameter* p : parameters_of(model))
       if (world.rank() == 1 && p->name == changed) fill(cx, p->value, 3.0);

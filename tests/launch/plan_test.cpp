@@ -6,22 +6,32 @@
 
 #include "core/context.h"
 #include "core/error.h"
-#include "launch/language_model.h"
 #include "launch/stages.h"
+#include "tests/support/recipes.h"
+
+#include "jobs/language_model/measure_units.h"
 
 namespace gradwire {
 namespace {
 
 Recipe small() {
-  Recipe r;
-  r.model.layers = 4;
-  r.model.width = 64;
-  r.model.ffn_width = 128;
-  r.model.tie_embeddings = false;
-  r.data.context = 32;
+  Recipe r = lm_recipe();
+  lm(r).model.layers = 4;
+  lm(r).model.width = 64;
+  lm(r).model.ffn_width = 128;
+  lm(r).model.tie_embeddings = false;
+  lm(r).data.context = 32;
   r.batch = {.global = 32, .micro = 2};
   r.parallel.stages = "even";
   return r;
+}
+
+ModelOutline outline_of(const Recipe& r) {
+  return decoder_outline(r, decoder_config(r, 300));
+}
+
+std::vector<UnitCost> measured(Context& cx, const Recipe& r) {
+  return measure_units(cx, decoder_config(r, 300), {r.batch.micro, lm(r).data.context});
 }
 
 // Stage by stage against the parameters of the model that a rank would make.
@@ -30,22 +40,22 @@ TEST(Plan, CountsTheParametersOfTheLargestRank) {
     Recipe r = small();
     r.parallel.pipeline = pipeline;
     r.batch = {.global = 2, .micro = 1};
-    r.data.context = 1;  // activations are nothing beside the parameters
+    lm(r).data.context = 1;  // activations are nothing beside the parameters
     Runtime runtime;
     const DecoderConfig config = decoder_config(r, 300);
-    const Stages stages = stages_without_measuring(r, config, 2);
+    const Stages stages = stages_without_measuring(r, outline_of(r), 2);
     std::int64_t most = 0;
     for (int rank = 0; rank < pipeline; ++rank) {
       DecoderLm model(runtime.context(), config, stages.of_rank(rank));
       most = std::max(most, count_elements(parameters_of(model)));
     }
-    const Plan plan = make_plan(r, 300, {2, pipeline});
+    const Plan plan = make_plan(r, outline_of(r), {2, pipeline});
     EXPECT_EQ(plan.memory.params, 4 * most) << pipeline;
     EXPECT_EQ(plan.memory.optim, 8 * most);
     r.parallel.shard_optimizer = true;
-    EXPECT_EQ(make_plan(r, 300, {2, pipeline}).memory.optim, 4 * most);
+    EXPECT_EQ(make_plan(r, outline_of(r), {2, pipeline}).memory.optim, 4 * most);
     r.optim.name = "onebit_adam";
-    EXPECT_EQ(make_plan(r, 300, {2, pipeline}).memory.optim, 5 * most);
+    EXPECT_EQ(make_plan(r, outline_of(r), {2, pipeline}).memory.optim, 5 * most);
   }
 }
 
@@ -54,7 +64,7 @@ TEST(Plan, ActivationsAreThoseThatTheScheduleHolds) {
   r.parallel.pipeline = 2;
   const auto activations = [&](const char* schedule) {
     r.parallel.schedule = schedule;
-    return make_plan(r, 300, {1, 2}).memory.activations;
+    return make_plan(r, outline_of(r), {1, 2}).memory.activations;
   };
   EXPECT_GT(activations("gpipe"), 4 * activations("1f1b"));  // of 16 micro-batches against 2
   r.parallel.recompute = true;
@@ -127,10 +137,10 @@ TEST(Stages, CutsAsWritten) {
 TEST(Stages, RecomputedBlocksKeepLessAndAreWholeAgainInBackward) {
   Runtime runtime;
   Recipe r = small();
-  const UnitCost whole = measure_units(runtime.context(), r, decoder_config(r, 300))[1];
+  const UnitCost whole = measured(runtime.context(), r)[1];
   EXPECT_EQ(whole.rerun_bytes, 0);
   r.parallel.recompute = true;
-  const auto costs = measure_units(runtime.context(), r, decoder_config(r, 300));
+  const auto costs = measured(runtime.context(), r);
   EXPECT_LT(costs[1].bytes, whole.bytes / 2);
   EXPECT_EQ(costs[1].bytes + costs[1].rerun_bytes, whole.bytes);
   EXPECT_GE(costs[1].working_bytes, costs[1].rerun_bytes);
@@ -141,7 +151,7 @@ TEST(Stages, RecomputedBlocksKeepLessAndAreWholeAgainInBackward) {
 TEST(Stages, MeasuredUnitsCostSomething) {
   Runtime runtime;
   const Recipe r = small();
-  const auto costs = measure_units(runtime.context(), r, decoder_config(r, 300));
+  const auto costs = measured(runtime.context(), r);
   ASSERT_EQ(costs.size(), 6U);
   for (const UnitCost& c : costs) {
     EXPECT_GT(c.seconds, 0.0);

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
-#include "tests/launch/recipe_files.h"
+#include "tests/support/recipe_files.h"
 
 namespace gradwire {
 namespace {
@@ -81,7 +81,7 @@ TEST_F(Program, OptionsOfGenerateAreCheckedAsTheirKeys) {
   };
   for (const char* bad : {"nan", "inf", "-1"})
     EXPECT_THAT(error(std::string("--temperature=") + bad),
-                HasSubstr("<command line>:1: generate.temperature: must be "));
+                HasSubstr("<command line>:2: generate.temperature: must be "));
   EXPECT_THAT(error("--tokens=0"), HasSubstr("generate.tokens: must be in [1, "));
   EXPECT_THAT(error("--top-k=-1"), HasSubstr("generate.top_k: must be >= 0"));
   EXPECT_THAT(error("--top-k=3000"), HasSubstr("3000 likeliest tokens of a vocabulary of 2048"));
@@ -167,7 +167,7 @@ TEST_F(Program, ExplainOfNoKeyExitsWith2) {
 }
 
 TEST_F(Program, DocsPrintTheReferencePage) {
-  EXPECT_EQ(run("config docs").out, recipe_reference());
+  EXPECT_EQ(run("config docs").out, recipe_reference(all_jobs()));
 }
 
 // Without its text: nothing is trained.

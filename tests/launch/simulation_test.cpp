@@ -6,17 +6,18 @@
 #include <gtest/gtest.h>
 
 #include "launch/exchange_kinds.h"
+#include "tests/support/recipes.h"
 
 namespace gradwire {
 namespace {
 
 Recipe small_recipe() {
-  Recipe r;
-  r.model.layers = 2;
-  r.model.width = 64;
-  r.model.heads = 4;
-  r.data.vocab_size = 512;
-  r.data.context = 16;
+  Recipe r = lm_recipe();
+  lm(r).model.layers = 2;
+  lm(r).model.width = 64;
+  lm(r).model.heads = 4;
+  lm(r).data.vocab_size = 512;
+  lm(r).data.context = 16;
   r.batch.global = 32;
   r.batch.micro = 8;
   r.optim.name = "onebit_adam";

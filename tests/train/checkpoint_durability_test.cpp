@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
-#include "data/publish.h"
+#include "core/file.h"
 #include "tests/support/file_calls.h"
 #include "tests/support/temp_folder.h"
 #include "tests/train/checkpoint_run.h"

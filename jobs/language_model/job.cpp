@@ -1,0 +1,150 @@
+#include "jobs/language_model/job.h"
+
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "data/unigram.h"
+#include "train/together.h"
+
+#include "jobs/language_model/measure_units.h"
+#include "jobs/language_model/prepared_text.h"
+#include "jobs/language_model/samples.h"
+#include "jobs/language_model/task.h"
+
+namespace gradwire {
+namespace {
+
+Context seeded(Context cx, const Recipe& recipe) {
+  cx.rng = Rng{static_cast<std::uint64_t>(recipe.seed), 0};
+  return cx;
+}
+
+SamplerConfig sampler_config(const Recipe& recipe, const Mesh& mesh) {
+  const TextRecipe& text = language_model_of(recipe).data;
+  SamplerConfig config;
+  config.sequence = text.context;
+  config.batch = recipe.batch.micro;
+  config.seed = static_cast<std::uint64_t>(recipe.seed);
+  config.rank = mesh.here.data;
+  config.ranks = mesh.shape.data;
+  config.own_stretch = text.ranks_read == "stretch";
+  return config;
+}
+
+}  // namespace
+
+bool LanguageModelJob::prepare(JobHost& host, const Preparation& how) {
+  switch (how.content) {
+    case Content::kTraining: return prepare_training(host, how);
+    case Content::kEvaluation:
+      run_text_.emplace(host, recipe_, how.checkpoints);
+      together(host.ranks, [&] { data_.emplace(run_text_->prepared()); });
+      return true;
+    case Content::kModel:
+      tokenizer_.emplace(run_tokenizer(host, recipe_, how.checkpoints));
+      return true;
+    case Content::kRandom: return true;
+  }
+  return true;
+}
+
+bool LanguageModelJob::prepare_training(JobHost& host, const Preparation& how) {
+  std::string tokenizer;
+  together(host.ranks, [&] {
+    if (host.is_first()) tokenizer = kept_tokenizer(how.checkpoints);
+  });
+  const std::optional<PreparedText> found =
+      prepare_on_all_hosts(host, prepare_config(recipe_), tokenizer, how);
+  if (!found) return false;
+  prepared_ = *found;
+  together(host.ranks, [&] { data_.emplace(prepared_); });
+  return true;
+}
+
+std::string LanguageModelJob::data_summary() const {
+  return fmt::format("{}: vocabulary {}, {} documents, {} training and {} validation tokens{}",
+                     language_model_of(recipe_).data.cache, prepared_.vocabulary,
+                     prepared_.documents, prepared_.train_tokens, prepared_.valid_tokens,
+                     prepared_.was_there ? ", up to date" : "");
+}
+
+std::int64_t LanguageModelJob::vocabulary() const {
+  if (!data_ && !tokenizer_) return language_model_of(recipe_).data.vocab_size;
+  return tokenizer().vocabulary();
+}
+
+ModelOutline LanguageModelJob::outline() const {
+  return decoder_outline(recipe_, config());
+}
+
+std::vector<UnitCost> LanguageModelJob::measure(Context& cx) {
+  return measure_units(cx, config(),
+                       {recipe_.batch.micro, language_model_of(recipe_).data.context});
+}
+
+std::unique_ptr<Task> LanguageModelJob::build(Context& cx, const Position& position,
+                                              Content content) {
+  Context init = seeded(cx, recipe_);
+  auto model = std::make_unique<DecoderLm>(init, config(), position.here());
+  set_trainable(*model, language_model_of(recipe_).model.trainable,
+                position.mesh.shape.pipeline > 1);
+  TaskData data;
+  data.sampler = sampler_config(recipe_, position.mesh);
+  data.random = content == Content::kRandom;
+  if (content == Content::kTraining || content == Content::kEvaluation) {
+    data.train = &data_->train;
+    data.valid = data_->valid_file();
+  }
+  return std::make_unique<LanguageModelTask>(cx, std::move(model), position.stages.cut, data);
+}
+
+std::string LanguageModelJob::model_identity() const {
+  return tokenizer_identity(tokenizer());
+}
+
+std::string LanguageModelJob::data_identity() const {
+  return tokens_identity(*data_);
+}
+
+std::string LanguageModelJob::keep_data(const Recipe& recipe) {
+  return keep_text(recipe, *data_);
+}
+
+std::vector<std::string> LanguageModelJob::sample_texts(JobHost& host, Task& task,
+                                                        const Position& position) const {
+  return gradwire::sample_texts(host.cx, *position.mesh.pipeline, position.stages,
+                                static_cast<LanguageModelTask&>(task).decoder(), tokenizer(),
+                                language_model_of(recipe_).generate,
+                                static_cast<std::uint64_t>(recipe_.seed));
+}
+
+// The model beside the weakest model there is.
+void LanguageModelJob::show_result(JobHost& host, std::optional<double> loss,
+                                   const std::function<void(const std::string&)>& show) {
+  together(host.ranks, [&] {
+    if (!host.is_first() || !loss) return;
+    show(fmt::format("validation perplexity {:.2f} (unigram model: {:.2f})", std::exp(*loss),
+                     unigram_perplexity(data_->train, *data_->valid)));
+  });
+}
+
+// Of one replica; the ranks of others wait.
+void LanguageModelJob::show_samples(JobHost& host, Task& task, const Position& position,
+                                    const std::function<void(const std::string&)>& show) {
+  together(host.ranks, [&] {
+    if (position.mesh.here.data != 0) return;
+    for (const std::string& text : sample_texts(host, task, position))
+      if (host.is_first()) show("---\n" + text);
+  });
+}
+
+void LanguageModelJob::carry_out(std::string_view verb, JobHost& host, Task& task,
+                                 const Position& position) {
+  check(verb == "generate", ErrorKind::kInternal, "language model: no such verb");
+  for (const std::string& text : sample_texts(host, task, position))
+    if (host.is_first()) fmt::print("{}\n", text);
+}
+
+}  // namespace gradwire

@@ -1,0 +1,52 @@
+// Pretraining a decoder language model, and continuing texts with it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/decoder_lm.h"
+
+#include "jobs/job.h"
+#include "jobs/language_model/recipe.h"
+#include "jobs/language_model/run_data.h"
+#include "jobs/language_model/text_data.h"
+
+namespace gradwire {
+
+class LanguageModelJob final : public Job {
+ public:
+  explicit LanguageModelJob(const Recipe& recipe) : recipe_(recipe) {}
+
+  bool prepare(JobHost& host, const Preparation& how) override;
+  std::string data_summary() const override;
+  ModelOutline outline() const override;
+  std::vector<UnitCost> measure(Context& cx) override;
+  std::unique_ptr<Task> build(Context& cx, const Position& position, Content content) override;
+  std::string model_identity() const override;
+  std::string data_identity() const override;
+  std::string keep_data(const Recipe& recipe) override;
+  void show_result(JobHost& host, std::optional<double> loss,
+                   const std::function<void(const std::string&)>& show) override;
+  void show_samples(JobHost& host, Task& task, const Position& position,
+                    const std::function<void(const std::string&)>& show) override;
+  void carry_out(std::string_view verb, JobHost& host, Task& task,
+                 const Position& position) override;
+
+ private:
+  bool prepare_training(JobHost& host, const Preparation& how);
+  const Tokenizer& tokenizer() const { return data_ ? data_->tokenizer : *tokenizer_; }
+  // As the recipe says until there is a tokenizer.
+  std::int64_t vocabulary() const;
+  DecoderConfig config() const { return decoder_config(recipe_, vocabulary()); }
+  std::vector<std::string> sample_texts(JobHost& host, Task& task, const Position& position) const;
+
+  Recipe recipe_;
+  PreparedText prepared_;            // for training
+  std::optional<RunText> run_text_;  // for evaluation; may own the files of data_
+  std::optional<TokenData> data_;
+  std::optional<Tokenizer> tokenizer_;  // without data
+};
+
+}  // namespace gradwire

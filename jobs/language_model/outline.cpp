@@ -1,0 +1,88 @@
+#include "jobs/language_model/recipe.h"
+
+namespace gradwire {
+namespace {
+
+// Elements that backward needs of one block, per row: two norms' inputs and outputs, q, k, v and
+// the attention's output, gate, up and their product.
+std::int64_t block_activations(const DecoderConfig& c) {
+  const std::int64_t kv_width = c.width / c.heads * c.kv_heads;
+  return 6 * c.width + 2 * kv_width + 3 * c.ffn_width;
+}
+
+// Of a unit, for a micro-batch of so many rows. With recomputation a block keeps its input, and is
+// whole while it is differentiated.
+UnitCost unit_memory(const DecoderConfig& c, int unit, std::int64_t rows) {
+  UnitCost cost;
+  const std::int64_t row_bytes = rows * static_cast<std::int64_t>(size_of(c.compute));
+  if (unit == unit_count(c) - 1) {
+    cost.bytes = row_bytes * (2 * c.width + c.vocab);
+  } else if (unit > 0) {
+    cost.bytes = row_bytes * (c.recompute ? c.width : block_activations(c));
+    cost.rerun_bytes = row_bytes * block_activations(c) - cost.bytes;
+    cost.working_bytes = cost.rerun_bytes;
+    cost.result_bytes = row_bytes * c.width;
+  }
+  return cost;
+}
+
+std::int64_t block_parameters(const DecoderConfig& c) {
+  DecoderConfig one = c;
+  one.layers = 1;
+  one.tie_embeddings = true;
+  return parameter_count(one) - c.vocab * c.width - c.width;
+}
+
+// 2 operations per weight and token forward, twice that backward; attention does two T x T products
+// per head forward, half of each above the diagonal.
+double flops_per_sequence(const DecoderConfig& c, double context) {
+  const auto d = [](std::int64_t n) { return static_cast<double>(n); };
+  const double kv_width = d(c.width / c.heads * c.kv_heads);
+  const double block =
+      2.0 * d(c.width) * (d(c.width) + kv_width) + 3.0 * d(c.width) * d(c.ffn_width);
+  const double weights = d(c.layers) * block + d(c.vocab) * d(c.width);
+  const double attention = d(c.layers) * context * d(c.width);
+  return 6.0 * context * (weights + attention);
+}
+
+}  // namespace
+
+DecoderConfig decoder_config(const Recipe& recipe, std::int64_t vocabulary) {
+  const DecoderRecipe& m = language_model_of(recipe).model;
+  DecoderConfig config;
+  config.vocab = vocabulary;
+  config.layers = m.layers;
+  config.width = m.width;
+  config.heads = m.heads;
+  config.kv_heads = m.resolved_kv_heads();
+  config.ffn_width = m.resolved_ffn_width();
+  config.rope_theta = m.rope_theta;
+  config.norm_eps = m.norm_eps;
+  config.tie_embeddings = m.tie_embeddings;
+  config.dropout = m.dropout;
+  config.recompute = recipe.parallel.recompute;
+  config.compute = recipe.precision == "bf16" ? DType::kBf16 : DType::kF32;
+  return config;
+}
+
+ModelOutline decoder_outline(const Recipe& recipe, const DecoderConfig& c) {
+  const std::int64_t context = language_model_of(recipe).data.context;
+  const std::int64_t table = c.vocab * c.width, block = block_parameters(c);
+  ModelOutline outline;
+  for (int unit = 0; unit < unit_count(c); ++unit)
+    outline.layers.push_back({block, unit_memory(c, unit, recipe.batch.micro * context)});
+  outline.layers.front().parameters = table;
+  outline.layers.back().parameters = c.width + table;
+  if (c.tie_embeddings) {
+    outline.tied = kEmbeddingName;
+    outline.tied_elements = table;
+  }
+  outline.boundary = {recipe.batch.micro, context, c.width};
+  outline.boundary_type = c.compute;
+  outline.counts = "tokens";
+  outline.count_per_sequence = context;
+  outline.flops_per_sequence = flops_per_sequence(c, static_cast<double>(context));
+  return outline;
+}
+
+}  // namespace gradwire

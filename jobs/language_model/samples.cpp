@@ -1,0 +1,31 @@
+#include "jobs/language_model/samples.h"
+
+#include "core/rng.h"
+
+#include "jobs/language_model/generation.h"
+
+namespace gradwire {
+
+std::vector<std::string> sample_texts(Context& cx, Communicator& stages, const Stages& plan,
+                                      DecoderLm& model, const Tokenizer& tokenizer,
+                                      const GenerateRecipe& settings, std::uint64_t seed) {
+  SamplingOptions options;
+  options.max_tokens = settings.tokens;
+  options.temperature = settings.temperature;
+  options.top_k = settings.top_k;
+  options.stop_id = tokenizer.eos_id();
+  std::vector<std::string> texts;
+  for (const std::string& prompt : settings.prompt) {
+    std::vector<std::int32_t> ids = tokenizer.encode(prompt);
+    ids.insert(ids.begin(), tokenizer.bos_id());
+    options.seed = derive_seed(seed, texts.size());
+    const NextLogits next = pipelined_logits(cx, stages, plan.schedule, model, plan.cut,
+                                             std::ssize(ids) + options.max_tokens);
+    const std::vector<std::int32_t> fresh = generate(cx, next, ids, options);
+    ids.insert(ids.end(), fresh.begin(), fresh.end());
+    texts.push_back(tokenizer.decode(ids));
+  }
+  return texts;
+}
+
+}  // namespace gradwire

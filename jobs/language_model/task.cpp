@@ -1,0 +1,120 @@
+#include "jobs/language_model/task.h"
+
+#include <chrono>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/ops/cross_entropy/cross_entropy.h"
+
+namespace gradwire {
+namespace {
+
+void check_vocabulary(const TokenFile& file, const DecoderLm& model) {
+  if (file.vocabulary() == model.config().vocab) return;
+  throw Error(ErrorKind::kData, fmt::format("{}: vocabulary of {}, but the model has {}",
+                                            file.path(), file.vocabulary(), model.config().vocab));
+}
+
+Tensor random_ids(Context& cx, const Shape& shape, std::int64_t vocab, std::uint64_t seed) {
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(shape.numel()));
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    ids[i] = static_cast<std::int32_t>(random_word(seed, i) % static_cast<std::uint32_t>(vocab));
+  return Tensor::from(cx, shape, ids);
+}
+
+Batch random_batch(Context& cx, std::int64_t vocab, const SamplerConfig& config) {
+  const Shape shape{config.batch, config.sequence};
+  return {random_ids(cx, shape, vocab, 1), random_ids(cx, shape, vocab, 2), shape.numel()};
+}
+
+}  // namespace
+
+LanguageModelTask::LanguageModelTask(Context& cx, std::unique_ptr<DecoderLm> model,
+                                     std::vector<UnitRange> stages, const TaskData& data)
+    : owned_(std::move(model)),
+      model_(*owned_),
+      stages_(std::move(stages)),
+      config_(data.sampler),
+      training_(*this, [this](std::int64_t) { return next_training_batch(); }),
+      validation_(*this, [this](std::int64_t i) { return valid_->batch(i); }) {
+  if (data.random) random_batch_ = random_batch(cx, model_.config().vocab, config_);
+  if (data.train != nullptr) {
+    check_vocabulary(*data.train, model_);
+    sampler_.emplace(cx, *data.train, config_);
+  }
+  if (data.valid != nullptr) {
+    check_vocabulary(*data.valid, model_);
+    valid_.emplace(cx, *data.valid, config_);
+  }
+}
+
+Batch LanguageModelTask::next_training_batch() {
+  if (sampler_) return sampler_->next();
+  check(static_cast<bool>(random_batch_.inputs), ErrorKind::kInternal,
+        "language model: no data to train on");
+  return random_batch_;
+}
+
+void LanguageModelTask::Stages::begin_at(std::int64_t first) {
+  first_ = first;
+  batches_.clear();
+}
+
+const Batch& LanguageModelTask::Stages::batch(int micro) {
+  const auto start = std::chrono::steady_clock::now();
+  while (batches_.size() <= static_cast<std::size_t>(micro))
+    batches_.push_back(draw_(first_ + std::ssize(batches_)));
+  task_.data_seconds_ +=
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return batches_[static_cast<std::size_t>(micro)];
+}
+
+Var LanguageModelTask::Stages::forward(Context& cx, Tape& tape, int stage, int micro, Var in) {
+  const Batch& batch = this->batch(micro);
+  Context own = cx;
+  own.rng = Rng{derive_seed(cx.rng.seed, static_cast<std::uint64_t>(micro)), 0};
+  const UnitRange units = task_.stages_[static_cast<std::size_t>(stage)];
+  const Var out = task_.model_.forward(own, tape, units, batch.inputs, in);
+  const bool last = units.end == unit_count(task_.model_.config());
+  return last ? cross_entropy(own, tape, out, batch.targets) : out;
+}
+
+Shape LanguageModelTask::Stages::boundary_shape() const {
+  return {task_.config_.batch, task_.config_.sequence, task_.model_.config().width};
+}
+
+StageModel& LanguageModelTask::next_step() {
+  training_.begin_at(0);
+  return training_;
+}
+
+std::int64_t LanguageModelTask::tokens_per_micro_batch() const {
+  return config_.batch * config_.sequence;
+}
+
+std::int64_t LanguageModelTask::validation_batches() const {
+  return valid_ ? valid_->batches() : 0;
+}
+
+StageModel& LanguageModelTask::validation(std::int64_t first) {
+  validation_.begin_at(first);
+  return validation_;
+}
+
+std::int64_t LanguageModelTask::validation_tokens(std::int64_t batch) {
+  return validation_.batch(static_cast<int>(batch - validation_.first())).targets_here;
+}
+
+double LanguageModelTask::epoch() const {
+  if (!sampler_) return 0.0;
+  return static_cast<double>(sampler_->sequences_taken()) /
+         static_cast<double>(sampler_->sequences_per_epoch());
+}
+
+void LanguageModelTask::visit_state(StateVisitor& v) {
+  if (sampler_) sampler_->visit_state(v);
+}
+
+}  // namespace gradwire

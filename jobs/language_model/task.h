@@ -1,0 +1,75 @@
+// Pretraining a decoder language model on a token file: next-token cross-entropy.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "data/sampler.h"
+#include "models/decoder_lm.h"
+#include "train/task.h"
+
+namespace gradwire {
+
+// What the task reads. Files must outlive it and have the model's vocabulary.
+struct TaskData {
+  const TokenFile* train = nullptr;  // null: no training data
+  const TokenFile* valid = nullptr;  // null: evaluation covers nothing
+  SamplerConfig sampler;             // has replicas for ranks
+  bool random = false;               // every micro-batch is the same random tokens, for timing
+};
+
+class LanguageModelTask final : public Task {
+ public:
+  // `stages`: the units of every stage of the pipeline; those of this rank's must be in the model.
+  // Errors: kData if the files' vocabulary is not the model's.
+  LanguageModelTask(Context& cx, std::unique_ptr<DecoderLm> model, std::vector<UnitRange> stages,
+                    const TaskData& data);
+
+  DecoderLm& decoder() { return model_; }
+  Module& model() override { return model_; }
+  StageModel& next_step() override;
+  std::int64_t tokens_per_micro_batch() const override;
+  std::int64_t validation_batches() const override;
+  StageModel& validation(std::int64_t first) override;
+  std::int64_t validation_tokens(std::int64_t batch) override;
+  double epoch() const override;
+  double take_data_seconds() override { return std::exchange(data_seconds_, 0.0); }
+  void visit_state(StateVisitor& v) override;
+
+ private:
+  // Batches by number; stages ask for one several times.
+  class Stages final : public StageModel {
+   public:
+    Stages(LanguageModelTask& task, std::function<Batch(std::int64_t)> draw)
+        : task_(task), draw_(std::move(draw)) {}
+    void begin_at(std::int64_t first);
+    std::int64_t first() const { return first_; }
+    const Batch& batch(int micro);
+    Var forward(Context& cx, Tape& tape, int stage, int micro, Var in) override;
+    Shape boundary_shape() const override;
+    DType boundary_type() const override { return task_.model_.config().compute; }
+
+   private:
+    LanguageModelTask& task_;
+    std::function<Batch(std::int64_t)> draw_;
+    std::int64_t first_ = 0;
+    std::vector<Batch> batches_;
+  };
+
+  Batch next_training_batch();
+
+  std::unique_ptr<DecoderLm> owned_;
+  DecoderLm& model_;
+  std::vector<UnitRange> stages_;
+  SamplerConfig config_;
+  std::optional<TrainSampler> sampler_;
+  Batch random_batch_;
+  std::optional<ValidationSampler> valid_;
+  Stages training_, validation_;
+  double data_seconds_ = 0.0;
+};
+
+}  // namespace gradwire
