@@ -49,16 +49,19 @@ class RandomTokens final : public StageModel {
         inputs_(random_ids(cx, shape, model.config().vocab, 1)),
         targets_(random_ids(cx, shape, model.config().vocab, 2)) {}
 
-  Var forward(Context& cx, Tape& tape, int stage, int, Var in) override {
+  std::vector<Var> forward(Context& cx, Tape& tape, int stage, int,
+                           std::span<const Var> in) override {
     const UnitRange units = cut_[static_cast<std::size_t>(stage)];
-    const Var out = model_.forward(cx, tape, units, inputs_, in);
-    if (units.end < unit_count(model_.config())) return out;
-    return cross_entropy(cx, tape, out, targets_);
+    const Var out = model_.forward(cx, tape, units, inputs_, in.empty() ? Var{} : in.front());
+    if (units.end < unit_count(model_.config())) return {out};
+    return {cross_entropy(cx, tape, out, targets_)};
   }
-  Shape boundary_shape() const override {
-    return {inputs_.dim(0), inputs_.dim(1), model_.config().width};
+  std::vector<TensorSpec> activations(int, int) const override {
+    const DecoderConfig& config = model_.config();
+    return {{{inputs_.dim(0), inputs_.dim(1), config.width}, config.compute}};
   }
-  DType boundary_type() const override { return model_.config().compute; }
+  double weight(int) const override { return 1.0; }
+  std::optional<double> total_weight(int micros) const override { return micros; }
 
  private:
   DecoderLm& model_;
@@ -97,7 +100,8 @@ StepTimes time_steps(Context& cx, Communicator& comm, const Recipe& recipe, std:
     update.begin(step, /*settle=*/false);
     for (Parameter* p : trainable_parameters_of(model))
       clear_grad(*p);
-    pipeline.train(cx, tokens, hooks);
+    StepWeight whole(cx, *mesh.data, tokens, micros);
+    pipeline.train(cx, tokens, whole, hooks);
     update.norm(cx);
     update.apply(cx, recipe.optim.lr);
   };

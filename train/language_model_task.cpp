@@ -27,7 +27,9 @@ LanguageModelTask::LanguageModelTask(Context& cx, DecoderLm& model, std::vector<
       config_(config),
       sampler_(cx, train, config),
       training_(*this, [this](std::int64_t) { return sampler_.next(); }),
-      validation_(*this, [this](std::int64_t i) { return valid_->batch(i); }) {
+      validation_(
+          *this, [this](std::int64_t i) { return valid_->batch(i); },
+          [this](std::int64_t i) { return valid_->targets_in(i); }) {
   check_vocabulary(train, model);
   if (valid == nullptr) return;
   check_vocabulary(*valid, model);
@@ -52,18 +54,29 @@ const Batch& LanguageModelTask::Stages::batch(int micro) {
   return batches_[static_cast<std::size_t>(micro)];
 }
 
-Var LanguageModelTask::Stages::forward(Context& cx, Tape& tape, int stage, int micro, Var in) {
+std::vector<Var> LanguageModelTask::Stages::forward(Context& cx, Tape& tape, int stage, int micro,
+                                                    std::span<const Var> in) {
   const Batch& batch = this->batch(micro);
   Context own = cx;
   own.rng = Rng{derive_seed(cx.rng.seed, static_cast<std::uint64_t>(micro)), 0};
   const UnitRange units = task_.stages_[static_cast<std::size_t>(stage)];
-  const Var out = task_.model_.forward(own, tape, units, batch.inputs, in);
+  const Var out =
+      task_.model_.forward(own, tape, units, batch.inputs, in.empty() ? Var{} : in.front());
   const bool last = units.end == unit_count(task_.model_.config());
-  return last ? cross_entropy(own, tape, out, batch.targets) : out;
+  return {last ? cross_entropy(own, tape, out, batch.targets) : out};
 }
 
-Shape LanguageModelTask::Stages::boundary_shape() const {
-  return {task_.config_.batch, task_.config_.sequence, task_.model_.config().width};
+std::vector<TensorSpec> LanguageModelTask::Stages::activations(int, int) const {
+  const DecoderConfig& config = task_.model_.config();
+  return {{{task_.config_.batch, task_.config_.sequence, config.width}, config.compute}};
+}
+
+double LanguageModelTask::Stages::weight(int micro) const {
+  return targets_ ? static_cast<double>(targets_(first_ + micro)) : 1.0;
+}
+
+std::optional<double> LanguageModelTask::Stages::total_weight(int micros) const {
+  return targets_ ? std::nullopt : std::optional<double>(micros);
 }
 
 StageModel& LanguageModelTask::next_step() {
@@ -82,10 +95,6 @@ std::int64_t LanguageModelTask::validation_batches() const {
 StageModel& LanguageModelTask::validation(std::int64_t first) {
   validation_.begin_at(first);
   return validation_;
-}
-
-std::int64_t LanguageModelTask::validation_tokens(std::int64_t batch) {
-  return validation_.batch(static_cast<int>(batch - validation_.first())).targets_here;
 }
 
 double LanguageModelTask::epoch() const {

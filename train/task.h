@@ -22,10 +22,8 @@ class Task : public Stateful {
   // This replica's share of the validation data, in batches; those of all replicas have the same
   // number.
   virtual std::int64_t validation_batches() const = 0;
-  // Micro-batch m of it is batch first + m.
+  // Micro-batch m of it is batch first + m, and its weight the tokens that its loss is the mean of.
   virtual StageModel& validation(std::int64_t first) = 0;
-  // Of a batch: the tokens that its mean loss is taken over.
-  virtual std::int64_t validation_tokens(std::int64_t batch) = 0;
 
   virtual double epoch() const = 0;  // passes over the training data so far
   // Seconds spent reading data since the last call of this.

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -92,7 +93,7 @@ Trainer::StepResult Trainer::train_step(Context& cx) {
       Rng{derive_seed(derive_seed(options_.seed, replica), static_cast<std::uint64_t>(step_)), 0};
   update_.hold_dense(parts_.compression && parts_.compression->holds_dense());
   update_.begin(step_, settles(step_));
-  const std::vector<double> losses = accumulate_gradients(cx);
+  const LossSum losses = accumulate_gradients(cx);
   enter(StepPart::kGradients);
   const double norm = update_.norm(cx);
   enter(StepPart::kAgreement);
@@ -113,11 +114,13 @@ void Trainer::enter(StepPart part) {
     o->part_begins(part);
 }
 
-// The losses of the micro-batches, where this rank has the last stage.
-std::vector<double> Trainer::accumulate_gradients(Context& cx) {
+LossSum Trainer::accumulate_gradients(Context& cx) {
   for (Parameter* p : trainable_)
     clear_grad(*p);
-  const int passes = parts_.pipeline.schedule().micros;
+  StageModel& model = parts_.task.next_step();
+  const int micros = parts_.pipeline.schedule().micros;
+  const int passes = computed_micros(model, micros);
+  StepWeight whole(cx, parts_.ranks.comm(), model, micros);
   ExecutorHooks hooks;
   hooks.recorded = [&](Tape& tape) { update_.overlap(cx, tape, passes); };
   hooks.tie = [&](int) { update_.submit_tied(cx); };
@@ -125,17 +128,17 @@ std::vector<double> Trainer::accumulate_gradients(Context& cx) {
     for (StepObserver* o : parts_.observers)
       o->action_begins(action);
   };
-  return parts_.pipeline.train(cx, parts_.task.next_step(), hooks);
+  LossSum sum;
+  sum.add(model, parts_.pipeline.train(cx, model, whole, hooks));
+  return sum;
 }
 
 // Mean loss, and what any rank saw or was asked for, known to all: the control word of the step.
-Trainer::StepResult Trainer::agree(Context& cx, const std::vector<double>& losses,
-                                   double grad_norm) {
+Trainer::StepResult Trainer::agree(Context& cx, const LossSum& losses, double grad_norm) {
   StepWord mine;
   mine.stop = parts_.stop_requested && parts_.stop_requested();
-  for (const double loss : losses)
-    mine.loss_sum += loss;
-  mine.loss_count = static_cast<double>(losses.size());
+  mine.loss_sum = losses.loss;
+  mine.loss_count = losses.weight;
   mine.nonfinite = !std::isfinite(mine.loss_sum) || !std::isfinite(grad_norm);
   const Clock::time_point start = Clock::now();
   const StepWord all = gradwire::agree(cx, parts_.world, mine);
@@ -144,12 +147,21 @@ Trainer::StepResult Trainer::agree(Context& cx, const std::vector<double>& losse
   result.loss = all.loss_sum / all.loss_count;
   result.grad_norm = grad_norm;
   result.lr = lr_at(parts_.schedule, step_);
-  result.skipped = all.nonfinite;
+  result.empty = all.loss_count == 0.0;
+  result.skipped = all.nonfinite || result.empty;
   result.stop = all.stop;
   return result;
 }
 
 void Trainer::count_skipped(const StepResult& r) {
+  if (r.empty) {
+    if (!std::exchange(said_empty_, true)) {
+      parts_.report.note(fmt::format(
+          "step {} skipped on all ranks: no micro-batch of it has any weight; not said again",
+          step_));
+    }
+    return;
+  }
   ++nonfinite_total_;
   ++nonfinite_in_row_;
   parts_.report.warning(fmt::format("step {} skipped on all ranks: loss {}, gradient norm {}",

@@ -73,13 +73,15 @@ class Trainer : public Stateful {
     double grad_norm = 0.0;
     double lr = 0.0;
     bool skipped = false;
+    bool empty = false;  // skipped because no rank had anything to learn from
     bool stop = false;
   };
   Outcome train(Context& cx);
   StepResult train_step(Context& cx);
-  std::vector<double> accumulate_gradients(Context& cx);
+  // Gives the losses where this rank has the last stage.
+  LossSum accumulate_gradients(Context& cx);
   void enter(StepPart part);
-  StepResult agree(Context& cx, const std::vector<double>& losses, double grad_norm);
+  StepResult agree(Context& cx, const LossSum& losses, double grad_norm);
   void count_skipped(const StepResult& r);
   // Whether the replicas must be equal after this step: it ends the run, or an evaluation or a
   // checkpoint follows.
@@ -103,6 +105,7 @@ class Trainer : public Stateful {
   std::int64_t nonfinite_in_row_ = 0;
   double exchange_wait_s_ = 0.0;  // of the last step: waiting for other replicas
   double agree_wait_s_ = 0.0;     // of the last step: whoever had its gradients first waits here
+  bool said_empty_ = false;       // of the first step without data: once is enough
   bool stopping_ = false;         // agreed on: the next step is the last of this process
   std::optional<double> validation_loss_;
   std::int64_t evaluated_at_ = -1;  // the step of validation_loss_

@@ -18,16 +18,15 @@ class SquareTask final : public Task, public StageModel {
   }
   Module& model() override { return model_; }
   StageModel& next_step() override { return *this; }
-  Var forward(Context& cx, Tape& tape, int, int, Var) override {
+  std::vector<Var> forward(Context& cx, Tape& tape, int, int, std::span<const Var>) override {
     const Var w = tape.param(model_.w);
-    return mean(cx, tape, mul(cx, tape, w, w));
+    return {mean(cx, tape, mul(cx, tape, w, w))};
   }
-  Shape boundary_shape() const override { return {}; }
-  DType boundary_type() const override { return DType::kF32; }
+  std::vector<TensorSpec> activations(int, int) const override { return {}; }
+  double weight(int) const override { return 1.0; }
   std::int64_t tokens_per_micro_batch() const override { return 1; }
   std::int64_t validation_batches() const override { return 0; }
   StageModel& validation(std::int64_t) override { return *this; }
-  std::int64_t validation_tokens(std::int64_t) override { return 0; }
   double epoch() const override { return 0.0; }
   double take_data_seconds() override { return 0.0; }
   void visit_state(StateVisitor&) override {}
