@@ -10,7 +10,6 @@
 #include "launch/recipe_io.h"
 #include "launch/run_data.h"
 #include "launch/session.h"
-#include "train/evaluation.h"
 #include "train/together.h"
 
 namespace gradwire {
@@ -44,15 +43,14 @@ ExitCode run_eval(const EvalArgs& args) {
   LanguageModel lm(session.cx(), session.recipe(), data, session.mesh(), stages);
   const LoadResult loaded = load_weights(session, data.tokenizer, lm.model, sources);
   Pipeline pipeline(*session.mesh().pipeline, stages.schedule);
-  const Evaluation found =
-      evaluate(session.cx(), session.comm(), pipeline, lm.task, session.recipe().train.eval_batches)
-          .value();
+  const std::vector<Sum> found =
+      lm.task.evaluate(session.cx(), pipeline, session.comm(), session.recipe().train.eval_batches);
   if (session.is_first()) {
-    const nlohmann::json result = {{"checkpoint", loaded.path},
-                                   {"step", loaded.step},
-                                   {"loss", found.loss},
-                                   {"perplexity", std::exp(found.loss)},
-                                   {"tokens", found.tokens}};
+    nlohmann::json result = {{"checkpoint", loaded.path},
+                             {"step", loaded.step},
+                             {"tokens", std::llround(found.at(0).denominator)}};
+    for (const NamedValue& v : shown(lm.task.metrics(), found))
+      result[v.name] = v.value;
     fmt::print("{}\n", result.dump());
   }
   return ExitCode::kDone;

@@ -236,7 +236,8 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
     session.comm().barrier();
     return ExitCode::kStopped;
   }
-  show_result(session, *data, stages, *lm, trainer.validation_loss(session.cx()), stop);
+  show_result(session, *data, stages, *lm, value_of(trainer.evaluation(session.cx()), "loss"),
+              stop);
   session.comm().barrier();
   return ExitCode::kDone;
 }

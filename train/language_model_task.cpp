@@ -1,15 +1,20 @@
 #include "train/language_model_task.h"
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
 #include "core/ops/cross_entropy/cross_entropy.h"
+#include "train/evaluation.h"
 
 namespace gradwire {
 namespace {
+
+constexpr const char* kLoss = "loss";
 
 void check_vocabulary(const TokenFile& file, const DecoderLm& model) {
   if (file.vocabulary() == model.config().vocab) return;
@@ -84,17 +89,26 @@ StageModel& LanguageModelTask::next_step() {
   return training_;
 }
 
-std::int64_t LanguageModelTask::tokens_per_micro_batch() const {
-  return config_.batch * config_.sequence;
+Counters LanguageModelTask::counters() const {
+  const std::int64_t tokens = training_.drawn() * config_.batch * config_.sequence;
+  return {{"tokens", "tok", static_cast<double>(tokens)}};
 }
 
-std::int64_t LanguageModelTask::validation_batches() const {
-  return valid_ ? valid_->batches() : 0;
+std::vector<Metric> LanguageModelTask::metrics() const {
+  return {{.name = kLoss, .derived_name = "perplexity", .derived = [](double loss) {
+             return std::exp(loss);
+           }}};
 }
 
-StageModel& LanguageModelTask::validation(std::int64_t first) {
-  validation_.begin_at(first);
-  return validation_;
+std::vector<Sum> LanguageModelTask::evaluate(Context& cx, Pipeline& pipeline, Communicator& world,
+                                             std::int64_t max_batches) {
+  const std::int64_t all = valid_ ? valid_->batches() : 0;
+  const std::int64_t batches = max_batches > 0 ? std::min(max_batches, all) : all;
+  return evaluate_losses(cx, pipeline, world, kLoss, batches,
+                         [this](std::int64_t first) -> StageModel& {
+                           validation_.begin_at(first);
+                           return validation_;
+                         });
 }
 
 double LanguageModelTask::epoch() const {

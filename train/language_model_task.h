@@ -25,9 +25,11 @@ class LanguageModelTask final : public Task {
 
   Module& model() override { return model_; }
   StageModel& next_step() override;
-  std::int64_t tokens_per_micro_batch() const override;
-  std::int64_t validation_batches() const override;
-  StageModel& validation(std::int64_t first) override;
+  Counters counters() const override;
+  // "loss", in nats per token, beside which its perplexity is shown.
+  std::vector<Metric> metrics() const override;
+  std::vector<Sum> evaluate(Context& cx, Pipeline& pipeline, Communicator& world,
+                            std::int64_t max_batches) override;
   double epoch() const override;
   double take_data_seconds() override { return std::exchange(data_seconds_, 0.0); }
   void visit_state(StateVisitor& v) override;
@@ -41,6 +43,7 @@ class LanguageModelTask final : public Task {
            std::function<std::int64_t(std::int64_t)> targets = {})
         : task_(task), draw_(std::move(draw)), targets_(std::move(targets)) {}
     void begin_at(std::int64_t first);
+    std::int64_t drawn() const { return std::ssize(batches_); }
     std::vector<Var> forward(Context& cx, Tape& tape, int stage, int micro,
                              std::span<const Var> in) override;
     std::vector<TensorSpec> activations(int stage, int micro) const override;

@@ -8,7 +8,6 @@
 
 #include "core/error.h"
 #include "parallel/agreement.h"
-#include "train/evaluation.h"
 
 namespace gradwire {
 namespace {
@@ -139,6 +138,8 @@ Trainer::StepResult Trainer::agree(Context& cx, const LossSum& losses, double gr
   mine.stop = parts_.stop_requested && parts_.stop_requested();
   mine.loss_sum = losses.loss;
   mine.loss_count = losses.weight;
+  for (const Count& c : parts_.task.counters())
+    mine.counts.push_back(parts_.pipeline.has_last_stage() ? c.amount : 0.0);
   mine.nonfinite = !std::isfinite(mine.loss_sum) || !std::isfinite(grad_norm);
   const Clock::time_point start = Clock::now();
   const StepWord all = gradwire::agree(cx, parts_.world, mine);
@@ -147,6 +148,7 @@ Trainer::StepResult Trainer::agree(Context& cx, const LossSum& losses, double gr
   result.loss = all.loss_sum / all.loss_count;
   result.grad_norm = grad_norm;
   result.lr = lr_at(parts_.schedule, step_);
+  result.counts = all.counts;
   result.empty = all.loss_count == 0.0;
   result.skipped = all.nonfinite || result.empty;
   result.stop = all.stop;
@@ -172,13 +174,12 @@ void Trainer::count_skipped(const StepResult& r) {
                           nonfinite_in_row_, step_));
 }
 
-std::optional<double> Trainer::validation_loss(Context& cx) {
-  if (evaluated_at_ == step_) return validation_loss_;
-  const std::optional<Evaluation> found =
-      evaluate(cx, parts_.world, parts_.pipeline, parts_.task, options_.eval_batches);
-  validation_loss_ = found ? std::optional(found->loss) : std::nullopt;
-  evaluated_at_ = step_;
-  return validation_loss_;
+const std::vector<Sum>& Trainer::evaluation(Context& cx) {
+  if (evaluated_at_ != step_) {
+    evaluation_ = parts_.task.evaluate(cx, parts_.pipeline, parts_.world, options_.eval_batches);
+    evaluated_at_ = step_;
+  }
+  return evaluation_;
 }
 
 void Trainer::report_notes(const std::vector<std::string>& notes) {
@@ -188,8 +189,6 @@ void Trainer::report_notes(const std::vector<std::string>& notes) {
 
 StepMetrics Trainer::report_step(Context& cx, const StepResult& r, double seconds) {
   const WireCount sent = parts_.world.ledger().total();
-  const std::int64_t tokens = parts_.task.tokens_per_micro_batch() *
-                              parts_.pipeline.schedule().micros * parts_.ranks.comm().size();
   StepMetrics m;
   m.step = step_;
   m.total_steps = options_.steps;
@@ -197,7 +196,9 @@ StepMetrics Trainer::report_step(Context& cx, const StepResult& r, double second
   m.loss = r.loss;
   m.grad_norm = r.grad_norm;
   m.lr = r.lr;
-  m.tokens_per_s = static_cast<double>(tokens) / seconds;
+  const Counters counters = parts_.task.counters();
+  for (std::size_t i = 0; i < counters.size(); ++i)
+    m.speed.push_back({counters[i].name, counters[i].unit, r.counts[i] / seconds});
   m.step_s = seconds;
   m.data_wait_s = parts_.task.take_data_seconds();
   exchange_wait_s_ = parts_.ranks.take_wait_seconds() + agree_wait_s_;
@@ -213,11 +214,11 @@ StepMetrics Trainer::report_step(Context& cx, const StepResult& r, double second
 
 void Trainer::report_evaluation(Context& cx) {
   const Clock::time_point start = Clock::now();
-  const std::optional<double> loss = validation_loss(cx);
-  if (!loss) return;
+  const std::vector<Sum>& sums = evaluation(cx);
+  if (sums.empty()) return;
   EvaluationMetrics m;
   m.step = step_;
-  m.loss = *loss;
+  m.values = shown(parts_.task.metrics(), sums);
   m.seconds = seconds_since(start);
   parts_.report.evaluation(m);
   sent_before_ = parts_.world.ledger().total();

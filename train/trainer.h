@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <vector>
 
 #include "core/state.h"
@@ -61,8 +60,8 @@ class Trainer : public Stateful {
   // Trains from the step after the last finished one. Errors: kNumeric after max_nonfinite skipped
   // steps in a row.
   Outcome run(Context& cx);
-  // Mean validation loss over all ranks, in nats per token; nothing if there is no validation data.
-  std::optional<double> validation_loss(Context& cx);
+  // What the task's evaluation gives for the model as it is now, made once per step. Collective.
+  const std::vector<Sum>& evaluation(Context& cx);
   std::int64_t step() const { return step_; }
   void visit_state(StateVisitor& v) override;
 
@@ -73,12 +72,13 @@ class Trainer : public Stateful {
     double grad_norm = 0.0;
     double lr = 0.0;
     bool skipped = false;
+    std::vector<double> counts{};
     bool empty = false;  // skipped because no rank had anything to learn from
     bool stop = false;
   };
   Outcome train(Context& cx);
   StepResult train_step(Context& cx);
-  // Gives the losses where this rank has the last stage.
+  // Gives the losses if this rank has the last stage, else nothing.
   LossSum accumulate_gradients(Context& cx);
   void enter(StepPart part);
   StepResult agree(Context& cx, const LossSum& losses, double grad_norm);
@@ -107,8 +107,8 @@ class Trainer : public Stateful {
   double agree_wait_s_ = 0.0;     // of the last step: whoever had its gradients first waits here
   bool said_empty_ = false;       // of the first step without data: once is enough
   bool stopping_ = false;         // agreed on: the next step is the last of this process
-  std::optional<double> validation_loss_;
-  std::int64_t evaluated_at_ = -1;  // the step of validation_loss_
+  std::vector<Sum> evaluation_;
+  std::int64_t evaluated_at_ = -1;  // the step of evaluation_
   std::int64_t checked_at_ = 0;     // the step of the last comparison of the replicas
   WireCount sent_before_;           // the ledger at the end of the step before
 };

@@ -30,6 +30,10 @@ class Pipeline : public Stateful {
   const Schedule& schedule() const { return schedule_; }
   Communicator& stages() { return stages_; }
   std::vector<int> stages_here() const;
+  // Whether losses are computed on this rank.
+  bool has_last_stage() const {
+    return schedule_.rank_of(schedule_.stages() - 1) == stages_.rank();
+  }
   // Of the last train().
   const std::vector<TimelineEvent>& timeline() const { return executor_.timeline(); }
   // Seconds spent waiting for other stages since the last call of this.

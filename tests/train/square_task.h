@@ -9,7 +9,7 @@
 namespace gradwire::test {
 
 // The mean of w^2, in one stage: few computations, many gradients.
-class SquareTask final : public Task, public StageModel {
+class SquareTask : public Task, public StageModel {
  public:
   explicit SquareTask(Context& cx) {
     init_normal(cx, model_.w, "w", {100'000}, 1.0);
@@ -24,9 +24,11 @@ class SquareTask final : public Task, public StageModel {
   }
   std::vector<TensorSpec> activations(int, int) const override { return {}; }
   double weight(int) const override { return 1.0; }
-  std::int64_t tokens_per_micro_batch() const override { return 1; }
-  std::int64_t validation_batches() const override { return 0; }
-  StageModel& validation(std::int64_t) override { return *this; }
+  Counters counters() const override { return {}; }
+  std::vector<Metric> metrics() const override { return {}; }
+  std::vector<Sum> evaluate(Context&, Pipeline&, Communicator&, std::int64_t) override {
+    return {};
+  }
   double epoch() const override { return 0.0; }
   double take_data_seconds() override { return 0.0; }
   void visit_state(StateVisitor&) override {}
