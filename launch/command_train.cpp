@@ -201,7 +201,7 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
                        session.mesh().shape));
   say(session, placement_text(session.ranks(), session.mesh(), stages));
 
-  Learner learner(session.cx(), session.mesh(), recipe, lm->model);
+  Learner learner(session.cx(), session.mesh(), recipe, lm->task.trained(), frozen_in(lm->task));
   Communicator& replica = *session.mesh().pipeline;
   Pipeline pipeline(replica, stages.schedule,
                     make_boundary(session.cx(), replica, recipe, stages.schedule));
@@ -223,7 +223,8 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
   std::vector<Stateful*> state{&learner.optimizer(), &learner.ranks(), &lm->task, &pipeline,
                                &trainer};
   if (compressing) state.push_back(compressing);
-  checkpoints.track({parameters_of(lm->model), std::move(state)});
+  checkpoints.track(
+      {lm->task.saved(), std::move(state), digests_of(session.cx(), known_by_digest_in(lm->task))});
   begin(session, checkpoints, *data, stages, report, args.resume);
   const bool done = trainer.step() >= recipe.train.steps;
   if (!done) check_room(session.ranks(), session.checkpoint_dir(), checkpoints.bytes_of_rank());

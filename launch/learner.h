@@ -20,9 +20,10 @@ namespace gradwire {
 
 class Learner {
  public:
-  // `mesh` and `model`, this rank's stages, must outlive it. Errors: kConfig for what validate()
-  // cannot know.
-  Learner(Context& cx, const Mesh& mesh, const Recipe& recipe, Module& model);
+  // `trained` and `frozen` are the parameters of this rank's stages; they and `mesh` must outlive
+  // it. Errors: kConfig for what validate() cannot know.
+  Learner(Context& cx, const Mesh& mesh, const Recipe& recipe, const ParameterSet& trained,
+          ParameterSet frozen);
 
   DataParallel& ranks() { return ranks_; }
   Optimizer& optimizer() { return *optimizer_; }

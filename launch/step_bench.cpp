@@ -83,7 +83,7 @@ StepTimes time_steps(Context& cx, Communicator& comm, const Recipe& recipe, std:
   const Stages stages = plan_stages(cx, comm, recipe, config);
   DecoderLm model(cx, config, stages.of_rank(mesh.here.pipeline));
   set_trainable(model, recipe.model.trainable, mesh.shape.pipeline > 1);
-  Learner learner(cx, mesh, recipe, model);
+  Learner learner(cx, mesh, recipe, trainable_parameters_of(model), frozen_parameters_of(model));
   const ExchangeForecast exchange = probe_exchange(cx, comm, recipe, learner.ranks()).forecast;
   Pipeline pipeline(*mesh.pipeline, stages.schedule,
                     make_boundary(cx, *mesh.pipeline, recipe, stages.schedule));

@@ -11,6 +11,9 @@
 
 namespace gradwire {
 
+// Some of a task's parameters, each once.
+using ParameterSet = std::vector<Parameter*>;
+
 class Module {
  public:
   using Visitor = std::function<void(Parameter&)>;
@@ -21,6 +24,7 @@ class Module {
 
 std::vector<Parameter*> parameters_of(Module& m);
 std::vector<Parameter*> trainable_parameters_of(Module& m);
+std::vector<Parameter*> frozen_parameters_of(Module& m);
 std::int64_t count_elements(const std::vector<Parameter*>& params);
 
 // Makes exactly the parameters trainable whose name matches one of the patterns (core/glob.h).

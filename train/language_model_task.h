@@ -23,7 +23,7 @@ class LanguageModelTask final : public Task {
   LanguageModelTask(Context& cx, DecoderLm& model, const TokenFile& train, const TokenFile* valid,
                     const SamplerConfig& sampler);
 
-  Module& model() override { return model_; }
+  ParameterSet parameters() override { return parameters_of(model_); }
   StageModel& next_step() override;
   Counters counters() const override;
   // "loss", in nats per token, beside which its perplexity is shown.

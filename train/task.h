@@ -15,7 +15,16 @@ namespace gradwire {
 
 class Task : public Stateful {
  public:
-  virtual Module& model() = 0;
+  // All parameters that computing reads on this rank: those of its stages, of every model of the
+  // task, in order of declaration and the same on all replicas.
+  virtual ParameterSet parameters() = 0;
+  // Of those, what training changes: gradients, optimizer state, buckets and residuals are made for
+  // these alone. Unless a task says otherwise, those that are trainable; none other may be.
+  virtual ParameterSet trained();
+  // Of those, what a checkpoint holds: at least what is trained. The rest (a pretrained base) has
+  // to be there already when the run goes on, and is recognised by its digest. Unless a task says
+  // otherwise, all.
+  virtual ParameterSet saved();
   // The micro-batches of the next step, drawn as they are asked for. cx.rng.seed is the step's: all
   // stages of a replica give the same.
   virtual StageModel& next_step() = 0;
@@ -36,5 +45,10 @@ class Task : public Stateful {
   // Seconds spent reading data since the last call of this.
   virtual double take_data_seconds() = 0;
 };
+
+// What is neither trained nor exchanged.
+ParameterSet frozen_in(Task& task);
+// What is not in a checkpoint.
+ParameterSet known_by_digest_in(Task& task);
 
 }  // namespace gradwire

@@ -24,7 +24,14 @@ Trainer::Trainer(TrainOptions options, TrainParts parts)
     : options_(options),
       parts_(std::move(parts)),
       update_(options.update, parts_.optimizer, parts_.ranks),
-      trainable_(trainable_parameters_of(parts_.task.model())) {}
+      trained_(parts_.task.trained()) {
+  for (const Parameter* p : frozen_in(parts_.task)) {
+    if (!p->trainable) continue;
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("parameter '{}' is trainable, but its task does not train it", p->name));
+  }
+}
 
 Outcome Trainer::run(Context& cx) {
   parts_.report.started(step_);
@@ -114,7 +121,7 @@ void Trainer::enter(StepPart part) {
 }
 
 LossSum Trainer::accumulate_gradients(Context& cx) {
-  for (Parameter* p : trainable_)
+  for (Parameter* p : trained_)
     clear_grad(*p);
   StageModel& model = parts_.task.next_step();
   const int micros = parts_.pipeline.schedule().micros;

@@ -55,6 +55,8 @@ struct TrainParts {
 
 class Trainer : public Stateful {
  public:
+  // Errors: kUsage if a parameter is trainable that the task does not train, since its gradient
+  // would be computed for nothing.
   Trainer(TrainOptions options, TrainParts parts);
 
   // Trains from the step after the last finished one. Errors: kNumeric after max_nonfinite skipped
@@ -99,7 +101,7 @@ class Trainer : public Stateful {
   TrainOptions options_;
   TrainParts parts_;
   Update update_;
-  std::vector<Parameter*> trainable_;
+  ParameterSet trained_;
   std::int64_t step_ = 0;
   std::int64_t nonfinite_total_ = 0;
   std::int64_t nonfinite_in_row_ = 0;

@@ -16,7 +16,7 @@ class SquareTask : public Task, public StageModel {
     init_normal(cx, model_.frozen, "frozen", {100}, 1.0);
     model_.frozen.trainable = false;
   }
-  Module& model() override { return model_; }
+  ParameterSet parameters() override { return parameters_of(model_); }
   StageModel& next_step() override { return *this; }
   std::vector<Var> forward(Context& cx, Tape& tape, int, int, std::span<const Var>) override {
     const Var w = tape.param(model_.w);

@@ -77,7 +77,7 @@ Trained train(int steps) {
     Runtime runtime;
     Context& cx = runtime.context();
     Transcriber task(cx, comm.rank());
-    const std::vector<Parameter*> params = trainable_parameters_of(task.model());
+    const std::vector<Parameter*> params = task.trained();
     DataParallel group(cx, comm, make_dense_reducer(comm), params);
     const auto optimizer = make_sgd(cx, params, {.momentum = 0.9});
     const auto coordinator = make_coordinator(cx, comm);
@@ -120,7 +120,7 @@ TEST(TrainerTask, LossAndGradientAreWeightedOverRanks) {
   Runtime runtime;
   Context& cx = runtime.context();
   test::SquareTask alone(cx);
-  const Parameter& w = *trainable_parameters_of(alone.model())[0];
+  const Parameter& w = *alone.trained()[0];
   const std::vector<float> before = w.value.to_host<float>(cx);
   const double n = static_cast<double>(before.size());
   double loss = 0.0;
