@@ -100,6 +100,12 @@ std::int64_t ValidationSampler::batches() const noexcept {
   return (file_.tokens() - 1 + per_batch - 1) / per_batch;
 }
 
+std::int64_t ValidationSampler::targets_in(std::int64_t i) const noexcept {
+  const std::int64_t rows = config_.batch * config_.sequence;
+  const std::int64_t begin = (i * config_.ranks + config_.rank) * rows;
+  return std::clamp(file_.tokens() - 1 - begin, std::int64_t{0}, rows);
+}
+
 Batch ValidationSampler::batch(std::int64_t i) {
   if (i < 0 || i >= batches()) {
     throw Error(ErrorKind::kUsage, fmt::format("validation batch {} of {}", i, batches()));

@@ -73,6 +73,8 @@ class ValidationSampler {
   ValidationSampler(const Context& cx, const TokenFile& file, const SamplerConfig& config);
 
   std::int64_t batches() const noexcept;
+  // Of batch i, this rank's targets: Batch::targets_here, without reading them.
+  std::int64_t targets_in(std::int64_t i) const noexcept;
   // Batch i of [0, batches()), this rank's rows. Errors: kUsage.
   Batch batch(std::int64_t i);
 

@@ -9,7 +9,6 @@
 #include "launch/session.h"
 #include "launch/stages.h"
 #include "parallel/pipeline/pipeline.h"
-#include "train/evaluation.h"
 #include "train/together.h"
 
 namespace gradwire {
@@ -39,14 +38,14 @@ ExitCode run_eval(const EvalArgs& args) {
       job->build(session.cx(), {session.mesh(), stages}, Content::kEvaluation);
   const LoadResult loaded = load_weights(session, *job, *task, sources);
   Pipeline pipeline(*session.mesh().pipeline, stages.schedule);
-  const Evaluation found =
-      evaluate(session.cx(), session.comm(), pipeline, *task, recipe.train.eval_batches).value();
+  const std::vector<Sum> found =
+      task->evaluate(session.cx(), pipeline, session.comm(), recipe.train.eval_batches);
   if (session.is_first()) {
-    const nlohmann::json result = {{"checkpoint", loaded.path},
-                                   {"step", loaded.step},
-                                   {"loss", found.loss},
-                                   {"perplexity", std::exp(found.loss)},
-                                   {"tokens", found.tokens}};
+    nlohmann::json result = {{"checkpoint", loaded.path},
+                             {"step", loaded.step},
+                             {"tokens", std::llround(found.at(0).denominator)}};
+    for (const NamedValue& v : shown(task->metrics(), found))
+      result[v.name] = v.value;
     fmt::print("{}\n", result.dump());
   }
   return ExitCode::kDone;

@@ -190,7 +190,8 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
   say(session, to_text(make_plan(recipe, model, shape), recipe, model, shape));
   say(session, placement_text(session.ranks(), session.mesh(), stages));
 
-  Learner learner(session.cx(), session.mesh(), recipe, task->model(), model.tied);
+  Learner learner(session.cx(), session.mesh(), recipe, task->trained(), frozen_in(*task),
+                  model.tied);
   Communicator& replica = *session.mesh().pipeline;
   Pipeline pipeline(replica, stages.schedule,
                     make_boundary(session.cx(), replica, recipe, model, stages.schedule));
@@ -212,7 +213,8 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
   std::vector<Stateful*> state{&learner.optimizer(), &learner.ranks(), task.get(), &pipeline,
                                &trainer};
   if (compressing) state.push_back(compressing);
-  checkpoints.track({parameters_of(task->model()), std::move(state)});
+  checkpoints.track(
+      {task->saved(), std::move(state), digests_of(session.cx(), known_by_digest_in(*task))});
   begin(session, checkpoints, *job, stages, report, args.resume);
   const bool done = trainer.step() >= recipe.train.steps;
   if (!done) check_room(session.ranks(), session.checkpoint_dir(), checkpoints.bytes_of_rank());
@@ -225,7 +227,8 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
     session.comm().barrier();
     return ExitCode::kStopped;
   }
-  show_result(session, *job, *task, stages, trainer.validation_loss(session.cx()), stop);
+  show_result(session, *job, *task, stages, value_of(trainer.evaluation(session.cx()), "loss"),
+              stop);
   session.comm().barrier();
   return ExitCode::kDone;
 }

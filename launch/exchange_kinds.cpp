@@ -57,7 +57,7 @@ RecipeExchange::RecipeExchange(Context& cx, const Recipe& recipe)
   stages_ = {with_messages(one_f_one_b(1, 1), false), even_cut(outline.size(), 1), {}};
   task_ = job_->build(cx, {mesh_, stages_}, Content::kRandom);
   group_ = std::make_unique<DataParallel>(
-      cx, *alone_[0], make_dense_reducer(*alone_[0]), trainable_parameters_of(task_->model()),
+      cx, *alone_[0], make_dense_reducer(*alone_[0]), task_->trained(),
       DataParallelOptions{recipe.parallel.bucket_bytes, recipe.optim.uncompressed});
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "comm/reducers/compressed_reducer.h"
 #include "comm/reducers/power_sgd.h"
@@ -84,15 +85,15 @@ std::unique_ptr<Optimizer> make_sharded_optimizer(Context& cx, const Recipe& rec
   });
 }
 
-std::unique_ptr<Optimizer> make_optimizer(Context& cx, const Recipe& recipe, Module& model,
-                                          const GradBuckets& buckets) {
+std::unique_ptr<Optimizer> make_optimizer(Context& cx, const Recipe& recipe,
+                                          const ParameterSet& trained, const GradBuckets& buckets) {
   const OptimRecipe& o = recipe.optim;
   if (o.name == "onebit_adam") return make_onebit_adam(cx, buckets.all(), onebit_config(recipe));
   if (o.name == "onebit_lamb") return make_onebit_lamb(cx, buckets.all(), lamb_config(recipe));
   if (o.name == "zero_one_adam") {
     return make_zero_one_adam(cx, buckets.all(), zero_one_config(recipe));
   }
-  return make_elementwise(cx, o, trainable_parameters_of(model));
+  return make_elementwise(cx, o, trained);
 }
 
 }  // namespace
@@ -125,38 +126,37 @@ MakeReducer dense_reducer(const Recipe& recipe) {
 }
 
 // A shared parameter lives at both ends of a pipeline.
-std::optional<TiedParameter> tied_parameter(const Mesh& mesh, const Recipe& recipe, Module& model,
-                                            const std::string& name) {
+std::optional<TiedParameter> tied_parameter(const Mesh& mesh, const Recipe& recipe,
+                                            const ParameterSet& trained, const std::string& name) {
   if (!mesh.ends || name.empty()) return std::nullopt;
-  const std::vector<Parameter*> params = trainable_parameters_of(model);
-  const auto shared = std::ranges::find(params, name, &Parameter::name);
-  if (shared == params.end()) return std::nullopt;
+  const auto shared = std::ranges::find(trained, name, &Parameter::name);
+  if (shared == trained.end()) return std::nullopt;
   return TiedParameter{name, mesh.ends.get(), mesh.here.pipeline == 0, dense_reducer(recipe)};
 }
 
-DataParallelOptions parallel_options(const Mesh& mesh, const Recipe& recipe, Module& model,
+DataParallelOptions parallel_options(const Mesh& mesh, const Recipe& recipe,
+                                     const ParameterSet& trained, ParameterSet frozen,
                                      const std::string& tied) {
   DataParallelOptions options;
   options.bucket_bytes = recipe.parallel.bucket_bytes;
   options.apart = recipe.optim.uncompressed;
   options.stages = mesh.shape.pipeline > 1 ? mesh.pipeline.get() : nullptr;
-  options.tied = tied_parameter(mesh, recipe, model, tied);
-  for (Parameter* p : parameters_of(model))
-    if (!p->trainable) options.frozen.push_back(p);
+  options.tied = tied_parameter(mesh, recipe, trained, tied);
+  options.frozen = std::move(frozen);
   return options;
 }
 
 }  // namespace
 
-Learner::Learner(Context& cx, const Mesh& mesh, const Recipe& recipe, Module& model,
-                 const std::string& tied)
-    : ranks_(cx, *mesh.data, dense_reducer(recipe)(*mesh.data), trainable_parameters_of(model),
-             parallel_options(mesh, recipe, model, tied)) {
+Learner::Learner(Context& cx, const Mesh& mesh, const Recipe& recipe, const ParameterSet& trained,
+                 ParameterSet frozen, const std::string& tied)
+    : ranks_(cx, *mesh.data, dense_reducer(recipe)(*mesh.data), trained,
+             parallel_options(mesh, recipe, trained, std::move(frozen), tied)) {
   if (recipe.parallel.shard_optimizer) {
     shard_.emplace(cx, ranks_.comms(), ranks_.buckets().all());
     optimizer_ = make_sharded_optimizer(cx, recipe, *shard_);
   } else {
-    optimizer_ = make_optimizer(cx, recipe, model, ranks_.buckets());
+    optimizer_ = make_optimizer(cx, recipe, trained, ranks_.buckets());
   }
   if (!recipe.compresses()) return;
   for (std::size_t g = 0; g < ranks_.groups(); ++g)

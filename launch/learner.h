@@ -9,7 +9,7 @@
 
 #include "comm/codec/codec.h"
 #include "comm/communicator.h"
-#include "models/module.h"
+#include "core/parameter_set.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
 #include "parallel/data_parallel.h"
@@ -23,10 +23,11 @@ namespace gradwire {
 
 class Learner {
  public:
-  // `mesh` and `model`, this rank's stages, must outlive it. `tied` names the parameter that the
-  // first and the last stage share, or is empty. Errors: kConfig for what validate() cannot know.
-  Learner(Context& cx, const Mesh& mesh, const Recipe& recipe, Module& model,
-          const std::string& tied = "");
+  // `trained` and `frozen` are the parameters of this rank's stages; they and `mesh` must outlive
+  // it. `tied` names the parameter that the first and the last stage share, or is empty. Errors:
+  // kConfig for what validate() cannot know.
+  Learner(Context& cx, const Mesh& mesh, const Recipe& recipe, const ParameterSet& trained,
+          ParameterSet frozen, const std::string& tied = "");
 
   DataParallel& ranks() { return ranks_; }
   Optimizer& optimizer() { return *optimizer_; }

@@ -22,7 +22,7 @@ LoadResult load_weights(Session& session, const Job& job, Task& task,
     return model_objection(session.recipe(), saved);
   };
   CheckpointState state;
-  state.params = parameters_of(task.model());
+  state.params = task.saved();
   return load_checkpoint(session.cx(), sources, options, state, session.ranks());
 }
 

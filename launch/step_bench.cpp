@@ -36,7 +36,8 @@ StepTimes time_steps(Context& cx, Communicator& comm, const Recipe& recipe, std:
   const ModelOutline outline = job->outline();
   const Stages stages = plan_stages(cx, comm, recipe, *job);
   const std::unique_ptr<Task> task = job->build(cx, {mesh, stages}, Content::kRandom);
-  Learner learner(cx, mesh, recipe, task->model(), outline.tied);
+  const ParameterSet trained = task->trained();
+  Learner learner(cx, mesh, recipe, trained, frozen_in(*task), outline.tied);
   const ExchangeForecast exchange = probe_exchange(cx, comm, recipe, learner.ranks()).forecast;
   Pipeline pipeline(*mesh.pipeline, stages.schedule,
                     make_boundary(cx, *mesh.pipeline, recipe, outline, stages.schedule));
@@ -48,9 +49,11 @@ StepTimes time_steps(Context& cx, Communicator& comm, const Recipe& recipe, std:
   hooks.tie = [&](int) { update.submit_tied(cx); };
   const auto one_step = [&](std::int64_t step) {
     update.begin(step, /*settle=*/false);
-    for (Parameter* p : trainable_parameters_of(task->model()))
+    for (Parameter* p : trained)
       clear_grad(*p);
-    pipeline.train(cx, task->next_step(), hooks);
+    StageModel& micro_batches = task->next_step();
+    StepWeight whole(cx, *mesh.data, micro_batches, micros);
+    pipeline.train(cx, micro_batches, whole, hooks);
     update.norm(cx);
     update.apply(cx, recipe.optim.lr);
   };

@@ -23,6 +23,14 @@ std::vector<Parameter*> trainable_parameters_of(Module& m) {
   return some;
 }
 
+std::vector<Parameter*> frozen_parameters_of(Module& m) {
+  std::vector<Parameter*> some;
+  m.visit_params([&](Parameter& p) {
+    if (!p.trainable) some.push_back(&p);
+  });
+  return some;
+}
+
 std::int64_t count_elements(const std::vector<Parameter*>& params) {
   std::int64_t n = 0;
   for (const Parameter* p : params)

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "core/tape.h"
+#include "core/parameter_set.h"
 
 namespace gradwire {
 
@@ -21,6 +21,7 @@ class Module {
 
 std::vector<Parameter*> parameters_of(Module& m);
 std::vector<Parameter*> trainable_parameters_of(Module& m);
+std::vector<Parameter*> frozen_parameters_of(Module& m);
 std::int64_t count_elements(const std::vector<Parameter*>& params);
 
 // Makes exactly the parameters trainable whose name matches one of the patterns (core/glob.h).

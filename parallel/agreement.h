@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "comm/communicator.h"
 
@@ -10,10 +11,11 @@ namespace gradwire {
 
 // One per step, so that all ranks stop, skip and save after the same step.
 struct StepWord {
-  bool stop = false;        // a rank was asked to stop
-  bool nonfinite = false;   // a rank's loss or gradient is not finite
-  double loss_sum = 0.0;    // summed over samples or tokens ...
-  double loss_count = 0.0;  // ... so many
+  bool stop = false;             // a rank was asked to stop
+  bool nonfinite = false;        // a rank's loss or gradient is not finite
+  double loss_sum = 0.0;         // summed over samples or tokens ...
+  double loss_count = 0.0;       // ... so many
+  std::vector<double> counts{};  // of work done; as many on every rank
 };
 // Flags: raised where any rank raised them. Sums: over all ranks.
 StepWord agree(Context& cx, Communicator& comm, const StepWord& mine);

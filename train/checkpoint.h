@@ -19,12 +19,22 @@
 
 namespace gradwire {
 
+// What a parameter is recognised by that a checkpoint names and does not hold.
+struct ParameterDigest {
+  std::string name;
+  std::uint64_t xxh3 = 0;  // of type, shape and elements
+  bool operator==(const ParameterDigest&) const = default;
+};
+std::vector<ParameterDigest> digests_of(Context& cx, const std::vector<Parameter*>& params);
+
 // Everything of a rank that must survive a restart. Parameters are saved as param/<name>; names
 // must be unique over all of it. State that is not per rank must be equal on all ranks that have
 // it: each piece is written by one of them.
 struct CheckpointState {
   std::vector<Parameter*> params;
   std::vector<Stateful*> parts;
+  // Parameters that are not saved, but must be what they were when the run goes on.
+  std::vector<ParameterDigest> frozen{};
 };
 
 // What a start was told to begin with. A checkpoint keeps all those that it descends from, so that
@@ -101,7 +111,8 @@ struct LoadResult {
 
 // Loads the first of `paths` (rank 0's list counts) that is whole and fits, state by state by name,
 // and raises the parameters' versions. Missing and extra names are all listed; differing shapes are
-// both named. Errors: kCheckpoint with the reason for each if none can be used; kIo if a file
+// both named; so are parameters that were not saved, and are no longer what they were. Errors:
+// kCheckpoint with the reason for each if none can be used; kIo if a file
 // cannot be read, which is no reason to fall back to an older one: a later attempt may well read
 // it. The state may then be partly overwritten if a verified file failed while it was read.
 LoadResult load_checkpoint(Context& cx, const std::vector<std::string>& paths,

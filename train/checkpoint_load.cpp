@@ -276,6 +276,15 @@ void refuse_unwanted(const std::vector<std::string>& by_rank) {
   if (!extra.empty()) refuse_if({not_of_this_run(extra)});
 }
 
+std::vector<ParameterDigest> not_here(std::vector<ParameterDigest> frozen,
+                                      const std::vector<ParameterDigest>& here) {
+  std::unordered_set<std::string> names;
+  for (const ParameterDigest& p : here)
+    names.insert(p.name);
+  std::erase_if(frozen, [&](const ParameterDigest& p) { return names.contains(p.name); });
+  return frozen;
+}
+
 Error unreadable(const std::string& path, const Error& e) {
   return {
       ErrorKind::kIo,
@@ -297,9 +306,12 @@ LoadResult load_one(Context& cx, const std::string& path, const LoadOptions& opt
                             [&](int shard) { return shard % ranks.size() == ranks.rank(); }));
     check_sizes(manifest);
     refuse_if(slice_problems(manifest));
+    refuse_if(frozen_problems(manifest, state.frozen));
     const Match match(manifest, options, ranks.rank(), ranks.size());
     const std::vector<StatePiece> pieces = pieces_of(state);
-    const std::vector<std::string> extra = match.unwanted(pieces);
+    std::vector<std::string> extra = match.unwanted(pieces);
+    for (const ParameterDigest& p : not_here(manifest.frozen, state.frozen))
+      extra.push_back("frozen " + p.name);
     std::vector<std::string> found = match.problems(pieces);
     if (!found.empty() && !extra.empty()) found.push_back(not_of_this_run(extra));
     refuse_if(found);

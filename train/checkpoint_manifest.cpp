@@ -141,6 +141,9 @@ Manifest manifest_from(const json& j) {
   }
   for (const json& e : j.at("state"))
     m.entries.push_back(entry_from(e, m.ranks));
+  for (const json& p : j.value("frozen", json::array()))
+    m.frozen.push_back(
+        {p.at("name").get<std::string>(), from_hex(p.at("xxh3").get<std::string>())});
   return m;
 }
 
@@ -192,6 +195,8 @@ std::string to_text(const Manifest& m) {
     j["state"].push_back(to_json(e));
   for (const Origin& o : m.lineage)
     j["lineage"].push_back({{"from", o.from}, {"id", o.id}});
+  for (const ParameterDigest& p : m.frozen)
+    j["frozen"].push_back({{"name", p.name}, {"xxh3", hex(p.xxh3)}});
   const std::string body = j.dump();
   j["xxh3"] = hex(hash_of(body));
   return j.dump(1) + "\n";

@@ -52,12 +52,19 @@ struct Manifest {
   std::string id{};  // checksum of the whole text, as it was read; no other checkpoint has it
   std::vector<ManifestFile> files;
   std::vector<ManifestEntry> entries;
+  std::vector<ParameterDigest> frozen{};  // CheckpointState::frozen of all ranks, by name
 };
 
 std::string to_text(const Manifest& manifest);
 // Errors: kCheckpoint for a text that is damaged, not a manifest, of a later format, or that says
 // what cannot be (sizes that overflow, a file of a rank that does not exist).
 Manifest parse_manifest(const std::string& text);
+// What keeps these parameters, a rank's, from being those of the checkpoint.
+std::vector<std::string> frozen_problems(const Manifest& manifest,
+                                         const std::vector<ParameterDigest>& here);
+// Adds a rank's to those of others; several may have the same one. Errors: kCheckpoint if two ranks
+// have different ones of one name.
+void merge_frozen(std::vector<ParameterDigest>& all, const std::vector<ParameterDigest>& part);
 // What keeps the slices of each tensor from making up all of it: gaps, overlaps, disagreement.
 std::vector<std::string> slice_problems(const Manifest& manifest);
 // Of the checkpoint in `dir`. Errors: kCheckpoint, also if the step in it is not the folder's; kIo

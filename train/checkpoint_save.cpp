@@ -36,12 +36,16 @@ class Save {
   Save(const SaveOptions& options, std::int64_t step, Coordinator& ranks)
       : options_(options), step_(step), ranks_(ranks), files_(options.before_file_operation) {}
 
-  void run(Context& cx, const std::vector<StatePiece>& pieces, SaveResult& result) {
+  void run(Context& cx, const CheckpointState& state, SaveResult& result) {
+    const std::vector<StatePiece> pieces = pieces_of(state);
     const bool first = ranks_.rank() == 0;
     unfinished_ = all_or_none(ranks_, [&] { return first ? make_unfinished() : ""; }).front();
     mine_ = written_here(pieces, ranks_);
-    const std::vector<std::string> parts =
-        all_or_none_to_first(ranks_, [&] { return to_text(write_shard(cx, pieces)); });
+    const std::vector<std::string> parts = all_or_none_to_first(ranks_, [&] {
+      Manifest part = write_shard(cx, pieces);
+      part.frozen = state.frozen;
+      return to_text(part);
+    });
     const std::string total =
         all_or_none(ranks_, [&] { return first ? commit(parts) : ""; }).front();
     result.path = join(options_.dir, step_name(step_));
@@ -163,6 +167,7 @@ class Save {
       const Manifest part = parse_manifest(text);
       all.files.insert(all.files.end(), part.files.begin(), part.files.end());
       all.entries.insert(all.entries.end(), part.entries.begin(), part.entries.end());
+      merge_frozen(all.frozen, part.frozen);
     }
     const std::string manifest = to_text(all);
     files_.write_text(join(unfinished_, kManifestName), manifest);
@@ -196,7 +201,7 @@ SaveResult save_checkpoint(Context& cx, const SaveOptions& options, std::int64_t
   SaveResult result;
   Save save(options, step, ranks);
   try {
-    save.run(cx, pieces_of(state), result);
+    save.run(cx, state, result);
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::kCheckpoint && e.kind() != ErrorKind::kIo) throw;
     save.abandon();

@@ -1,32 +1,39 @@
 #include "train/evaluation.h"
 
 #include <algorithm>
-#include <cmath>
-
-#include "parallel/agreement.h"
+#include <utility>
 
 namespace gradwire {
 
-std::optional<Evaluation> evaluate(Context& cx, Communicator& world, Pipeline& pipeline, Task& task,
-                                   std::int64_t max_batches) {
-  constexpr std::int64_t kAtOnce = 64;  // batches that are in the pipeline together
-  const std::int64_t all = task.validation_batches();
-  const std::int64_t count = max_batches > 0 ? std::min(max_batches, all) : all;
-  double loss = 0.0, tokens = 0.0;
-  for (std::int64_t first = 0; first < count; first += kAtOnce) {
-    const auto micros = static_cast<int>(std::min(kAtOnce, count - first));
-    const std::vector<double> losses = pipeline.evaluate(cx, task.validation(first), micros);
-    for (std::size_t i = 0; i < losses.size(); ++i) {
-      const auto here =
-          static_cast<double>(task.validation_tokens(first + static_cast<std::int64_t>(i)));
-      loss += losses[i] * here;
-      tokens += here;
+std::vector<Sum> sum_over_ranks(Context& cx, Communicator& world, std::vector<Sum> mine) {
+  if (world.size() > 1 && !mine.empty()) {
+    std::vector<double> parts;
+    for (const Sum& s : mine)
+      parts.insert(parts.end(), {s.numerator, s.denominator});
+    Context scratch = cx.in(Segment::kComm);
+    Tensor t = Tensor::from(scratch, {std::ssize(parts)}, parts);
+    world.all_reduce(t, ReduceOp::kSum, cx.stream)->wait(cx.stream);
+    const std::vector<double> all = t.to_host<double>(cx);
+    for (std::size_t i = 0; i < mine.size(); ++i) {
+      mine[i].numerator = all[2 * i];
+      mine[i].denominator = all[2 * i + 1];
     }
   }
-  loss = sum_over_ranks(cx, world, loss);
-  tokens = sum_over_ranks(cx, world, tokens);
-  if (tokens == 0.0) return std::nullopt;
-  return Evaluation{loss / tokens, std::llround(tokens)};
+  std::erase_if(mine, [](const Sum& s) { return s.denominator == 0.0; });
+  return mine;
+}
+
+std::vector<Sum> evaluate_losses(Context& cx, Pipeline& pipeline, Communicator& world,
+                                 const std::string& name, std::int64_t batches,
+                                 const std::function<StageModel&(std::int64_t first)>& from) {
+  constexpr std::int64_t kAtOnce = 64;  // batches that are in the pipeline together
+  LossSum sum;
+  for (std::int64_t first = 0; first < batches; first += kAtOnce) {
+    const auto micros = static_cast<int>(std::min(kAtOnce, batches - first));
+    StageModel& model = from(first);
+    sum.add(model, pipeline.evaluate(cx, model, micros));
+  }
+  return sum_over_ranks(cx, world, {{name, sum.loss, sum.weight}});
 }
 
 }  // namespace gradwire

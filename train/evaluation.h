@@ -1,21 +1,26 @@
-// The loss over a task's validation data, through the pipeline.
+// Evaluation of tasks whose validation data is a number of batches that pass through the pipeline
+// like those of training.
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <functional>
+#include <string>
+#include <vector>
 
 #include "parallel/pipeline/pipeline.h"
-#include "train/task.h"
+#include "train/measure.h"
 
 namespace gradwire {
 
-struct Evaluation {
-  double loss = 0.0;  // mean over all tokens of all ranks, in nats
-  std::int64_t tokens = 0;
-};
-// At most `max_batches` batches of each replica (0: all). Nothing if the task has no validation
-// data: there is no loss then, not even 0. The same on all ranks of `world`. Collective.
-std::optional<Evaluation> evaluate(Context& cx, Communicator& world, Pipeline& pipeline, Task& task,
-                                   std::int64_t max_batches);
+// The same sums on every rank, added up over the ranks of `world`. Those without anything to divide
+// by are left out. Collective.
+std::vector<Sum> sum_over_ranks(Context& cx, Communicator& world, std::vector<Sum> mine);
+
+// The mean loss under the name `name`, by the weights of the batches: of this replica's first
+// `batches`, the same number in all replicas. `from(first)` gives a model of which micro-batch m is
+// batch first + m. Nothing if no batch of any replica has weight. Collective.
+std::vector<Sum> evaluate_losses(Context& cx, Pipeline& pipeline, Communicator& world,
+                                 const std::string& name, std::int64_t batches,
+                                 const std::function<StageModel&(std::int64_t first)>& from);
 
 }  // namespace gradwire

@@ -1,7 +1,6 @@
 #include "train/metrics.h"
 
 #include <chrono>
-#include <cmath>
 
 #include <nlohmann/json.hpp>
 
@@ -21,26 +20,25 @@ class JsonLinesSink final : public MetricsSink {
 
   void started(std::int64_t step) override { write("start", {{"step", step}}); }
   void step(const StepMetrics& m) override {
-    write("step", {{"step", m.step},
-                   {"total_steps", m.total_steps},
-                   {"epoch", m.epoch},
-                   {"loss", m.loss},
-                   {"grad_norm", m.grad_norm},
-                   {"lr", m.lr},
-                   {"tokens_per_s", m.tokens_per_s},
-                   {"step_s", m.step_s},
+    ordered_json values = {{"step", m.step}, {"total_steps", m.total_steps}, {"epoch", m.epoch},
+                           {"loss", m.loss}, {"grad_norm", m.grad_norm},     {"lr", m.lr}};
+    for (const Rate& r : m.speed)
+      values[r.name + "_per_s"] = r.per_s;
+    values.update({{"step_s", m.step_s},
                    {"data_wait_s", m.data_wait_s},
                    {"comm_wait_s", m.comm_wait_s},
                    {"wire_bytes", m.wire_bytes},
                    {"wire_dense_bytes", m.wire_dense_bytes},
                    {"memory_peak_bytes", m.memory_peak_bytes},
                    {"nonfinite_steps", m.nonfinite_steps}});
+    write("step", values);
   }
   void evaluation(const EvaluationMetrics& m) override {
-    write("evaluation", {{"step", m.step},
-                         {"loss", m.loss},
-                         {"perplexity", std::exp(m.loss)},
-                         {"seconds", m.seconds}});
+    ordered_json values = {{"step", m.step}};
+    for (const NamedValue& v : m.values)
+      values[v.name] = v.value;
+    values["seconds"] = m.seconds;
+    write("evaluation", values);
   }
   void checkpoint(const CheckpointMetrics& m) override {
     write("checkpoint", {{"step", m.step},

@@ -8,18 +8,28 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "train/measure.h"
 
 namespace gradwire {
+
+// Of a counter (Count): "tokens" becomes tokens_per_s.
+struct Rate {
+  std::string name{};
+  std::string unit{};
+  double per_s = 0.0;
+};
 
 // All of one step, over all ranks.
 struct StepMetrics {
   std::int64_t step = 0;
   std::int64_t total_steps = 0;
   double epoch = 0.0;
-  double loss = 0.0;       // nats per token
+  double loss = 0.0;       // by the weights of the micro-batches
   double grad_norm = 0.0;  // before clipping
   double lr = 0.0;
-  double tokens_per_s = 0.0;
+  std::vector<Rate> speed{};
   double step_s = 0.0;  // without evaluation and checkpoints
   double data_wait_s = 0.0;
   double comm_wait_s = 0.0;
@@ -31,7 +41,7 @@ struct StepMetrics {
 
 struct EvaluationMetrics {
   std::int64_t step = 0;
-  double loss = 0.0;  // nats per token; perplexity is its exponential
+  std::vector<NamedValue> values{};
   double seconds = 0.0;
 };
 

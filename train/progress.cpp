@@ -7,6 +7,7 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -69,9 +70,10 @@ struct Course {
 std::string terminal_line(const StepMetrics& m, const Course& course) {
   const std::int64_t percent = m.total_steps > 0 ? 100 * m.step / m.total_steps : 0;
   std::string line =
-      fmt::format("step {}/{} {}% | loss {:.3f} (avg {:.3f}) | gnorm {:.3g} | lr {:.2g} | {} tok/s",
-                  m.step, m.total_steps, percent, m.loss, course.loss.value(), m.grad_norm, m.lr,
-                  short_count(m.tokens_per_s));
+      fmt::format("step {}/{} {}% | loss {:.3f} (avg {:.3f}) | gnorm {:.3g} | lr {:.2g}", m.step,
+                  m.total_steps, percent, m.loss, course.loss.value(), m.grad_norm, m.lr);
+  for (const Rate& r : m.speed)
+    line += fmt::format(" | {} {}/s", short_count(r.per_s), r.unit);
   if (m.wire_bytes > 0) {
     line += fmt::format(" | wire {}/step", short_bytes(static_cast<double>(m.wire_bytes)));
   }
@@ -87,8 +89,10 @@ std::string terminal_line(const StepMetrics& m, const Course& course) {
 }
 
 std::string evaluation_text(const EvaluationMetrics& m) {
-  return fmt::format("step {}: validation loss {:.4f}, perplexity {:.2f}", m.step, m.loss,
-                     std::exp(m.loss));
+  std::vector<std::string> values;
+  for (const NamedValue& v : m.values)
+    values.push_back(fmt::format("{} {:.{}f}", v.name, v.value, v.decimals));
+  return fmt::format("step {}: validation {}", m.step, fmt::join(values, ", "));
 }
 
 std::string checkpoint_text(const CheckpointMetrics& m) {
@@ -159,18 +163,23 @@ class LineProgress final : public MetricsSink {
     const bool due = m.step % options_.log_every == 0 || m.step == m.total_steps || first_;
     first_ = false;
     if (!due) return;
+    std::string speed;
+    for (const Rate& r : m.speed)
+      speed += fmt::format("{}_per_s={:.6g} ", r.name, r.per_s);
     write("step",
-          fmt::format("step={} of={} loss={:.6g} loss_avg={:.6g} grad_norm={:.4g} lr={:.4g} "
-                      "epoch={:.4g} tokens_per_s={:.6g} step_s={:.4g} data_wait_s={:.4g} "
+          fmt::format("step={} of={} loss={:.6g} loss_avg={:.6g} grad_norm={:.4g} "
+                      "lr={:.4g} epoch={:.4g} {}step_s={:.4g} data_wait_s={:.4g} "
                       "comm_wait_s={:.4g} wire_bytes={} wire_dense_bytes={} "
                       "memory_peak_bytes={} nonfinite_steps={} eta_s={:.0f}",
                       m.step, m.total_steps, m.loss, course_.loss.value(), m.grad_norm, m.lr,
-                      m.epoch, m.tokens_per_s, m.step_s, m.data_wait_s, m.comm_wait_s, m.wire_bytes,
+                      m.epoch, speed, m.step_s, m.data_wait_s, m.comm_wait_s, m.wire_bytes,
                       m.wire_dense_bytes, m.memory_peak_bytes, m.nonfinite_steps, course_.eta_s));
   }
   void evaluation(const EvaluationMetrics& m) override {
-    write("evaluation", fmt::format("step={} loss={:.6g} perplexity={:.6g} seconds={:.3g}", m.step,
-                                    m.loss, std::exp(m.loss), m.seconds));
+    std::string pairs = fmt::format("step={}", m.step);
+    for (const NamedValue& v : m.values)
+      pairs += fmt::format(" {}={:.6g}", v.name, v.value);
+    write("evaluation", fmt::format("{} seconds={:.3g}", pairs, m.seconds));
   }
   void checkpoint(const CheckpointMetrics& m) override {
     write("checkpoint", m.committed

@@ -137,7 +137,6 @@ class TensorBoardSink final : public MetricsSink {
         {"train/lr", m.lr},
         {"train/epoch", m.epoch},
         {"train/nonfinite_steps", static_cast<double>(m.nonfinite_steps)},
-        {"perf/tokens_per_s", m.tokens_per_s},
         {"perf/step_s", m.step_s},
         {"data/wait_s", m.data_wait_s},
         {"comm/wait_s", m.comm_wait_s},
@@ -148,10 +147,15 @@ class TensorBoardSink final : public MetricsSink {
       scalars.emplace_back("comm/compression_ratio", static_cast<double>(m.wire_dense_bytes) /
                                                          static_cast<double>(m.wire_bytes));
     }
+    for (const Rate& r : m.speed)
+      scalars.emplace_back(fmt::format("perf/{}_per_s", r.name), r.per_s);
     write(m.step, scalars);
   }
   void evaluation(const EvaluationMetrics& m) override {
-    write(m.step, {{"eval/loss", m.loss}, {"eval/perplexity", std::exp(m.loss)}});
+    tensorboard::Scalars scalars;
+    for (const NamedValue& v : m.values)
+      scalars.emplace_back("eval/" + v.name, v.value);
+    write(m.step, scalars);
   }
   void checkpoint(const CheckpointMetrics& m) override {
     if (!m.committed) return write(m.step, {{"ckpt/failed", 1.0}});

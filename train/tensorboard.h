@@ -21,7 +21,7 @@ std::unique_ptr<MetricsSink> make_tensorboard_sink(const std::string& dir, OnTro
 
 namespace tensorboard {
 
-using Scalars = std::vector<std::pair<std::string_view, double>>;
+using Scalars = std::vector<std::pair<std::string, double>>;
 
 std::uint32_t crc32c(std::string_view bytes);  // Castagnoli, reflected
 std::string record(std::string_view payload);  // framed

@@ -2,12 +2,12 @@
 
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
 #include "parallel/agreement.h"
-#include "train/evaluation.h"
 
 namespace gradwire {
 namespace {
@@ -24,7 +24,14 @@ Trainer::Trainer(TrainOptions options, TrainParts parts)
     : options_(options),
       parts_(std::move(parts)),
       update_(options.update, parts_.optimizer, parts_.ranks),
-      trainable_(trainable_parameters_of(parts_.task.model())) {}
+      trained_(parts_.task.trained()) {
+  for (const Parameter* p : frozen_in(parts_.task)) {
+    if (!p->trainable) continue;
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("parameter '{}' is trainable, but its task does not train it", p->name));
+  }
+}
 
 Outcome Trainer::run(Context& cx) {
   parts_.report.started(step_);
@@ -92,7 +99,7 @@ Trainer::StepResult Trainer::train_step(Context& cx) {
       Rng{derive_seed(derive_seed(options_.seed, replica), static_cast<std::uint64_t>(step_)), 0};
   update_.hold_dense(parts_.compression && parts_.compression->holds_dense());
   update_.begin(step_, settles(step_));
-  const std::vector<double> losses = accumulate_gradients(cx);
+  const LossSum losses = accumulate_gradients(cx);
   enter(StepPart::kGradients);
   const double norm = update_.norm(cx);
   enter(StepPart::kAgreement);
@@ -113,11 +120,13 @@ void Trainer::enter(StepPart part) {
     o->part_begins(part);
 }
 
-// The losses of the micro-batches, where this rank has the last stage.
-std::vector<double> Trainer::accumulate_gradients(Context& cx) {
-  for (Parameter* p : trainable_)
+LossSum Trainer::accumulate_gradients(Context& cx) {
+  for (Parameter* p : trained_)
     clear_grad(*p);
-  const int passes = parts_.pipeline.schedule().micros;
+  StageModel& model = parts_.task.next_step();
+  const int micros = parts_.pipeline.schedule().micros;
+  const int passes = computed_micros(model, micros);
+  StepWeight whole(cx, parts_.ranks.comm(), model, micros);
   ExecutorHooks hooks;
   hooks.recorded = [&](Tape& tape) { update_.overlap(cx, tape, passes); };
   hooks.tie = [&](int) { update_.submit_tied(cx); };
@@ -125,17 +134,19 @@ std::vector<double> Trainer::accumulate_gradients(Context& cx) {
     for (StepObserver* o : parts_.observers)
       o->action_begins(action);
   };
-  return parts_.pipeline.train(cx, parts_.task.next_step(), hooks);
+  LossSum sum;
+  sum.add(model, parts_.pipeline.train(cx, model, whole, hooks));
+  return sum;
 }
 
 // Mean loss, and what any rank saw or was asked for, known to all: the control word of the step.
-Trainer::StepResult Trainer::agree(Context& cx, const std::vector<double>& losses,
-                                   double grad_norm) {
+Trainer::StepResult Trainer::agree(Context& cx, const LossSum& losses, double grad_norm) {
   StepWord mine;
   mine.stop = parts_.stop_requested && parts_.stop_requested();
-  for (const double loss : losses)
-    mine.loss_sum += loss;
-  mine.loss_count = static_cast<double>(losses.size());
+  mine.loss_sum = losses.loss;
+  mine.loss_count = losses.weight;
+  for (const Count& c : parts_.task.counters())
+    mine.counts.push_back(parts_.pipeline.has_last_stage() ? c.amount : 0.0);
   mine.nonfinite = !std::isfinite(mine.loss_sum) || !std::isfinite(grad_norm);
   const Clock::time_point start = Clock::now();
   const StepWord all = gradwire::agree(cx, parts_.world, mine);
@@ -144,12 +155,22 @@ Trainer::StepResult Trainer::agree(Context& cx, const std::vector<double>& losse
   result.loss = all.loss_sum / all.loss_count;
   result.grad_norm = grad_norm;
   result.lr = lr_at(parts_.schedule, step_);
-  result.skipped = all.nonfinite;
+  result.counts = all.counts;
+  result.empty = all.loss_count == 0.0;
+  result.skipped = all.nonfinite || result.empty;
   result.stop = all.stop;
   return result;
 }
 
 void Trainer::count_skipped(const StepResult& r) {
+  if (r.empty) {
+    if (!std::exchange(said_empty_, true)) {
+      parts_.report.note(fmt::format(
+          "step {} skipped on all ranks: no micro-batch of it has any weight; not said again",
+          step_));
+    }
+    return;
+  }
   ++nonfinite_total_;
   ++nonfinite_in_row_;
   parts_.report.warning(fmt::format("step {} skipped on all ranks: loss {}, gradient norm {}",
@@ -160,13 +181,12 @@ void Trainer::count_skipped(const StepResult& r) {
                           nonfinite_in_row_, step_));
 }
 
-std::optional<double> Trainer::validation_loss(Context& cx) {
-  if (evaluated_at_ == step_) return validation_loss_;
-  const std::optional<Evaluation> found =
-      evaluate(cx, parts_.world, parts_.pipeline, parts_.task, options_.eval_batches);
-  validation_loss_ = found ? std::optional(found->loss) : std::nullopt;
-  evaluated_at_ = step_;
-  return validation_loss_;
+const std::vector<Sum>& Trainer::evaluation(Context& cx) {
+  if (evaluated_at_ != step_) {
+    evaluation_ = parts_.task.evaluate(cx, parts_.pipeline, parts_.world, options_.eval_batches);
+    evaluated_at_ = step_;
+  }
+  return evaluation_;
 }
 
 void Trainer::report_notes(const std::vector<std::string>& notes) {
@@ -176,8 +196,6 @@ void Trainer::report_notes(const std::vector<std::string>& notes) {
 
 StepMetrics Trainer::report_step(Context& cx, const StepResult& r, double seconds) {
   const WireCount sent = parts_.world.ledger().total();
-  const std::int64_t tokens = parts_.task.tokens_per_micro_batch() *
-                              parts_.pipeline.schedule().micros * parts_.ranks.comm().size();
   StepMetrics m;
   m.step = step_;
   m.total_steps = options_.steps;
@@ -185,7 +203,9 @@ StepMetrics Trainer::report_step(Context& cx, const StepResult& r, double second
   m.loss = r.loss;
   m.grad_norm = r.grad_norm;
   m.lr = r.lr;
-  m.tokens_per_s = static_cast<double>(tokens) / seconds;
+  const Counters counters = parts_.task.counters();
+  for (std::size_t i = 0; i < counters.size(); ++i)
+    m.speed.push_back({counters[i].name, counters[i].unit, r.counts[i] / seconds});
   m.step_s = seconds;
   m.data_wait_s = parts_.task.take_data_seconds();
   exchange_wait_s_ = parts_.ranks.take_wait_seconds() + agree_wait_s_;
@@ -201,11 +221,11 @@ StepMetrics Trainer::report_step(Context& cx, const StepResult& r, double second
 
 void Trainer::report_evaluation(Context& cx) {
   const Clock::time_point start = Clock::now();
-  const std::optional<double> loss = validation_loss(cx);
-  if (!loss) return;
+  const std::vector<Sum>& sums = evaluation(cx);
+  if (sums.empty()) return;
   EvaluationMetrics m;
   m.step = step_;
-  m.loss = *loss;
+  m.values = shown(parts_.task.metrics(), sums);
   m.seconds = seconds_since(start);
   parts_.report.evaluation(m);
   sent_before_ = parts_.world.ledger().total();

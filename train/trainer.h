@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <vector>
 
 #include "core/state.h"
@@ -56,13 +55,15 @@ struct TrainParts {
 
 class Trainer : public Stateful {
  public:
+  // Errors: kUsage if a parameter is trainable that the task does not train, since its gradient
+  // would be computed for nothing.
   Trainer(TrainOptions options, TrainParts parts);
 
   // Trains from the step after the last finished one. Errors: kNumeric after max_nonfinite skipped
   // steps in a row.
   Outcome run(Context& cx);
-  // Mean validation loss over all ranks, in nats per token; nothing if there is no validation data.
-  std::optional<double> validation_loss(Context& cx);
+  // What the task's evaluation gives for the model as it is now, made once per step. Collective.
+  const std::vector<Sum>& evaluation(Context& cx);
   std::int64_t step() const { return step_; }
   void visit_state(StateVisitor& v) override;
 
@@ -73,13 +74,16 @@ class Trainer : public Stateful {
     double grad_norm = 0.0;
     double lr = 0.0;
     bool skipped = false;
+    std::vector<double> counts{};
+    bool empty = false;  // skipped because no rank had anything to learn from
     bool stop = false;
   };
   Outcome train(Context& cx);
   StepResult train_step(Context& cx);
-  std::vector<double> accumulate_gradients(Context& cx);
+  // Gives the losses if this rank has the last stage, else nothing.
+  LossSum accumulate_gradients(Context& cx);
   void enter(StepPart part);
-  StepResult agree(Context& cx, const std::vector<double>& losses, double grad_norm);
+  StepResult agree(Context& cx, const LossSum& losses, double grad_norm);
   void count_skipped(const StepResult& r);
   // Whether the replicas must be equal after this step: it ends the run, or an evaluation or a
   // checkpoint follows.
@@ -97,15 +101,16 @@ class Trainer : public Stateful {
   TrainOptions options_;
   TrainParts parts_;
   Update update_;
-  std::vector<Parameter*> trainable_;
+  ParameterSet trained_;
   std::int64_t step_ = 0;
   std::int64_t nonfinite_total_ = 0;
   std::int64_t nonfinite_in_row_ = 0;
   double exchange_wait_s_ = 0.0;  // of the last step: waiting for other replicas
   double agree_wait_s_ = 0.0;     // of the last step: whoever had its gradients first waits here
+  bool said_empty_ = false;       // of the first step without data: once is enough
   bool stopping_ = false;         // agreed on: the next step is the last of this process
-  std::optional<double> validation_loss_;
-  std::int64_t evaluated_at_ = -1;  // the step of validation_loss_
+  std::vector<Sum> evaluation_;
+  std::int64_t evaluated_at_ = -1;  // the step of evaluation_
   std::int64_t checked_at_ = 0;     // the step of the last comparison of the replicas
   WireCount sent_before_;           // the ledger at the end of the step before
 };

@@ -1,15 +1,20 @@
 #include "jobs/language_model/task.h"
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
 #include "core/ops/cross_entropy/cross_entropy.h"
+#include "train/evaluation.h"
 
 namespace gradwire {
 namespace {
+
+constexpr const char* kLoss = "loss";
 
 void check_vocabulary(const TokenFile& file, const DecoderLm& model) {
   if (file.vocabulary() == model.config().vocab) return;
@@ -38,7 +43,9 @@ LanguageModelTask::LanguageModelTask(Context& cx, std::unique_ptr<DecoderLm> mod
       stages_(std::move(stages)),
       config_(data.sampler),
       training_(*this, [this](std::int64_t) { return next_training_batch(); }),
-      validation_(*this, [this](std::int64_t i) { return valid_->batch(i); }) {
+      validation_(
+          *this, [this](std::int64_t i) { return valid_->batch(i); },
+          [this](std::int64_t i) { return valid_->targets_in(i); }) {
   if (data.random) random_batch_ = random_batch(cx, model_.config().vocab, config_);
   if (data.train != nullptr) {
     check_vocabulary(*data.train, model_);
@@ -71,18 +78,29 @@ const Batch& LanguageModelTask::Stages::batch(int micro) {
   return batches_[static_cast<std::size_t>(micro)];
 }
 
-Var LanguageModelTask::Stages::forward(Context& cx, Tape& tape, int stage, int micro, Var in) {
+std::vector<Var> LanguageModelTask::Stages::forward(Context& cx, Tape& tape, int stage, int micro,
+                                                    std::span<const Var> in) {
   const Batch& batch = this->batch(micro);
   Context own = cx;
   own.rng = Rng{derive_seed(cx.rng.seed, static_cast<std::uint64_t>(micro)), 0};
   const UnitRange units = task_.stages_[static_cast<std::size_t>(stage)];
-  const Var out = task_.model_.forward(own, tape, units, batch.inputs, in);
+  const Var out =
+      task_.model_.forward(own, tape, units, batch.inputs, in.empty() ? Var{} : in.front());
   const bool last = units.end == unit_count(task_.model_.config());
-  return last ? cross_entropy(own, tape, out, batch.targets) : out;
+  return {last ? cross_entropy(own, tape, out, batch.targets) : out};
 }
 
-Shape LanguageModelTask::Stages::boundary_shape() const {
-  return {task_.config_.batch, task_.config_.sequence, task_.model_.config().width};
+std::vector<TensorSpec> LanguageModelTask::Stages::activations(int, int) const {
+  const DecoderConfig& config = task_.model_.config();
+  return {{{task_.config_.batch, task_.config_.sequence, config.width}, config.compute}};
+}
+
+double LanguageModelTask::Stages::weight(int micro) const {
+  return targets_ ? static_cast<double>(targets_(first_ + micro)) : 1.0;
+}
+
+std::optional<double> LanguageModelTask::Stages::total_weight(int micros) const {
+  return targets_ ? std::nullopt : std::optional<double>(micros);
 }
 
 StageModel& LanguageModelTask::next_step() {
@@ -90,21 +108,26 @@ StageModel& LanguageModelTask::next_step() {
   return training_;
 }
 
-std::int64_t LanguageModelTask::tokens_per_micro_batch() const {
-  return config_.batch * config_.sequence;
+Counters LanguageModelTask::counters() const {
+  const std::int64_t tokens = training_.drawn() * config_.batch * config_.sequence;
+  return {{"tokens", "tok", static_cast<double>(tokens)}};
 }
 
-std::int64_t LanguageModelTask::validation_batches() const {
-  return valid_ ? valid_->batches() : 0;
+std::vector<Metric> LanguageModelTask::metrics() const {
+  return {{.name = kLoss, .derived_name = "perplexity", .derived = [](double loss) {
+             return std::exp(loss);
+           }}};
 }
 
-StageModel& LanguageModelTask::validation(std::int64_t first) {
-  validation_.begin_at(first);
-  return validation_;
-}
-
-std::int64_t LanguageModelTask::validation_tokens(std::int64_t batch) {
-  return validation_.batch(static_cast<int>(batch - validation_.first())).targets_here;
+std::vector<Sum> LanguageModelTask::evaluate(Context& cx, Pipeline& pipeline, Communicator& world,
+                                             std::int64_t max_batches) {
+  const std::int64_t all = valid_ ? valid_->batches() : 0;
+  const std::int64_t batches = max_batches > 0 ? std::min(max_batches, all) : all;
+  return evaluate_losses(cx, pipeline, world, kLoss, batches,
+                         [this](std::int64_t first) -> StageModel& {
+                           validation_.begin_at(first);
+                           return validation_;
+                         });
 }
 
 double LanguageModelTask::epoch() const {

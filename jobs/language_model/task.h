@@ -29,12 +29,13 @@ class LanguageModelTask final : public Task {
                     const TaskData& data);
 
   DecoderLm& decoder() { return model_; }
-  Module& model() override { return model_; }
+  ParameterSet parameters() override { return parameters_of(model_); }
   StageModel& next_step() override;
-  std::int64_t tokens_per_micro_batch() const override;
-  std::int64_t validation_batches() const override;
-  StageModel& validation(std::int64_t first) override;
-  std::int64_t validation_tokens(std::int64_t batch) override;
+  Counters counters() const override;
+  // "loss", in nats per token, beside which its perplexity is shown.
+  std::vector<Metric> metrics() const override;
+  std::vector<Sum> evaluate(Context& cx, Pipeline& pipeline, Communicator& world,
+                            std::int64_t max_batches) override;
   double epoch() const override;
   double take_data_seconds() override { return std::exchange(data_seconds_, 0.0); }
   void visit_state(StateVisitor& v) override;
@@ -43,18 +44,24 @@ class LanguageModelTask final : public Task {
   // Batches by number; stages ask for one several times.
   class Stages final : public StageModel {
    public:
-    Stages(LanguageModelTask& task, std::function<Batch(std::int64_t)> draw)
-        : task_(task), draw_(std::move(draw)) {}
+    // `targets`: of a batch, those that count; empty where they are as many in every batch.
+    Stages(LanguageModelTask& task, std::function<Batch(std::int64_t)> draw,
+           std::function<std::int64_t(std::int64_t)> targets = {})
+        : task_(task), draw_(std::move(draw)), targets_(std::move(targets)) {}
     void begin_at(std::int64_t first);
-    std::int64_t first() const { return first_; }
-    const Batch& batch(int micro);
-    Var forward(Context& cx, Tape& tape, int stage, int micro, Var in) override;
-    Shape boundary_shape() const override;
-    DType boundary_type() const override { return task_.model_.config().compute; }
+    std::int64_t drawn() const { return std::ssize(batches_); }
+    std::vector<Var> forward(Context& cx, Tape& tape, int stage, int micro,
+                             std::span<const Var> in) override;
+    std::vector<TensorSpec> activations(int stage, int micro) const override;
+    double weight(int micro) const override;
+    std::optional<double> total_weight(int micros) const override;
 
    private:
+    const Batch& batch(int micro);
+
     LanguageModelTask& task_;
     std::function<Batch(std::int64_t)> draw_;
+    std::function<std::int64_t(std::int64_t)> targets_;
     std::int64_t first_ = 0;
     std::vector<Batch> batches_;
   };

@@ -1,6 +1,5 @@
 #include "parallel/pipeline/boundary.h"
 
-#include <array>
 #include <utility>
 
 namespace gradwire {
@@ -10,22 +9,31 @@ class PlainBoundary final : public Boundary {
  public:
   explicit PlainBoundary(Communicator& stages) : comm_(stages) {}
 
-  WorkPtr send(Context& cx, const BoundaryLink&, int peer, const Tensor& t) override {
-    const std::array group{P2p{P2p::Dir::kSend, peer, t}};
-    return comm_.exchange(group, {cx.stream, Traffic::kActivation});
+  WorkPtr send(Context& cx, const BoundaryLink&, int peer,
+               std::span<const Tensor> tensors) override {
+    return post(cx, P2p::Dir::kSend, peer, tensors);
   }
-  BoundaryReceive receive(Context& cx, const BoundaryLink&, int peer, const Shape& shape,
-                          DType dtype) override {
-    Tensor buffer = Tensor::empty(cx, shape, dtype);
-    const std::array group{P2p{P2p::Dir::kRecv, peer, buffer}};
-    return {comm_.exchange(group, {cx.stream, Traffic::kActivation}), buffer};
+  BoundaryReceive receive(Context& cx, const BoundaryLink&, int peer,
+                          std::span<const TensorSpec> specs) override {
+    BoundaryReceive r;
+    for (const TensorSpec& s : specs)
+      r.buffers.push_back(Tensor::empty(cx, s.shape, s.dtype));
+    r.work = post(cx, P2p::Dir::kRecv, peer, r.buffers);
+    return r;
   }
-  Tensor take(Context& cx, const BoundaryLink&, BoundaryReceive& r) override {
+  std::vector<Tensor> take(Context& cx, const BoundaryLink&, BoundaryReceive& r) override {
     r.work->wait(cx.stream);
-    return std::move(r.buffer);
+    return std::move(r.buffers);
   }
 
  private:
+  WorkPtr post(Context& cx, P2p::Dir dir, int peer, std::span<const Tensor> tensors) {
+    std::vector<P2p> group;
+    for (const Tensor& t : tensors)
+      group.push_back({dir, peer, t});
+    return comm_.exchange(group, {cx.stream, Traffic::kActivation});
+  }
+
   Communicator& comm_;
 };
 

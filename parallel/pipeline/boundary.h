@@ -1,21 +1,25 @@
-// How results and their gradients travel from stage to stage. Posts messages and never waits for
-// more than one of them; which message is due is the executor's business.
+// How results and their gradients travel from stage to stage: all tensors of one micro-batch and
+// direction in one exchange. Posts messages and never waits for more than one of them; which
+// message is due is the executor's business.
 #pragma once
 
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "comm/communicator.h"
 #include "core/context.h"
 #include "core/state.h"
 #include "core/tensor.h"
+#include "parallel/pipeline/stage_model.h"
 
 namespace gradwire {
 
 // A message on its way to this rank.
 struct BoundaryReceive {
   WorkPtr work;
-  Tensor buffer;
-  DType dtype = DType::kF32;  // what is wanted, where the message is of another
+  std::vector<Tensor> buffers;
+  std::vector<DType> dtypes{};  // what is wanted, if messages are of other types
   explicit operator bool() const { return work != nullptr; }
 };
 
@@ -28,13 +32,14 @@ struct BoundaryLink {
 
 class Boundary : public Stateful {
  public:
-  // Begins to send `t`, a result or a gradient.
-  virtual WorkPtr send(Context& cx, const BoundaryLink& link, int peer, const Tensor& t) = 0;
-  // Begins to receive one.
+  // Begins to send these tensors, results or gradients; at least one.
+  virtual WorkPtr send(Context& cx, const BoundaryLink& link, int peer,
+                       std::span<const Tensor> tensors) = 0;
+  // Begins to receive them.
   virtual BoundaryReceive receive(Context& cx, const BoundaryLink& link, int peer,
-                                  const Shape& shape, DType dtype) = 0;
+                                  std::span<const TensorSpec> specs) = 0;
   // Waits, and gives what was sent.
-  virtual Tensor take(Context& cx, const BoundaryLink& link, BoundaryReceive& r) = 0;
+  virtual std::vector<Tensor> take(Context& cx, const BoundaryLink& link, BoundaryReceive& r) = 0;
   // What is kept from step to step, if anything.
   void visit_state(StateVisitor&) override {}
 };

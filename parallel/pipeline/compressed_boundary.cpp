@@ -1,6 +1,6 @@
 #include "parallel/pipeline/compressed_boundary.h"
 
-#include <array>
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -12,38 +12,63 @@
 namespace gradwire {
 namespace {
 
-WorkPtr post_send(Context& cx, Communicator& comm, int peer, const Tensor& wire,
-                  std::size_t dense_bytes) {
-  const std::array group{P2p{P2p::Dir::kSend, peer, wire}};
-  return comm.exchange(group,
-                       {cx.stream, Traffic::kActivation, static_cast<std::int64_t>(dense_bytes)});
+WorkPtr post_send(Context& cx, Communicator& comm, int peer, std::span<const Tensor> wires,
+                  std::span<const Tensor> tensors) {
+  std::vector<P2p> group;
+  for (const Tensor& wire : wires)
+    group.push_back({P2p::Dir::kSend, peer, wire});
+  std::size_t dense = 0;
+  for (const Tensor& t : tensors)
+    dense += t.bytes();
+  return comm.exchange(group, {cx.stream, Traffic::kActivation, static_cast<std::int64_t>(dense)});
 }
 
-BoundaryReceive post_receive(Context& cx, Communicator& comm, int peer, const Tensor& wire) {
-  const std::array group{P2p{P2p::Dir::kRecv, peer, wire}};
-  return {comm.exchange(group, {cx.stream, Traffic::kActivation}), wire};
+// Of tensors that travel as `wires` and are to be as `specs`.
+BoundaryReceive post_receive(Context& cx, Communicator& comm, int peer, std::vector<Tensor> wires,
+                             std::span<const TensorSpec> specs) {
+  BoundaryReceive r;
+  std::vector<P2p> group;
+  for (const Tensor& wire : wires)
+    group.push_back({P2p::Dir::kRecv, peer, wire});
+  for (const TensorSpec& s : specs)
+    r.dtypes.push_back(s.dtype);
+  r.work = comm.exchange(group, {cx.stream, Traffic::kActivation});
+  r.buffers = std::move(wires);
+  return r;
 }
 
 Tensor as_type(Context& cx, const Tensor& t, DType type) {
   return t.dtype() == type ? t : cast(cx, t, type);
 }
 
+DType narrowed(DType t) {
+  return is_float(t) ? DType::kBf16 : t;
+}
+
 class Bf16Boundary final : public Boundary {
  public:
   explicit Bf16Boundary(Communicator& stages) : comm_(stages) {}
 
-  WorkPtr send(Context& cx, const BoundaryLink&, int peer, const Tensor& t) override {
-    return post_send(cx, comm_, peer, as_type(cx, t, DType::kBf16), t.bytes());
+  WorkPtr send(Context& cx, const BoundaryLink&, int peer,
+               std::span<const Tensor> tensors) override {
+    std::vector<Tensor> wires;
+    for (const Tensor& t : tensors)
+      wires.push_back(as_type(cx, t, narrowed(t.dtype())));
+    return post_send(cx, comm_, peer, wires, tensors);
   }
-  BoundaryReceive receive(Context& cx, const BoundaryLink&, int peer, const Shape& shape,
-                          DType dtype) override {
-    BoundaryReceive r = post_receive(cx, comm_, peer, Tensor::empty(cx, shape, DType::kBf16));
-    r.dtype = dtype;
-    return r;
+  BoundaryReceive receive(Context& cx, const BoundaryLink&, int peer,
+                          std::span<const TensorSpec> specs) override {
+    std::vector<Tensor> wires;
+    for (const TensorSpec& s : specs)
+      wires.push_back(Tensor::empty(cx, s.shape, narrowed(s.dtype)));
+    return post_receive(cx, comm_, peer, std::move(wires), specs);
   }
-  Tensor take(Context& cx, const BoundaryLink&, BoundaryReceive& r) override {
+  std::vector<Tensor> take(Context& cx, const BoundaryLink&, BoundaryReceive& r) override {
     r.work->wait(cx.stream);
-    return as_type(cx, std::exchange(r.buffer, {}), r.dtype);
+    std::vector<Tensor> tensors = std::exchange(r.buffers, {});
+    for (std::size_t i = 0; i < tensors.size(); ++i)
+      tensors[i] = as_type(cx, tensors[i], r.dtypes[i]);
+    return tensors;
   }
 
  private:
@@ -62,37 +87,32 @@ class Int8Boundary final : public Boundary {
     }
   }
 
-  WorkPtr send(Context& cx, const BoundaryLink& link, int peer, const Tensor& t) override {
-    check_shape(link, t.shape());
-    const Tensor x = as_type(cx, t, DType::kF32);
-    Tensor wire = Tensor::empty(cx, {code_.bytes()}, DType::kU8);
-    Tensor difference = Tensor::empty(cx, shape_, DType::kF32);
-    code_.encode(x.host<float>(), reference(link), difference.host<float>(), bytes_of(wire));
-    return post_send(cx, comm_, peer, wire, t.bytes());
+  WorkPtr send(Context& cx, const BoundaryLink& link, int peer,
+               std::span<const Tensor> tensors) override {
+    std::vector<TensorSpec> specs;
+    for (const Tensor& t : tensors)
+      specs.push_back({t.shape(), t.dtype()});
+    check_fits(link, specs);
+    std::vector<Tensor> wires;
+    for (const Tensor& t : tensors)
+      wires.push_back(is_float(t.dtype()) ? encoded(cx, link, t) : t);
+    return post_send(cx, comm_, peer, wires, tensors);
   }
-  BoundaryReceive receive(Context& cx, const BoundaryLink& link, int peer, const Shape& shape,
-                          DType dtype) override {
-    check_shape(link, shape);
-    BoundaryReceive r =
-        post_receive(cx, comm_, peer, Tensor::empty(cx, {code_.bytes()}, DType::kU8));
-    r.dtype = dtype;
-    return r;
+  BoundaryReceive receive(Context& cx, const BoundaryLink& link, int peer,
+                          std::span<const TensorSpec> specs) override {
+    check_fits(link, specs);
+    std::vector<Tensor> wires;
+    for (const TensorSpec& s : specs)
+      wires.push_back(is_float(s.dtype) ? empty_code(cx) : Tensor::empty(cx, s.shape, s.dtype));
+    return post_receive(cx, comm_, peer, std::move(wires), specs);
   }
-  // The reference itself is what has arrived: it is not written before this micro-batch of the next
-  // step.
-  Tensor take(Context& cx, const BoundaryLink& link, BoundaryReceive& r) override {
+  std::vector<Tensor> take(Context& cx, const BoundaryLink& link, BoundaryReceive& r) override {
     r.work->wait(cx.stream);
-    const Tensor wire = std::exchange(r.buffer, {});
-    Tensor values =
-        link.gradient ? Tensor::empty(cx, shape_, DType::kF32) : references_.at(key(link));
-    if (code_.decode(bytes_of(wire), values.host<float>())) {
-      if (!link.gradient) {
-        const Tensor reference = std::exchange(values, Tensor::empty(cx, shape_, DType::kF32));
-        copy(cx, values, reference);
-      }
-      code_.mark_lost(bytes_of(wire), values.host<float>());
-    }
-    return as_type(cx, values, r.dtype);
+    std::vector<Tensor> tensors = std::exchange(r.buffers, {});
+    for (std::size_t i = 0; i < tensors.size(); ++i)
+      if (is_float(r.dtypes[i]))
+        tensors[i] = as_type(cx, decoded(cx, link, tensors[i]), r.dtypes[i]);
+    return tensors;
   }
   void visit_state(StateVisitor& v) override {
     for (auto& [key, reference] : references_) {
@@ -111,11 +131,41 @@ class Int8Boundary final : public Boundary {
     if (link.gradient) return {};
     return references_.at(key(link)).host<float>();
   }
-  void check_shape(const BoundaryLink& link, const Shape& shape) const {
-    if (shape == shape_) return;
-    throw Error(ErrorKind::kShape,
-                fmt::format("from stage {}, micro-batch {}: {} where all results are {}",
-                            link.from_stage, link.micro, to_string(shape), to_string(shape_)));
+  Tensor empty_code(Context& cx) const { return Tensor::empty(cx, {code_.bytes()}, DType::kU8); }
+  Tensor encoded(Context& cx, const BoundaryLink& link, const Tensor& t) {
+    const Tensor x = as_type(cx, t, DType::kF32);
+    Tensor wire = empty_code(cx);
+    Tensor difference = Tensor::empty(cx, shape_, DType::kF32);
+    code_.encode(x.host<float>(), reference(link), difference.host<float>(), bytes_of(wire));
+    return wire;
+  }
+  // The reference itself is what has arrived: it is not written before this micro-batch of the next
+  // step.
+  Tensor decoded(Context& cx, const BoundaryLink& link, const Tensor& wire) {
+    Tensor values =
+        link.gradient ? Tensor::empty(cx, shape_, DType::kF32) : references_.at(key(link));
+    if (code_.decode(bytes_of(wire), values.host<float>())) {
+      if (!link.gradient) {
+        const Tensor reference = std::exchange(values, Tensor::empty(cx, shape_, DType::kF32));
+        copy(cx, values, reference);
+      }
+      code_.mark_lost(bytes_of(wire), values.host<float>());
+    }
+    return values;
+  }
+  void check_fits(const BoundaryLink& link, std::span<const TensorSpec> specs) const {
+    const auto of_floats = [](const TensorSpec& s) { return is_float(s.dtype); };
+    const std::int64_t count = std::ranges::count_if(specs, of_floats);
+    const auto first = std::ranges::find_if(specs, of_floats);
+    if (count == 1 && first->shape == shape_) return;
+    throw Error(
+        ErrorKind::kConfig,
+        fmt::format("parallel.boundary = \"int8\" has references for one tensor of {} between two "
+                    "stages, but from stage {}, micro-batch {}, travel {}: set it to \"bf16\" or "
+                    "\"same\"",
+                    to_string(shape_), link.from_stage, link.micro,
+                    count == 1 ? "those of " + to_string(first->shape)
+                               : fmt::format("{} tensors of floats", count)));
   }
 
   Communicator& comm_;

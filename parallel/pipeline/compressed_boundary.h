@@ -1,5 +1,6 @@
 // Boundaries that send fewer bytes than results and gradients have. Only training uses them:
-// evaluation and generation send tensors as they are. Tensors live in host memory.
+// evaluation and generation send tensors as they are, and integers always travel as they are.
+// Tensors live in host memory.
 #pragma once
 
 #include <memory>
@@ -30,7 +31,10 @@ std::unique_ptr<Boundary> make_bf16_boundary(Communicator& stages);
 //
 // State: the references, Share::kPerLayout, as boundary/stage<from>/micro<m>; in the first step
 // they are zero. They take up four bytes an element, link and micro-batch on both of its ranks.
-// `shape` is that of all results. `stages` must outlive it.
+//
+// `shape` is that of all results: of the tensors of floats that a stage hands on there is one, in
+// this shape; anything else is Error(kConfig), since a reference is of one tensor and one shape.
+// `stages` must outlive it.
 std::unique_ptr<Boundary> make_int8_boundary(Context& cx, Communicator& stages,
                                              const Schedule& schedule, const Shape& shape);
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/error.h"
 
@@ -23,6 +24,32 @@ bool is_gradient(const Action& a) {
   return a.act == Act::kSendGradient || a.act == Act::kReceiveGradient;
 }
 
+std::vector<TensorSpec> only_with_gradient(std::vector<TensorSpec> specs) {
+  std::erase_if(specs, [](const TensorSpec& s) { return !s.has_gradient(); });
+  return specs;
+}
+
+// The tensors of `out`, which must be as announced: the next stage may be on another rank, and
+// expects just these.
+std::vector<Tensor> checked_values(const Tape& tape, std::span<const Var> out,
+                                   std::span<const TensorSpec> specs, const Action& a) {
+  std::vector<Tensor> values;
+  for (const Var v : out)
+    values.push_back(tape.value(v));
+  bool fits = values.size() == specs.size();
+  for (std::size_t i = 0; fits && i < specs.size(); ++i)
+    fits = values[i].shape() == specs[i].shape && values[i].dtype() == specs[i].dtype;
+  if (fits) return values;
+  std::vector<std::string> found, wanted;
+  for (const Tensor& t : values)
+    found.push_back(fmt::format("{} {}", name_of(t.dtype()), to_string(t.shape())));
+  for (const TensorSpec& s : specs)
+    wanted.push_back(fmt::format("{} {}", name_of(s.dtype), to_string(s.shape)));
+  throw Error(ErrorKind::kShape,
+              fmt::format("stage {} of micro-batch {} gave ({}), not ({}) as announced", a.stage,
+                          a.micro, fmt::join(found, ", "), fmt::join(wanted, ", ")));
+}
+
 }  // namespace
 
 Executor::Executor(Communicator& stages, const Schedule& schedule, Boundary& boundary)
@@ -33,14 +60,14 @@ Executor::Executor(Communicator& stages, const Schedule& schedule, Boundary& bou
   }
 }
 
-std::vector<double> Executor::train(Context& cx, StageModel& model, double share,
+std::vector<double> Executor::train(Context& cx, StageModel& model, StepWeight& whole,
                                     const ExecutorHooks& hooks) {
-  return run({cx, model, share, hooks, true});
+  return run({cx, model, &whole, hooks});
 }
 
 std::vector<double> Executor::evaluate(Context& cx, StageModel& model) {
   static const ExecutorHooks kNone;
-  return run({cx, model, 0.0, kNone, false});
+  return run({cx, model, nullptr, kNone});
 }
 
 std::vector<double> Executor::run(Run run) {
@@ -48,10 +75,14 @@ std::vector<double> Executor::run(Run run) {
   if (is_here(schedule_.stages() - 1)) {
     run.losses.resize(static_cast<std::size_t>(schedule_.micros));
   }
+  computed_micros(run.model, schedule_.micros);  // which checks the weights
+  for (int micro = 0; micro < schedule_.micros; ++micro)
+    run.computed.push_back(run.model.weight(micro) > 0.0);
   timeline_.clear();
   waited_s_ = 0.0;
   received_to_ = 0;
   for (std::size_t i = 0; i < program.size(); ++i) {
+    if (is_passed_over(run, program[i])) continue;
     begin_receives(run, program, i);
     if (run.hooks.begins) run.hooks.begins(program[i]);
     began_s_ = now_s();
@@ -61,7 +92,13 @@ std::vector<double> Executor::run(Run run) {
   flights_.clear();
   while (!sends_.empty())
     finish_oldest_send(run.cx);
+  if (run.training()) run.whole->total(run.cx);  // which is nobody's to leave unfinished
   return std::move(run.losses);
+}
+
+bool Executor::is_passed_over(const Run& run, const Action& a) {
+  const bool of_micro_batch = is_compute(a.act) || is_message(a.act);
+  return of_micro_batch && !run.computed[static_cast<std::size_t>(a.micro)];
 }
 
 // Those of the computation that comes next, and of the one after it.
@@ -69,6 +106,7 @@ void Executor::begin_receives(Run& run, const Program& program, std::size_t at) 
   int computations = 0;
   for (std::size_t i = at; i < program.size() && computations < 2; ++i) {
     const Action& a = program[i];
+    if (is_passed_over(run, a)) continue;
     if (is_compute(a.act)) ++computations;
     if (i < received_to_) continue;
     received_to_ = i + 1;
@@ -76,10 +114,19 @@ void Executor::begin_receives(Run& run, const Program& program, std::size_t at) 
   }
 }
 
+// What stage `stage` hands on; the last one gives a loss.
+std::vector<TensorSpec> Executor::results(const StageModel& model, int stage, int micro) const {
+  if (is_last(stage)) return {{{}, DType::kF32}};
+  return model.activations(stage, micro);
+}
+
 void Executor::begin_receive(Run& run, const Action& a) {
+  const bool gradient = is_gradient(a);
+  std::vector<TensorSpec> specs = results(run.model, gradient ? a.stage - 1 : a.stage, a.micro);
+  if (gradient) specs = only_with_gradient(std::move(specs));
+  if (specs.empty()) return;
   arrival_of(a).coming =
-      boundary_.receive(run.cx, {a.stage, a.micro, is_gradient(a)}, schedule_.rank_of(a.stage),
-                        run.model.boundary_shape(), run.model.boundary_type());
+      boundary_.receive(run.cx, {a.stage, a.micro, gradient}, schedule_.rank_of(a.stage), specs);
 }
 
 // Where what is received will be used.
@@ -110,64 +157,69 @@ void Executor::carry_out(Run& run, const Action& a) {
   }
 }
 
-Tensor Executor::take(Context& cx, const BoundaryLink& link, Arrival& a) {
+std::vector<Tensor> Executor::take(Context& cx, const BoundaryLink& link, Arrival& a) {
   if (!a.coming) return std::move(a.here);
   const double begin = now_s();
-  Tensor t = boundary_.take(cx, link, a.coming);
+  std::vector<Tensor> tensors = boundary_.take(cx, link, a.coming);
   began_s_ = now_s();
   waited_s_ += began_s_ - begin;
   timeline_[a.event].begin_s = begin;
   timeline_[a.event].end_s = began_s_;
   a.coming = {};
-  return t;
+  return tensors;
 }
 
 // A stage's neighbour on the same rank gets what it made at once.
-void Executor::pass_on(int to_stage, const Action& a, Tensor t, bool gradient) {
+void Executor::pass_on(int to_stage, const Action& a, std::vector<Tensor> tensors, bool gradient) {
   Flight& own = flight(a.stage, a.micro);
   if (!is_here(to_stage)) {
-    (gradient ? own.input_gradient : own.result) = std::move(t);
+    (gradient ? own.input_gradient : own.result) = std::move(tensors);
   } else {
     Flight& next = flight(to_stage, a.micro);
-    (gradient ? next.gradient : next.input).here = std::move(t);
+    (gradient ? next.gradient : next.input).here = std::move(tensors);
   }
 }
 
 void Executor::forward(Run& run, const Action& a) {
   Flight& f = flight(a.stage, a.micro);
-  f.tape = std::make_unique<Tape>(run.training);
-  if (a.stage > 0) f.in = f.tape->input(take(run.cx, {a.stage - 1, a.micro, false}, f.input));
-  f.out = run.model.forward(run.cx, *f.tape, a.stage, a.micro, f.in);
-  const Tensor result = f.tape->value(f.out);
-  if (run.training) {
-    f.tape->keep_only(f.out);
-    if (run.hooks.recorded) run.hooks.recorded(*f.tape);
+  f.tape = std::make_unique<StageTape>(run.training());
+  std::span<const Var> in;
+  if (a.stage > 0) {
+    in = f.tape->begin(results(run.model, a.stage - 1, a.micro),
+                       take(run.cx, {a.stage - 1, a.micro, false}, f.input));
+  }
+  const std::vector<Var> out = run.model.forward(run.cx, f.tape->tape(), a.stage, a.micro, in);
+  const std::vector<TensorSpec> specs = results(run.model, a.stage, a.micro);
+  std::vector<Tensor> values = checked_values(f.tape->tape(), out, specs, a);
+  if (run.training()) {
+    std::vector<Var> differentiated;
+    for (std::size_t i = 0; i < out.size(); ++i)
+      if (specs[i].has_gradient()) differentiated.push_back(out[i]);
+    f.tape->end(run.cx, differentiated);
+    if (run.hooks.recorded) run.hooks.recorded(f.tape->tape());
   } else {
     f.tape.reset();
   }
   if (is_last(a.stage)) {
-    run.losses[static_cast<std::size_t>(a.micro)] = result.to_host<float>(run.cx)[0];
+    run.losses[static_cast<std::size_t>(a.micro)] = values[0].to_host<float>(run.cx)[0];
   } else {
-    pass_on(a.stage + 1, a, result, false);
+    pass_on(a.stage + 1, a, std::move(values), false);
   }
+}
+
+std::vector<Tensor> Executor::seeds(Run& run, const Action& a) {
+  Flight& f = flight(a.stage, a.micro);
+  if (!is_last(a.stage)) return take(run.cx, {a.stage + 1, a.micro, true}, f.gradient);
+  Tensor seed = Tensor::empty(run.cx, {}, DType::kF32);
+  fill(run.cx, seed, run.whole->seed(run.cx, run.model.weight(a.micro)));
+  return {seed};
 }
 
 void Executor::backward(Run& run, const Action& a) {
   Flight& f = flight(a.stage, a.micro);
-  Tensor seed;
-  if (is_last(a.stage)) {
-    seed = Tensor::empty(run.cx, {}, DType::kF32);
-    fill(run.cx, seed, run.share);
-  } else {
-    seed = take(run.cx, {a.stage + 1, a.micro, true}, f.gradient);
-  }
   const bool split = a.act == Act::kBackwardInput;
-  if (split) {
-    f.tape->backward_inputs(run.cx, f.out, seed);
-  } else {
-    f.tape->backward(run.cx, f.out, seed);
-  }
-  if (a.stage > 0) pass_on(a.stage - 1, a, input_gradient(run, f), true);
+  f.tape->backward(run.cx, seeds(run, a), split);
+  if (a.stage > 0) pass_on(a.stage - 1, a, f.tape->input_gradients(run.cx), true);
   if (!split) f.tape.reset();
 }
 
@@ -177,20 +229,14 @@ void Executor::backward_weights(Run& run, const Action& a) {
   f.tape.reset();
 }
 
-// Zeros where nothing depends on the input: the stage before waits for something.
-Tensor Executor::input_gradient(Run& run, const Flight& f) {
-  Tensor t = f.tape->grad(f.in);
-  if (t) return t;
-  return Tensor::zeros(run.cx, run.model.boundary_shape(), run.model.boundary_type());
-}
-
 void Executor::send(Run& run, const Action& a) {
   const bool gradient = is_gradient(a);
   Flight& f = flight(a.stage, a.micro);
-  Tensor& t = gradient ? f.input_gradient : f.result;
+  const std::vector<Tensor> tensors = std::exchange(gradient ? f.input_gradient : f.result, {});
+  if (tensors.empty()) return;
   const int to_stage = a.stage + (gradient ? -1 : 1);
-  sends_.push_back(boundary_.send(run.cx, {a.stage, a.micro, gradient}, schedule_.rank_of(to_stage),
-                                  std::exchange(t, Tensor{})));
+  sends_.push_back(
+      boundary_.send(run.cx, {a.stage, a.micro, gradient}, schedule_.rank_of(to_stage), tensors));
   if (sends_.size() > kSendsUnderWay) finish_oldest_send(run.cx);
 }
 

@@ -1,7 +1,8 @@
 // Carries out a schedule on one rank of a pipeline: one small loop for all schedules. Receives are
 // begun one computation ahead and sends are not waited for, so that bytes move while the rank
 // computes. Knows nothing of models or losses beyond StageModel, nor of replicas: what is done with
-// complete gradients is the caller's (ExecutorHooks).
+// complete gradients is the caller's (ExecutorHooks). Micro-batches of weight 0 are passed over by
+// all ranks of the pipeline, with their messages.
 #pragma once
 
 #include <cstdint>
@@ -13,24 +14,14 @@
 #include <vector>
 
 #include "comm/communicator.h"
-#include "core/tape.h"
 #include "parallel/pipeline/boundary.h"
 #include "parallel/pipeline/schedule.h"
+#include "parallel/pipeline/stage_model.h"
+#include "parallel/pipeline/stage_tape.h"
+#include "parallel/pipeline/step_weight.h"
 #include "parallel/pipeline/timeline.h"
 
 namespace gradwire {
-
-// What a rank can compute: its stages of micro-batches that the model draws for itself.
-class StageModel {
- public:
-  virtual ~StageModel() = default;
-  // What stage `stage` makes of `in`, the result of the stage before (no Var in the first). The
-  // last stage gives the mean loss of the micro-batch, a scalar f32.
-  virtual Var forward(Context& cx, Tape& tape, int stage, int micro, Var in) = 0;
-  // Of what travels between two stages.
-  virtual Shape boundary_shape() const = 0;
-  virtual DType boundary_type() const = 0;
-};
 
 struct ExecutorHooks {
   std::function<void(Tape& tape)> recorded{};   // a forward pass that will be differentiated
@@ -46,9 +37,11 @@ class Executor {
   // their numbers differ.
   Executor(Communicator& stages, const Schedule& schedule, Boundary& boundary);
 
-  // Forward and backward of every micro-batch. The seed of each loss is `share`. Gives the losses,
-  // by micro-batch, on the rank that has the last stage, and nothing elsewhere.
-  std::vector<double> train(Context& cx, StageModel& model, double share,
+  // Forward and backward of every micro-batch, whose loss counts with its share of `whole`. Gives
+  // the losses, by micro-batch and 0 for those passed over, on the rank that has the last stage,
+  // and nothing elsewhere. Errors: kUsage for weights that make no sense; kShape if a stage hands
+  // on other tensors than the model says.
+  std::vector<double> train(Context& cx, StageModel& model, StepWeight& whole,
                             const ExecutorHooks& hooks);
   // A schedule without backward: only the losses.
   std::vector<double> evaluate(Context& cx, StageModel& model);
@@ -62,24 +55,24 @@ class Executor {
  private:
   // What a stage waits for: here, or on its way.
   struct Arrival {
-    Tensor here;
+    std::vector<Tensor> here;
     BoundaryReceive coming;
     std::size_t event = 0;  // the receive's in the timeline
   };
   // A micro-batch in a stage.
   struct Flight {
-    std::unique_ptr<Tape> tape;
-    Var in, out;
-    Arrival input, gradient;        // of the stage's input, of its result
-    Tensor result, input_gradient;  // to be sent
+    std::unique_ptr<StageTape> tape;
+    Arrival input, gradient;                     // of the stage's input, of its result
+    std::vector<Tensor> result, input_gradient;  // to be sent
   };
   struct Run {
     Context& cx;
     StageModel& model;
-    double share = 0.0;
+    StepWeight* whole;  // null: no training
     const ExecutorHooks& hooks;
-    bool training = true;
+    std::vector<bool> computed{};  // by micro-batch
     std::vector<double> losses{};
+    bool training() const { return whole != nullptr; }
   };
 
   std::vector<double> run(Run run);
@@ -92,9 +85,11 @@ class Executor {
   void backward_weights(Run& run, const Action& a);
   void send(Run& run, const Action& a);
   void finish_oldest_send(Context& cx);
-  void pass_on(int to_stage, const Action& a, Tensor t, bool gradient);
-  Tensor take(Context& cx, const BoundaryLink& link, Arrival& a);
-  static Tensor input_gradient(Run& run, const Flight& f);
+  void pass_on(int to_stage, const Action& a, std::vector<Tensor> tensors, bool gradient);
+  std::vector<Tensor> take(Context& cx, const BoundaryLink& link, Arrival& a);
+  std::vector<Tensor> seeds(Run& run, const Action& a);
+  std::vector<TensorSpec> results(const StageModel& model, int stage, int micro) const;
+  static bool is_passed_over(const Run& run, const Action& a);
   Flight& flight(int stage, int micro) { return flights_[{stage, micro}]; }
   bool is_last(int stage) const { return stage + 1 == schedule_.stages(); }
   bool is_here(int stage) const { return schedule_.rank_of(stage) == comm_.rank(); }

@@ -15,8 +15,9 @@ Pipeline::Pipeline(Communicator& stages, const Schedule& schedule,
 Pipeline::Pipeline(Communicator& stages, const Schedule& schedule)
     : Pipeline(stages, schedule, make_plain_boundary(stages)) {}
 
-std::vector<double> Pipeline::train(Context& cx, StageModel& model, const ExecutorHooks& hooks) {
-  std::vector<double> losses = executor_.train(cx, model, 1.0 / schedule_.micros, hooks);
+std::vector<double> Pipeline::train(Context& cx, StageModel& model, StepWeight& whole,
+                                    const ExecutorHooks& hooks) {
+  std::vector<double> losses = executor_.train(cx, model, whole, hooks);
   waited_s_ += executor_.waited_s();
   return losses;
 }

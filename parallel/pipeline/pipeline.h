@@ -19,15 +19,21 @@ class Pipeline : public Stateful {
   // Tensors as they are.
   Pipeline(Communicator& stages, const Schedule& schedule);
 
-  // Forward and backward of a step's micro-batches, each weighted by one over their number. Gives
-  // the losses on the rank of the last stage, and nothing elsewhere.
-  std::vector<double> train(Context& cx, StageModel& model, const ExecutorHooks& hooks);
+  // Forward and backward of a step's micro-batches, each with its share of `whole`. Gives the
+  // losses by micro-batch, 0 for those of weight 0, on the rank of the last stage, and nothing
+  // elsewhere. Errors: as of Executor::train().
+  std::vector<double> train(Context& cx, StageModel& model, StepWeight& whole,
+                            const ExecutorHooks& hooks);
   // The losses of the first `micros` micro-batches of `model`, likewise.
   std::vector<double> evaluate(Context& cx, StageModel& model, int micros);
 
   const Schedule& schedule() const { return schedule_; }
   Communicator& stages() { return stages_; }
   std::vector<int> stages_here() const;
+  // Whether losses are computed on this rank.
+  bool has_last_stage() const {
+    return schedule_.rank_of(schedule_.stages() - 1) == stages_.rank();
+  }
   // Of the last train().
   const std::vector<TimelineEvent>& timeline() const { return executor_.timeline(); }
   // Seconds spent waiting for other stages since the last call of this.

@@ -42,7 +42,7 @@ bool parting_is_found(const std::string& changed, bool sharded) {
     const Mesh mesh = make_mesh(world, {2, 1});
     DecoderLm model(cx, small_config());
     set_trainable(model, lm(recipe).model.trainable);
-    Learner learner(cx, mesh, recipe, model);
+    Learner learner(cx, mesh, recipe, trainable_parameters_of(model), frozen_parameters_of(model));
     for (Parameter* p : parameters_of(model))
       if (world.rank() == 1 && p->name == changed) fill(cx, p->value, 3.0);
     try {
@@ -75,7 +75,8 @@ TEST(Learner, TrainsOnFromTheWeightsOfRankZero) {
       recipe.optim.weight_decay = 0.0;
       const Mesh mesh = make_mesh(world, {2, 1});
       DecoderLm model(cx, small_config());
-      Learner learner(cx, mesh, recipe, model);
+      Learner learner(cx, mesh, recipe, trainable_parameters_of(model),
+                      frozen_parameters_of(model));
       std::vector<std::vector<float>> first;
       for (Parameter* p : parameters_of(model)) {
         first.push_back(p->value.to_host<float>(cx));

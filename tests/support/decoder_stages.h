@@ -47,18 +47,23 @@ class DecoderStages final : public StageModel {
     model_ = std::make_unique<DecoderLm>(seeded, config, here);
   }
 
-  Var forward(Context& cx, Tape& tape, int stage, int micro, Var in) override {
+  std::vector<Var> forward(Context& cx, Tape& tape, int stage, int micro,
+                           std::span<const Var> in) override {
     Context own = cx;
     const auto number = static_cast<std::uint64_t>(first_ + micro * stride_);
     own.rng.seed = derive_seed(std::uint64_t{11}, number);
     const Tensor ids = tokens(cx, number);
     const UnitRange units = cut_[static_cast<std::size_t>(stage)];
-    const Var out = model_->forward(own, tape, units, ids, in);
-    if (units.end < unit_count(model_->config())) return out;
-    return cross_entropy(own, tape, out, successors(cx, ids));
+    const Var out = model_->forward(own, tape, units, ids, in.empty() ? Var{} : in.front());
+    if (units.end < unit_count(model_->config())) return {out};
+    return {cross_entropy(own, tape, out, successors(cx, ids))};
   }
-  Shape boundary_shape() const override { return {kBatch, kTokens, model_->config().width}; }
-  DType boundary_type() const override { return model_->config().compute; }
+  Shape boundary_shape() const { return {kBatch, kTokens, model_->config().width}; }
+  std::vector<TensorSpec> activations(int, int) const override {
+    return {{boundary_shape(), model_->config().compute}};
+  }
+  double weight(int) const override { return 1.0; }
+  std::optional<double> total_weight(int micros) const override { return micros; }
 
   DecoderLm& model() { return *model_; }
   // Micro-batch m is number first + m * stride of all.

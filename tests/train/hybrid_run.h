@@ -73,10 +73,11 @@ class HybridRank {
     hooks.recorded = [&](Tape& tape) { update_.overlap(cx, tape, micros()); };
     hooks.tie = [&](int) { update_.submit_tied(cx); };
     StepWord word;
-    for (const double loss : pipeline_.train(cx, stages_, hooks)) {
-      word.loss_sum += loss;
-      word.loss_count += 1.0;
-    }
+    StepWeight whole(cx, *mesh_.data, stages_, micros());
+    LossSum sum;
+    sum.add(stages_, pipeline_.train(cx, stages_, whole, hooks));
+    word.loss_sum = sum.loss;
+    word.loss_count = sum.weight;
     const double norm = update_.norm(cx);
     const StepWord all = agree(cx, world_, word);
     update_.apply(cx, 1e-2);

@@ -53,7 +53,7 @@ TEST_F(JsonLines, EveryEventIsAnObjectOfItsOwnLine) {
     const auto s = sink();
     s->started(0);
     s->step(step);
-    s->evaluation({.step = 7, .loss = 0.0, .seconds = 2.0});
+    s->evaluation({.step = 7, .values = {{"loss", 0.0}, {"perplexity", 1.0}}, .seconds = 2.0});
     s->checkpoint({.step = 7, .committed = false, .why = "disk\nfull"});
     s->warning("careful \"now\"");
     s->note("all well");

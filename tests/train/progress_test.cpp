@@ -83,7 +83,7 @@ class ProgressOutput : public testing::Test {
     m.loss = 2.3141;
     m.grad_norm = 0.81;
     m.lr = 9.8e-5;
-    m.tokens_per_s = 41200;
+    m.speed = {{"tokens", "tok", 41200}};
     m.step_s = 0.34;
     m.wire_bytes = 18'300'000;
     m.wire_dense_bytes = 1'143'750'000;
@@ -125,7 +125,7 @@ TEST_F(ProgressOutput, EventsStandAboveTheLineWhichIsDrawnAgain) {
   EXPECT_THAT(written(), testing::StartsWith("\rsecond moment frozen\x1b[K\n\rstep 10/20000"));
   s->checkpoint({.step = 10, .committed = false, .why = "no space left"});
   EXPECT_THAT(written(), HasSubstr("step 10: NOT saved: no space left"));
-  s->evaluation({.step = 10, .loss = 1.0, .seconds = 1.0});
+  s->evaluation({.step = 10, .values = {{"loss", 1.0}, {"perplexity", 2.718, 2}}, .seconds = 1.0});
   EXPECT_THAT(written(), HasSubstr("step 10: validation loss 1.0000, perplexity 2.72"));
 }
 
@@ -140,7 +140,7 @@ TEST_F(ProgressOutput, LinesAreKeysAndValuesInAFixedOrder) {
   const auto s = sink(ProgressStyle::kLines);
   s->started(1199);
   s->step(metrics(1200));
-  s->evaluation({.step = 1200, .loss = 0.0, .seconds = 1.5});
+  s->evaluation({.step = 1200, .values = {{"loss", 0.0}, {"perplexity", 1.0}}, .seconds = 1.5});
   s->checkpoint({.step = 1200, .committed = true, .path = "a b", .bytes = 5, .seconds = 0.5});
   s->checkpoint({.step = 1201, .committed = false, .why = "it said \"no\"\n"});
   s->warning("one\ntwo");

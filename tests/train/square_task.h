@@ -9,25 +9,26 @@
 namespace gradwire::test {
 
 // The mean of w^2, in one stage: few computations, many gradients.
-class SquareTask final : public Task, public StageModel {
+class SquareTask : public Task, public StageModel {
  public:
   explicit SquareTask(Context& cx) {
     init_normal(cx, model_.w, "w", {100'000}, 1.0);
     init_normal(cx, model_.frozen, "frozen", {100}, 1.0);
     model_.frozen.trainable = false;
   }
-  Module& model() override { return model_; }
+  ParameterSet parameters() override { return parameters_of(model_); }
   StageModel& next_step() override { return *this; }
-  Var forward(Context& cx, Tape& tape, int, int, Var) override {
+  std::vector<Var> forward(Context& cx, Tape& tape, int, int, std::span<const Var>) override {
     const Var w = tape.param(model_.w);
-    return mean(cx, tape, mul(cx, tape, w, w));
+    return {mean(cx, tape, mul(cx, tape, w, w))};
   }
-  Shape boundary_shape() const override { return {}; }
-  DType boundary_type() const override { return DType::kF32; }
-  std::int64_t tokens_per_micro_batch() const override { return 1; }
-  std::int64_t validation_batches() const override { return 0; }
-  StageModel& validation(std::int64_t) override { return *this; }
-  std::int64_t validation_tokens(std::int64_t) override { return 0; }
+  std::vector<TensorSpec> activations(int, int) const override { return {}; }
+  double weight(int) const override { return 1.0; }
+  Counters counters() const override { return {}; }
+  std::vector<Metric> metrics() const override { return {}; }
+  std::vector<Sum> evaluate(Context&, Pipeline&, Communicator&, std::int64_t) override {
+    return {};
+  }
   double epoch() const override { return 0.0; }
   double take_data_seconds() override { return 0.0; }
   void visit_state(StateVisitor&) override {}

@@ -64,7 +64,7 @@ Log train(const Case& c) {
     Runtime runtime;
     Context& cx = runtime.context();
     SquareTask task(cx);
-    const std::vector<Parameter*> params = trainable_parameters_of(task.model());
+    const std::vector<Parameter*> params = task.trained();
     DataParallel group(cx, comm, make_dense_reducer(comm), params);
     group.compress_with(make_compressed_reducer(cx, comm, group.buckets().all(), {}));
     const auto optimizer = make_optimizer(cx, c, group, params);

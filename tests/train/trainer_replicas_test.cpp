@@ -66,10 +66,8 @@ Outcome3 train(const Options& o) {
     Runtime runtime;
     Context& cx = runtime.context();
     test::SquareTask task(cx);
-    const std::vector<Parameter*> params = trainable_parameters_of(task.model());
-    std::vector<Parameter*> frozen = parameters_of(task.model());
-    std::erase_if(frozen, [](const Parameter* p) { return p->trainable; });
-    DataParallel group(cx, comm, make_dense_reducer(comm), params, {.frozen = frozen});
+    const std::vector<Parameter*> params = task.trained();
+    DataParallel group(cx, comm, make_dense_reducer(comm), params, {.frozen = frozen_in(task)});
     group.compress_with(make_compressed_reducer(cx, comm, group.buckets().all(), {}));
     const auto optimizer = make_optimizer(cx, o, group, params);
     const auto coordinator = make_coordinator(cx, comm);
@@ -77,7 +75,7 @@ Outcome3 train(const Options& o) {
     Reporter report;
     const auto alone = make_local_world(1);
     Pipeline pipeline(*alone[0], with_messages(one_f_one_b(1, 1)));
-    AfterStep3 later([&] { o.after_step_3(cx, comm.rank(), parameters_of(task.model())); });
+    AfterStep3 later([&] { o.after_step_3(cx, comm.rank(), task.parameters()); });
     TrainOptions options;
     options.steps = 8;
     options.seed = 3;
@@ -95,7 +93,7 @@ Outcome3 train(const Options& o) {
                               nullptr,
                               {&later}});
     checkpoints.track({params, {optimizer.get(), &group, &trainer}});
-    o.at_start(cx, comm.rank(), parameters_of(task.model()));
+    o.at_start(cx, comm.rank(), task.parameters());
     const auto at = static_cast<std::size_t>(comm.rank());
     try {
       trainer.run(cx);

@@ -43,11 +43,12 @@ Tensor random_tensor(Context& cx, std::uint64_t seed, DType dtype = DType::kF32)
 Tensor carry(Context& cx, Communicator& comm, Boundary& boundary, const BoundaryLink& link,
              const Tensor& t) {
   if (comm.rank() == 0) {
-    boundary.send(cx, link, 1, t)->wait(cx.stream);
+    boundary.send(cx, link, 1, {&t, 1})->wait(cx.stream);
     return {};
   }
-  BoundaryReceive r = boundary.receive(cx, link, 0, t.shape(), t.dtype());
-  return boundary.take(cx, link, r);
+  const TensorSpec spec{t.shape(), t.dtype()};
+  BoundaryReceive r = boundary.receive(cx, link, 0, {&spec, 1});
+  return boundary.take(cx, link, r)[0];
 }
 
 class References final : public StateVisitor {
@@ -202,7 +203,8 @@ TEST(Int8Boundary, AnotherShapeIsAnError) {
     Runtime runtime;
     Context& cx = runtime.context();
     const auto boundary = make_int8_boundary(cx, comm, gpipe(1, 2), {2, 2});
-    EXPECT_THROW(boundary->receive(cx, {0, 1, false}, 0, {4}, DType::kF32), Error);
+    const TensorSpec other{{4}, DType::kF32};
+    EXPECT_THROW(boundary->receive(cx, {0, 1, false}, 0, {&other, 1}), Error);
   });
 }
 
@@ -221,7 +223,9 @@ class Bounding final : public Boundary {
  public:
   Bounding(Communicator& comm, double half_step)
       : plain_(make_plain_boundary(comm)), half_step_(half_step) {}
-  WorkPtr send(Context& cx, const BoundaryLink& link, int peer, const Tensor& t) override {
+  WorkPtr send(Context& cx, const BoundaryLink& link, int peer,
+               std::span<const Tensor> tensors) override {
+    const Tensor& t = tensors[0];
     double largest = 0.0, squares = 0.0;
     for (const double x : t.to_host<double>(cx)) {
       largest = std::max(largest, std::abs(x));
@@ -233,13 +237,13 @@ class Bounding final : public Boundary {
       error_[{link.from_stage, link.micro}] =
           half_step_ * largest * std::sqrt(static_cast<double>(t.numel()));
     }
-    return plain_->send(cx, link, peer, t);
+    return plain_->send(cx, link, peer, tensors);
   }
-  BoundaryReceive receive(Context& cx, const BoundaryLink& link, int peer, const Shape& shape,
-                          DType dtype) override {
-    return plain_->receive(cx, link, peer, shape, dtype);
+  BoundaryReceive receive(Context& cx, const BoundaryLink& link, int peer,
+                          std::span<const TensorSpec> specs) override {
+    return plain_->receive(cx, link, peer, specs);
   }
-  Tensor take(Context& cx, const BoundaryLink& link, BoundaryReceive& r) override {
+  std::vector<Tensor> take(Context& cx, const BoundaryLink& link, BoundaryReceive& r) override {
     return plain_->take(cx, link, r);
   }
   std::map<std::pair<int, int>, double> norm_, error_;  // by stage that sends results and micro
@@ -284,7 +288,8 @@ Outcome run(const Schedule& compute, const Setting& setting) {
       for (Parameter* p : parameters_of(stages.model()))
         clear_grad(*p);
       Executor executor(comm, schedule, setting.half_step > 0.0 ? bounding : *used);
-      losses = executor.train(cx, stages, 1.0 / kMicros, {});
+      StepWeight whole(kMicros);
+      losses = executor.train(cx, stages, whole, {});
       if (step == 1) allocations = runtime.allocator().stats().system_allocations;
       if (step > 1 && setting.restart_after < 0) {
         EXPECT_EQ(runtime.allocator().stats().system_allocations, allocations);

@@ -39,7 +39,7 @@ Outcome reference() {
   Outcome outcome;
   for (int micro = 0; micro < kMicros; ++micro) {
     Tape tape;
-    const Var loss = stages.forward(cx, tape, 0, micro, {});
+    const Var loss = stages.forward(cx, tape, 0, micro, {})[0];
     outcome.losses.push_back(tape.value(loss).to_host<float>(cx)[0]);
     Tensor seed = Tensor::empty(cx, {}, DType::kF32);
     fill(cx, seed, 1.0 / kMicros);
@@ -64,7 +64,8 @@ Outcome pipelined(const Schedule& compute, bool recompute) {
     std::vector<int> reduced;
     ExecutorHooks hooks;
     hooks.reduce = [&](int stage) { reduced.push_back(stage); };
-    const std::vector<double> losses = executor.train(cx, stages, 1.0 / kMicros, hooks);
+    StepWeight whole(kMicros);
+    const std::vector<double> losses = executor.train(cx, stages, whole, hooks);
     const std::scoped_lock guard(lock);
     EXPECT_EQ(static_cast<int>(reduced.size()), schedule.chunks);
     EXPECT_EQ(executor.timeline().size(),
@@ -162,12 +163,13 @@ TEST(Executor, AFailingStageFailsTheOthersWithItsCause) {
   class Failing final : public StageModel {
    public:
     explicit Failing(int rank) : rank_(rank) {}
-    Var forward(Context& cx, Tape& tape, int, int micro, Var) override {
+    std::vector<Var> forward(Context& cx, Tape& tape, int, int micro,
+                             std::span<const Var>) override {
       if (rank_ == 1 && micro == 2) throw Error(ErrorKind::kData, "no such token");
-      return tape.constant(Tensor::zeros(cx, rank_ == 2 ? Shape{} : Shape{4}, DType::kF32));
+      return {tape.constant(Tensor::zeros(cx, rank_ == 2 ? Shape{} : Shape{4}, DType::kF32))};
     }
-    Shape boundary_shape() const override { return {4}; }
-    DType boundary_type() const override { return DType::kF32; }
+    std::vector<TensorSpec> activations(int, int) const override { return {{{4}, DType::kF32}}; }
+    double weight(int) const override { return 1.0; }
 
    private:
     int rank_;
@@ -178,7 +180,8 @@ TEST(Executor, AFailingStageFailsTheOthersWithItsCause) {
       Failing model(comm.rank());
       const auto boundary = make_plain_boundary(comm);
       Executor executor(comm, with_messages(one_f_one_b(3, 4)), *boundary);
-      executor.train(runtime.context(), model, 1.0, {});
+      StepWeight whole(4.0);
+      executor.train(runtime.context(), model, whole, {});
     });
     ADD_FAILURE() << "no error";
   } catch (const Error& e) {
