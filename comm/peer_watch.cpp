@@ -20,6 +20,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "comm/descriptors.h"
 #include "comm/peer_link.h"
 #include "comm/proof.h"
 #include "comm/sockets.h"
@@ -83,6 +84,7 @@ class PeerWatch::Impl {
         on_lost_(std::move(on_lost)),
         links_(static_cast<std::size_t>(comm.size())) {
     if (size_ == 1) return;
+    if (rank_ == 0) check_descriptors(size_ - 1, fmt::format("peer watch: {} ranks", size_));
     hosts_ = gather_hosts(cx, comm);
     Tensor contact = text_tensor(cx, rank_ == 0 ? listen() : "", kContactBytes);
     comm.broadcast(contact, 0, cx.stream)->wait(cx.stream);

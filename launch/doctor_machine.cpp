@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 
+#include "comm/descriptors.h"
 #include "core/host_limits.h"
 #include "core/simd.h"
 #include "launch/doctor.h"
@@ -33,14 +34,20 @@ std::string limit_text(rlim_t limit, double unit, const char* name) {
   return fmt::format("{:.0f}{}", static_cast<double>(limit) / unit, name);
 }
 
+// A run raises the soft limit to the hard one, which is what counts.
 Finding open_files() {
-  constexpr rlim_t kEnough = 1024;
+  constexpr std::int64_t kManyRanks = 1000;
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
-  Finding f{Verdict::kOk, "open files", limit_text(files.rlim_cur, 1.0, ""), ""};
-  if (files.rlim_cur < kEnough) {
+  const std::int64_t ranks = most_ranks_by_descriptors(1);
+  Finding f{Verdict::kOk, "open files", limit_text(files.rlim_max, 1.0, ""), ""};
+  if (ranks < kManyRanks) {
     f.verdict = Verdict::kWarn;
-    f.fix = fmt::format("ulimit -n {}: MPI opens a socket to each peer", kEnough);
+    f.found += fmt::format(", for {} ranks over TCP", ranks);
+    f.fix = fmt::format(
+        "for {} ranks `ulimit -Hn {}`: every rank holds two connections to each "
+        "other one",
+        kManyRanks, 2 * kManyRanks + 100);
   }
   return f;
 }

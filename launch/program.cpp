@@ -4,6 +4,7 @@
 #include <exception>
 #include <thread>
 
+#include "comm/descriptors.h"
 #include "core/error.h"
 #include "launch/cli.h"
 #include "launch/console.h"
@@ -20,6 +21,7 @@ constexpr auto kForRank0 = std::chrono::seconds(5);
 
 int run_program(int argc, const char* const* argv) {
   guard_standard_streams();
+  raise_descriptor_limit();
   RankEnvironment env;
   try {
     env = read_rank_environment();

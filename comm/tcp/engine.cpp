@@ -12,6 +12,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include "comm/descriptors.h"
 #include "comm/sockets.h"
 #include "core/error.h"
 #include "core/hash.h"
@@ -43,6 +44,8 @@ const TcpOptions& checked(const TcpOptions& o) {
     throw Error(ErrorKind::kUsage, fmt::format("tcp: {} connections to a peer", o.connections));
   }
   if (o.addresses.empty()) throw Error(ErrorKind::kUsage, "tcp: no address of rank 0");
+  check_descriptors(std::int64_t{o.connections + 1} * (o.size - 1),
+                    fmt::format("tcp: {} ranks", o.size));
   return o;
 }
 

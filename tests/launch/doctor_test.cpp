@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <filesystem>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include "tests/support/recipe_files.h"
 
@@ -56,6 +58,23 @@ TEST(Doctor, EveryWarningSaysWhatToDo) {
       EXPECT_TRUE(f.verdict == Verdict::kOk || !f.fix.empty()) << f.what;
     }
   }
+}
+
+// In a process of its own: a hard limit cannot be raised again.
+TEST(DoctorDeathTest, OpenFilesAreJudgedByTheHardLimitAndTheRanksItAllows) {
+  const auto open_files = [](rlim_t soft, rlim_t hard) {
+    const rlimit files{soft, hard};
+    setrlimit(RLIMIT_NOFILE, &files);
+    return named(check_memory(), "open files");
+  };
+  const auto judge = [&] {
+    const Finding enough = open_files(256, 4096), few = open_files(1024, 1024);
+    std::fputs(fmt::format("{}|{}", to_text(enough), to_text(few)).c_str(), stderr);
+    std::exit(0);
+  };
+  EXPECT_EXIT(judge(), testing::ExitedWithCode(0),
+              "ok    open files      4096\\|warn  open files      1024, for 4[67][0-9] ranks over "
+              "TCP\n.*for 1000 ranks `ulimit -Hn 2100`");
 }
 
 TEST(Doctor, MpiStartsAlone) {
