@@ -13,12 +13,13 @@
 
 namespace gradwire {
 
-void add_recipe(CLI::App& command, RecipeArgs& args) {
+void add_recipe(CLI::App& command, RecipeArgs& args, std::span<const JobKind> jobs) {
   command.add_option("RECIPE", args.path, "a TOML file; its keys: docs/recipes.md")->required();
-  add_overrides(command, args);
+  add_overrides(command, args, jobs);
 }
 
-void add_overrides(CLI::App& command, RecipeArgs& args) {
+void add_overrides(CLI::App& command, RecipeArgs& args, std::span<const JobKind> jobs) {
+  args.jobs = jobs;
   command.add_option("--set", args.set, "key=value: wins over the recipe; may be repeated")
       ->allow_extra_args(false)
       ->type_name("KEY=VALUE");
@@ -47,14 +48,14 @@ std::string usage_text(const CLI::App& app, const std::string& wrong) {
 
 }  // namespace
 
-CommandAction parse_command_line(int argc, const char* const* argv) {
+CommandAction parse_command_line(int argc, const char* const* argv, std::span<const JobKind> jobs) {
   CLI::App app("Trains neural networks over the network you have.", "gradwire");
   app.require_subcommand(1);
   app.set_version_flag("--version", version_text, "print versions and end");
   CommandAction chosen;
-  add_run_commands(app, chosen);
+  add_run_commands(app, chosen, jobs);
   add_checkpoint_commands(app, chosen);
-  add_inspection_commands(app, chosen);
+  add_inspection_commands(app, chosen, jobs);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& wanted) {  // --help, --version

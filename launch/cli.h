@@ -3,9 +3,11 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 
 #include "launch/exit_code.h"
+#include "recipe/job_sections.h"
 
 namespace CLI {
 class App;
@@ -17,17 +19,14 @@ using CommandAction = std::function<ExitCode()>;
 
 // Throws Error(kUsage) with the usage text for a line that makes no sense. --help and --version are
 // actions that print.
-CommandAction parse_command_line(int argc, const char* const* argv);
+CommandAction parse_command_line(int argc, const char* const* argv, std::span<const JobKind> jobs);
 
 // Each adds its commands to `app`; a parsed command leaves its action in `chosen`, which must
 // outlive the parsing.
-void add_inspection_commands(CLI::App& app, CommandAction& chosen);  // config, trace, doctor
-void add_run_commands(
-    CLI::App& app,
-    CommandAction& chosen);  // prepare, train, launch, eval, generate, bench, simulate
+void add_inspection_commands(CLI::App& app, CommandAction& chosen,
+                             std::span<const JobKind> jobs);  // config, trace, doctor
+void add_run_commands(CLI::App& app, CommandAction& chosen,
+                      std::span<const JobKind> jobs);  // prepare, train, launch, eval, bench, ...
 void add_checkpoint_commands(CLI::App& app, CommandAction& chosen);  // ckpt
-
-// Parses, acts, and turns whatever is thrown into one message and an exit status.
-int run_program(int argc, const char* const* argv);
 
 }  // namespace gradwire

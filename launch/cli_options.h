@@ -12,8 +12,9 @@
 
 namespace gradwire {
 
-void add_recipe(CLI::App& command, RecipeArgs& args);  // RECIPE and --set
-void add_overrides(CLI::App& command, RecipeArgs& args);
+void add_recipe(CLI::App& command, RecipeArgs& args,
+                std::span<const JobKind> jobs);  // RECIPE and --set
+void add_overrides(CLI::App& command, RecipeArgs& args, std::span<const JobKind> jobs);
 
 // The command's arguments, which live as long as its action.
 template <class Args>

@@ -5,7 +5,6 @@
 #include "launch/cli_options.h"
 
 #include "jobs/job.h"
-#include "jobs/job_list.h"
 #include "recipe/field.h"
 
 namespace gradwire {
@@ -29,10 +28,10 @@ void add_ckpt(CLI::App& command, std::string& path) {
       "a checkpoint, or the folder of a run (the newest good one of the recipe's run)");
 }
 
-void add_train(CLI::App& app, CommandAction& chosen) {
+void add_train(CLI::App& app, CommandAction& chosen, std::span<const JobKind> jobs) {
   CLI::App* train = app.add_subcommand("train", "train, or go on where the run stopped");
   TrainArgs& args = on_parsed(*train, chosen, run_train);
-  add_recipe(*train, args.recipe);
+  add_recipe(*train, args.recipe, jobs);
   train->add_option(
       "--resume", args.resume,
       "auto: go on from the newest good checkpoint of the run, if any; none: start over; or "
@@ -81,19 +80,19 @@ void add_verb_option(CLI::App& command, const VerbOption& option, RecipeArgs& re
 
 // The commands that the jobs bring. Several jobs may have one of the same name and options: which
 // is meant the recipe's task says.
-void add_verbs(CLI::App& app, CommandAction& chosen) {
+void add_verbs(CLI::App& app, CommandAction& chosen, std::span<const JobKind> jobs) {
   const auto is_there = [&](const char* name) {
     const auto commands = app.get_subcommands([name](CLI::App* c) { return c->check_name(name); });
     return !commands.empty();
   };
-  for (const JobKind& kind : all_jobs()) {
+  for (const JobKind& kind : jobs) {
     const std::unique_ptr<JobSections> sections = kind.sections();
     for (const Verb& verb : dynamic_cast<const JobRecipe&>(*sections).verbs()) {
       if (is_there(verb.name)) continue;
       CLI::App* command = app.add_subcommand(verb.name, verb.doc);
       VerbArgs& args = on_parsed(*command, chosen, run_verb);
       args.verb = verb.name;
-      add_recipe(*command, args.recipe);
+      add_recipe(*command, args.recipe, jobs);
       add_ckpt(*command, args.ckpt);
       for (const VerbOption& option : verb.options)
         add_verb_option(*command, option, args.recipe);
@@ -101,33 +100,33 @@ void add_verbs(CLI::App& app, CommandAction& chosen) {
   }
 }
 
-void add_bench_comm(CLI::App& bench, CommandAction& chosen) {
+void add_bench_comm(CLI::App& bench, CommandAction& chosen, std::span<const JobKind> jobs) {
   CLI::App* comm = bench.add_subcommand(
       "comm", "what exchanging takes on these ranks, by every codec, and what a recipe gains");
   BenchCommArgs& args = on_parsed(*comm, chosen, run_bench_comm);
   comm->add_option("RECIPE", args.recipe.path, "a TOML file (every key at its default)");
-  add_overrides(*comm, args.recipe);
+  add_overrides(*comm, args.recipe, jobs);
   comm->add_option("--parameters", args.parameters,
                    "that are exchanged (as many as take half a second)")
       ->check(CLI::PositiveNumber);
 }
 
-void add_bench(CLI::App& app, CommandAction& chosen) {
+void add_bench(CLI::App& app, CommandAction& chosen, std::span<const JobKind> jobs) {
   CLI::App* bench = app.add_subcommand("bench", "measure");
   bench->require_subcommand(1);
   CLI::App* step = bench->add_subcommand("step", "time training steps of a recipe");
   BenchStepArgs& args = on_parsed(*step, chosen, run_bench_step);
-  add_recipe(*step, args.recipe);
+  add_recipe(*step, args.recipe, jobs);
   step->add_option("--warmup", args.warmup, "steps before them (5)")->check(CLI::NonNegativeNumber);
   step->add_option("--steps", args.steps, "steps to time (20)")->check(CLI::PositiveNumber);
-  add_bench_comm(*bench, chosen);
+  add_bench_comm(*bench, chosen, jobs);
 }
 
-void add_simulate(CLI::App& app, CommandAction& chosen) {
+void add_simulate(CLI::App& app, CommandAction& chosen, std::span<const JobKind> jobs) {
   CLI::App* simulate =
       app.add_subcommand("simulate", "what a cluster that is only described would give");
   SimulateArgs& args = on_parsed(*simulate, chosen, run_simulate);
-  add_recipe(*simulate, args.recipe);
+  add_recipe(*simulate, args.recipe, jobs);
   simulate->add_option("--workers,--ranks", args.workers, "ranks")
       ->required()
       ->check(CLI::Range(1, kMostRanks));
@@ -153,18 +152,18 @@ void add_simulate(CLI::App& app, CommandAction& chosen) {
 
 }  // namespace
 
-void add_run_commands(CLI::App& app, CommandAction& chosen) {
+void add_run_commands(CLI::App& app, CommandAction& chosen, std::span<const JobKind> jobs) {
   CLI::App* prepare = app.add_subcommand("prepare", "train the tokenizer and write token files");
-  add_recipe(*prepare, on_parsed(*prepare, chosen, run_prepare).recipe);
-  add_train(app, chosen);
+  add_recipe(*prepare, on_parsed(*prepare, chosen, run_prepare).recipe, jobs);
+  add_train(app, chosen, jobs);
   add_launch(app, chosen);
   CLI::App* eval = app.add_subcommand("eval", "what a checkpoint gives on held-out data");
   EvalArgs& eval_args = on_parsed(*eval, chosen, run_eval);
-  add_recipe(*eval, eval_args.recipe);
+  add_recipe(*eval, eval_args.recipe, jobs);
   add_ckpt(*eval, eval_args.ckpt);
-  add_verbs(app, chosen);
-  add_bench(app, chosen);
-  add_simulate(app, chosen);
+  add_verbs(app, chosen, jobs);
+  add_bench(app, chosen, jobs);
+  add_simulate(app, chosen, jobs);
 }
 
 }  // namespace gradwire

@@ -13,8 +13,6 @@
 #include "launch/validate.h"
 #include "parallel/agreement.h"
 
-#include "jobs/job_list.h"
-
 namespace gradwire {
 namespace {
 
@@ -30,7 +28,7 @@ double peak_rss_bytes() {
 // One JSON object on rank 0, with the keys of bench/peer_torch.py.
 ExitCode run_bench_step(const BenchStepArgs& args) {
   const RankEnvironment env = read_rank_environment();
-  Recipe recipe = load_recipe(args.recipe.path, args.recipe.set);
+  Recipe recipe = load_recipe(args.recipe);
   validate(recipe, env.size);
   const Plan plan = make_plan(recipe, job_of(recipe).outline(recipe), mesh_shape(recipe, env.size));
   check_fits(plan, env.local_size, available_memory_bytes());

@@ -9,17 +9,15 @@
 #include "launch/session.h"
 #include "launch/validate.h"
 
-#include "jobs/job_list.h"
-
 namespace gradwire {
 namespace {
 
 // A recipe that sets nothing must at least name a text.
 Recipe asked_recipe(const RecipeArgs& args) {
-  if (!args.path.empty()) return load_recipe(args.path, args.set);
+  if (!args.path.empty()) return load_recipe(args);
   std::vector<std::string> set = args.set;
   set.insert(set.begin(), "data.text=['none']");
-  return load_recipe("/dev/null", set);
+  return load_recipe("/dev/null", set, args.jobs);
 }
 
 Recipe checked_recipe(const RecipeArgs& args) {

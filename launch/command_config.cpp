@@ -5,8 +5,6 @@
 #include "launch/commands.h"
 #include "launch/validate.h"
 
-#include "jobs/job_list.h"
-
 namespace gradwire {
 namespace {
 
@@ -18,7 +16,7 @@ struct Explained {
 std::vector<Explained> explained(const Recipe& r) {
   std::vector<Explained> out;
   const std::vector<SectionInfo> set = describe(r);
-  const std::vector<SectionInfo> defaults = describe(default_recipe(r.task));
+  const std::vector<SectionInfo> defaults = describe(default_recipe(r.task, r.job.known()));
   for (std::size_t s = 0; s < set.size(); ++s) {
     for (std::size_t k = 0; k < set[s].keys.size(); ++k)
       out.push_back({set[s].keys[k], defaults[s].keys[k].value});
@@ -54,12 +52,12 @@ void print(const Explained& e, const KeyPlace& place) {
 }  // namespace
 
 ExitCode run_config_show(const ConfigArgs& args) {
-  fmt::print("{}", to_toml(load_recipe(args.recipe.path, args.recipe.set)));
+  fmt::print("{}", to_toml(load_recipe(args.recipe)));
   return ExitCode::kDone;
 }
 
 ExitCode run_config_validate(const ConfigArgs& args) {
-  const Recipe r = load_recipe(args.recipe.path, args.recipe.set);
+  const Recipe r = load_recipe(args.recipe);
   validate(r, args.ranks);
   fmt::print("{}: ok; a step is {} sequences = {} ranks x {} micro-batches x {}\n",
              args.recipe.path, r.batch.global, args.ranks, r.batch.accumulation(args.ranks),
@@ -68,7 +66,7 @@ ExitCode run_config_validate(const ConfigArgs& args) {
 }
 
 ExitCode run_config_explain(const ConfigArgs& args) {
-  const Recipe r = load_recipe(args.recipe.path, args.recipe.set);
+  const Recipe r = load_recipe(args.recipe);
   bool any = false;
   for (const Explained& e : explained(r)) {
     if (!args.key.empty() && e.info.key != args.key && !e.info.key.starts_with(args.key + '.')) {
@@ -81,8 +79,8 @@ ExitCode run_config_explain(const ConfigArgs& args) {
   return ExitCode::kDone;
 }
 
-ExitCode run_config_docs() {
-  fmt::print("{}", recipe_reference(all_jobs()));
+ExitCode run_config_docs(const DocsArgs& args) {
+  fmt::print("{}", recipe_reference(args.jobs));
   return ExitCode::kDone;
 }
 

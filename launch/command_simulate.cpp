@@ -11,8 +11,6 @@
 #include "launch/threads.h"
 #include "launch/validate.h"
 
-#include "jobs/job_list.h"
-
 namespace gradwire {
 namespace {
 
@@ -56,7 +54,7 @@ void check_model_fits(const Recipe& recipe, const SimulateArgs& args) {
 
 ExitCode run_simulate(const SimulateArgs& args) {
   const NetworkModel network = network_of(args);
-  const Recipe asked = load_recipe(args.recipe.path, args.recipe.set);
+  const Recipe asked = load_recipe(args.recipe);
   const Recipe recipe = for_workers(asked, args.workers);
   validate(recipe, args.workers, Inputs::kNotNeeded);
   check_model_fits(recipe, args);

@@ -29,7 +29,6 @@
 #include "train/together.h"
 #include "train/trainer.h"
 
-#include "jobs/job_list.h"
 #include "recipe/paths.h"
 #include "recipe/recipe_io.h"
 
@@ -238,7 +237,7 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
 ExitCode run_train(const TrainArgs& args) {
   const RankEnvironment env = read_rank_environment();
   const StopSignal stop(rank_prefix(env));  // a signal may come while ranks are still starting
-  Recipe recipe = load_recipe(args.recipe.path, args.recipe.set);
+  Recipe recipe = load_recipe(args.recipe);
   const int ranks = args.ranks > 0 ? args.ranks : env.size;
   validate(recipe, ranks);
   const MeshShape shape = mesh_shape(recipe, ranks);

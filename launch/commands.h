@@ -5,17 +5,25 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "launch/exit_code.h"
 
+#include "recipe/recipe_io.h"
+
 namespace gradwire {
 
 struct RecipeArgs {
   std::string path;
-  std::vector<std::string> set;  // overrides, as load_recipe() takes them
+  std::vector<std::string> set;     // overrides, as load_recipe() takes them
+  std::span<const JobKind> jobs{};  // that the program has
 };
+// Errors: RecipeError.
+inline Recipe load_recipe(const RecipeArgs& args) {
+  return load_recipe(args.path, args.set, args.jobs);
+}
 
 struct TrainArgs {
   RecipeArgs recipe;
@@ -91,7 +99,10 @@ struct ConfigArgs {
 ExitCode run_config_show(const ConfigArgs& args);
 ExitCode run_config_validate(const ConfigArgs& args);
 ExitCode run_config_explain(const ConfigArgs& args);
-ExitCode run_config_docs();
+struct DocsArgs {
+  std::span<const JobKind> jobs;
+};
+ExitCode run_config_docs(const DocsArgs& args);
 
 struct TraceArgs {
   std::string run;                   // its folder

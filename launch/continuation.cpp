@@ -9,8 +9,6 @@
 #include "core/hash.h"
 #include "launch/learner.h"
 
-#include "jobs/job_list.h"
-
 namespace gradwire {
 namespace {
 
@@ -38,7 +36,7 @@ bool decides_training(KeyEffect effect) {
 template <class Wanted>
 std::vector<RecipeChange> changes_of(const Recipe& recipe, const std::string& saved,
                                      const Wanted& wanted) {
-  const std::optional<Recipe> was = saved_recipe(saved);
+  const std::optional<Recipe> was = saved_recipe(saved, recipe.job.known());
   if (!was) return {};
   std::vector<RecipeChange> changes = recipe_changes(*was, recipe);
   std::erase_if(changes, [&](const RecipeChange& c) {
@@ -92,7 +90,7 @@ std::vector<std::string> continuation_notes(const Recipe& recipe, const LoadResu
     notes.push_back(fmt::format("changed since the checkpoint: {}: {} -> {}{}", c.key.key, c.was,
                                 c.key.value, means.empty() ? "" : fmt::format(" ({})", means)));
   }
-  if (const std::optional<Recipe> was = saved_recipe(loaded.recipe)) {
+  if (const std::optional<Recipe> was = saved_recipe(loaded.recipe, recipe.job.known())) {
     const double before = lr_at(schedule_config(*was), loaded.step + 1);
     const double now = lr_at(schedule_config(recipe), loaded.step + 1);
     if (before != now) {

@@ -8,7 +8,7 @@
 #include "core/io_error.h"
 #include "train/same_run.h"
 
-#include "jobs/job_list.h"
+#include "recipe/problems.h"
 
 namespace gradwire {
 namespace {

@@ -1,3 +1,5 @@
+#include "launch/program.h"
+
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -19,13 +21,13 @@ constexpr auto kForRank0 = std::chrono::seconds(5);
 
 }  // namespace
 
-int run_program(int argc, const char* const* argv) {
+int run_program(int argc, const char* const* argv, std::span<const JobKind> jobs) {
   guard_standard_streams();
   raise_descriptor_limit();
   RankEnvironment env;
   try {
     env = read_rank_environment();
-    const ExitCode code = parse_command_line(argc, argv)();
+    const ExitCode code = parse_command_line(argc, argv, jobs)();
     // Unwritten output would otherwise be lost in silence, after the status is settled.
     check(std::fflush(stdout) == 0, ErrorKind::kIo, "standard output cannot be written");
     return static_cast<int>(code);

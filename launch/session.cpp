@@ -10,13 +10,11 @@
 #include "launch/stages.h"
 #include "launch/validate.h"
 
-#include "jobs/job_list.h"
-
 namespace gradwire {
 namespace {
 
 Recipe checked_recipe(const RecipeArgs& args, int ranks) {
-  Recipe recipe = load_recipe(args.path, args.set);
+  Recipe recipe = load_recipe(args);
   validate(recipe, ranks);
   return recipe;
 }
@@ -30,7 +28,7 @@ std::unique_ptr<Coordinator> of_the_same_run(std::unique_ptr<Coordinator> ranks,
 }  // namespace
 
 Recipe recipe_without_inputs(const RecipeArgs& args) {
-  Recipe recipe = load_recipe(args.path, args.set);
+  Recipe recipe = load_recipe(args);
   validate(recipe, read_rank_environment().size, Inputs::kNotNeeded);
   return recipe;
 }

@@ -57,7 +57,8 @@ class JobPart {
   // Both null for a recipe of no job.
   JobSections* sections() const { return sections_.get(); }
   const JobKind* kind() const { return kind_; }
-  // The names that `task` may have.
+  // The jobs that there are, and the names that `task` may have.
+  std::span<const JobKind> known() const { return known_; }
   std::vector<std::string_view> choices() const;
 
  private:
