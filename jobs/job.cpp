@@ -1,6 +1,6 @@
 #include "jobs/job.h"
 
-#include <numeric>
+#include <fmt/format.h>
 
 #include "core/error.h"
 
@@ -12,6 +12,19 @@ std::int64_t ModelOutline::parameters(UnitRange of) const {
     sum += layers[static_cast<std::size_t>(i)].parameters;
   const bool both_ends = of.begin == 0 && of.end == size();
   return both_ends ? sum - tied_elements : sum;
+}
+
+std::vector<UnitCost> Job::measure(Context& /*cx*/) {
+  std::vector<UnitCost> costs;
+  for (const LayerOutline& layer : outline().layers) {
+    costs.push_back(layer.memory);
+    costs.back().seconds = 1e-9 * static_cast<double>(layer.parameters);
+  }
+  return costs;
+}
+
+void Job::carry_out(std::string_view verb, JobHost&, Task&, const Position&) {
+  throw Error(ErrorKind::kInternal, fmt::format("a job without the command '{}'", verb));
 }
 
 const JobRecipe& job_of(const Recipe& recipe) {

@@ -17,6 +17,7 @@
 #include "parallel/mesh.h"
 #include "parallel/pipeline/stages.h"
 #include "train/checkpoint_coordinator.h"
+#include "train/measure.h"
 #include "train/task.h"
 
 #include "recipe/recipe.h"
@@ -93,12 +94,13 @@ class Job {
   // kData, kIo; DifferentRuns (train/same_run.h).
   virtual bool prepare(JobHost& host, const Preparation& how) = 0;
   // A line about the data that was prepared for training.
-  virtual std::string data_summary() const = 0;
+  virtual std::string data_summary() const { return "nothing to prepare"; }
 
   // Exact once prepared; before, as the recipe says.
   virtual ModelOutline outline() const = 0;
-  // What each layer costs for one micro-batch, measured on this device.
-  virtual std::vector<UnitCost> measure(Context& cx) = 0;
+  // What each layer costs for one micro-batch, measured on this device. Unless a job measures, its
+  // outline with times in proportion to the parameters.
+  virtual std::vector<UnitCost> measure(Context& cx);
   // This rank's stages of the model and its share of the data. Initial weights depend on the
   // recipe's seed alone. The task must not outlive this job.
   virtual std::unique_ptr<Task> build(Context& cx, const Position& position, Content content) = 0;
@@ -109,19 +111,19 @@ class Job {
   virtual std::string data_identity() const = 0;
   // Keeps in the folder of a run what a trained model needs of its data. Gives what a run that goes
   // on should be told, or nothing. On rank 0. Errors: kIo.
-  virtual std::string keep_data(const Recipe& recipe) = 0;
+  virtual std::string keep_data(const Recipe& /*recipe*/) { return ""; }
 
-  // Says what training came to, after the last evaluation with this loss, if there was one. `show`
+  // Says what training came to, after an evaluation that gave `found`, which may be nothing. `show`
   // writes to the user on rank 0. Collective.
-  virtual void show_result(JobHost& host, std::optional<double> loss,
-                           const std::function<void(const std::string&)>& show) = 0;
+  virtual void show_result(JobHost& /*host*/, std::span<const Sum> /*found*/,
+                           const std::function<void(const std::string&)>& /*show*/) {}
   // Shows what the trained model does, such as texts that it writes. May take a while. Collective.
-  virtual void show_samples(JobHost& host, Task& task, const Position& position,
-                            const std::function<void(const std::string&)>& show) = 0;
+  virtual void show_samples(JobHost& /*host*/, Task& /*task*/, const Position& /*position*/,
+                            const std::function<void(const std::string&)>& /*show*/) {}
   // Carries out one of JobRecipe::verbs() with a trained model; prints on rank 0. Collective over
   // the ranks of each replica.
   virtual void carry_out(std::string_view verb, JobHost& host, Task& task,
-                         const Position& position) = 0;
+                         const Position& position);
 };
 
 // An option of a verb: a key of the recipe under another name, checked as that key is.
@@ -149,7 +151,7 @@ class JobRecipe : public JobSections {
   virtual ModelOutline outline(const Recipe& recipe) const = 0;
   virtual std::span<const Verb> verbs() const { return {}; }
   // Throws RecipeError if the recipe leaves nothing to evaluate on.
-  virtual void check_evaluation(const Recipe& recipe) const = 0;
+  virtual void check_evaluation(const Recipe& /*recipe*/) const {}
   virtual std::unique_ptr<Job> make(const Recipe& recipe) const = 0;
 };
 

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "launch/cli_options.h"
+#include "launch/cli_reference.h"
 #include "launch/libraries.h"
 
 #include "recipe/field.h"
@@ -46,6 +47,23 @@ std::string usage_text(const CLI::App& app, const std::string& wrong) {
                      command->help(path));
 }
 
+// The text is made while `app` is there.
+void add_reference(CLI::App& app, CommandAction& chosen) {
+  CLI::App* reference =
+      app.add_subcommand("reference", "print all commands and options: for man, or for bash");
+  reference->require_subcommand(1);
+  const auto add = [&](const char* name, const char* doc, std::string (*text)(const CLI::App&)) {
+    reference->add_subcommand(name, doc)->callback([&app, &chosen, text] {
+      chosen = [out = text(app)] {
+        fmt::print("{}", out);
+        return ExitCode::kDone;
+      };
+    });
+  };
+  add("man", "a manual page, for man", manual_page);
+  add("bash", "a completion, for bash to source", bash_completion);
+}
+
 }  // namespace
 
 CommandAction parse_command_line(int argc, const char* const* argv, std::span<const JobKind> jobs) {
@@ -56,6 +74,7 @@ CommandAction parse_command_line(int argc, const char* const* argv, std::span<co
   add_run_commands(app, chosen, jobs);
   add_checkpoint_commands(app, chosen);
   add_inspection_commands(app, chosen, jobs);
+  add_reference(app, chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& wanted) {  // --help, --version

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "launch/exit_code.h"
+
 #include "recipe/job_sections.h"
 
 namespace CLI {

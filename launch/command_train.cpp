@@ -129,10 +129,10 @@ std::vector<std::string> checkpoints_to_go_on_from(Session& session, const std::
 
 // What the run came to, and what the model does now, unless a stop is asked for. Collective.
 void show_result(Session& session, Job& job, Task& task, const Stages& stages,
-                 std::optional<double> loss, const StopSignal& stop) {
+                 std::span<const Sum> found, const StopSignal& stop) {
   JobHost host = session.host();
   const auto show = [](const std::string& text) { show_line(text); };
-  job.show_result(host, loss, show);
+  job.show_result(host, found, show);
   const double asked = stop.requested() ? 1.0 : 0.0;
   if (max_over_ranks(session.cx(), session.comm(), asked) > 0.0)
     return say(session, "stopped on request: no samples are shown");
@@ -226,8 +226,7 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
     session.comm().barrier();
     return ExitCode::kStopped;
   }
-  show_result(session, *job, *task, stages, value_of(trainer.evaluation(session.cx()), "loss"),
-              stop);
+  show_result(session, *job, *task, stages, trainer.evaluation(session.cx()), stop);
   session.comm().barrier();
   return ExitCode::kDone;
 }

@@ -33,17 +33,19 @@ class Task : public Stateful {
   virtual Counters counters() const = 0;
 
   // What evaluate() can give.
-  virtual std::vector<Metric> metrics() const = 0;
+  virtual std::vector<Metric> metrics() const { return {}; }
   // Measures the model as it is now on validation data: losses of a pass through the pipeline
   // (train/evaluation.h has that), or what comes of decoding. At most `max_batches` batches of each
   // replica (0: all). Gives sums over all ranks of `world`, the same on all of them; nothing if
   // there is no validation data: there is no metric then, not even 0. Collective.
-  virtual std::vector<Sum> evaluate(Context& cx, Pipeline& pipeline, Communicator& world,
-                                    std::int64_t max_batches) = 0;
+  virtual std::vector<Sum> evaluate(Context& /*cx*/, Pipeline& /*pipeline*/,
+                                    Communicator& /*world*/, std::int64_t /*max_batches*/) {
+    return {};
+  }
 
-  virtual double epoch() const = 0;  // passes over the training data so far
+  virtual double epoch() const { return 0.0; }  // passes over the training data so far
   // Seconds spent reading data since the last call of this.
-  virtual double take_data_seconds() = 0;
+  virtual double take_data_seconds() { return 0.0; }
 };
 
 // What is neither trained nor exchanged.

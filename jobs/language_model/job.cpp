@@ -121,8 +121,9 @@ std::vector<std::string> LanguageModelJob::sample_texts(JobHost& host, Task& tas
 }
 
 // The model beside the weakest model there is.
-void LanguageModelJob::show_result(JobHost& host, std::optional<double> loss,
+void LanguageModelJob::show_result(JobHost& host, std::span<const Sum> found,
                                    const std::function<void(const std::string&)>& show) {
+  const std::optional<double> loss = value_of(found, "loss");
   together(host.ranks, [&] {
     if (!host.is_first() || !loss) return;
     show(fmt::format("validation perplexity {:.2f} (unigram model: {:.2f})", std::exp(*loss),

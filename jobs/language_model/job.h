@@ -27,7 +27,7 @@ class LanguageModelJob final : public Job {
   std::string model_identity() const override;
   std::string data_identity() const override;
   std::string keep_data(const Recipe& recipe) override;
-  void show_result(JobHost& host, std::optional<double> loss,
+  void show_result(JobHost& host, std::span<const Sum> found,
                    const std::function<void(const std::string&)>& show) override;
   void show_samples(JobHost& host, Task& task, const Position& position,
                     const std::function<void(const std::string&)>& show) override;

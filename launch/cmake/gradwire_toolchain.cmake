@@ -6,14 +6,17 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
-find_program(CCACHE_PROGRAM ccache)
-if(CCACHE_PROGRAM)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
-  set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
-endif()
-find_program(MOLD_PROGRAM mold)
-if(MOLD_PROGRAM AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  add_link_options(-fuse-ld=mold)
+# Of a subproject the outer project chooses these.
+if(PROJECT_IS_TOP_LEVEL)
+  find_program(CCACHE_PROGRAM ccache)
+  if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+    set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  endif()
+  find_program(MOLD_PROGRAM mold)
+  if(MOLD_PROGRAM AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    add_link_options(-fuse-ld=mold)
+  endif()
 endif()
 
 if(NOT GW_CUDA STREQUAL "OFF")
@@ -49,21 +52,36 @@ endif()
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
 
+# gw_usage: what every user of the libraries needs.
+add_library(gw_usage INTERFACE)
+target_compile_features(gw_usage INTERFACE cxx_std_20)
+target_include_directories(gw_usage INTERFACE
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
+  $<INSTALL_INTERFACE:include> $<INSTALL_INTERFACE:include/gradwire>)
+if(NOT PROJECT_IS_TOP_LEVEL)
+  # A project around this one finds headers as it does when Gradwire is installed.
+  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/include)
+  file(CREATE_LINK ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/include/gradwire SYMBOLIC)
+  target_include_directories(gw_usage INTERFACE $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>)
+endif()
+target_link_libraries(gw_usage INTERFACE Threads::Threads)
+if(TARGET OpenMP::OpenMP_CXX)
+  target_link_libraries(gw_usage INTERFACE OpenMP::OpenMP_CXX)
+endif()
+if(GW_HAVE_CUDA)
+  target_compile_definitions(gw_usage INTERFACE GW_CUDA=1)
+  target_link_libraries(gw_usage INTERFACE CUDA::cudart)
+endif()
+
+# gw_flags: how the project itself is compiled, which its users do not inherit.
 # -Wrestrict: g++ 12 sees overlaps in std::string that are not there (GCC bug 105651).
 add_library(gw_flags INTERFACE)
-target_include_directories(gw_flags INTERFACE ${PROJECT_SOURCE_DIR})
+target_link_libraries(gw_flags INTERFACE gw_usage)
 target_compile_options(gw_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic;-Wconversion;-Wshadow;-Werror;-Wno-restrict;-fno-math-errno>
   $<$<COMPILE_LANGUAGE:CUDA>:--Werror=all-warnings;-Xcompiler=-Wall,-Wextra;--expt-relaxed-constexpr;--extended-lambda>)
-target_link_libraries(gw_flags INTERFACE Threads::Threads)
-if(TARGET OpenMP::OpenMP_CXX)
-  target_link_libraries(gw_flags INTERFACE OpenMP::OpenMP_CXX)
-else()
+if(NOT TARGET OpenMP::OpenMP_CXX)
   target_compile_options(gw_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-unknown-pragmas>)
-endif()
-if(GW_HAVE_CUDA)
-  target_compile_definitions(gw_flags INTERFACE GW_CUDA=1)
-  target_link_libraries(gw_flags INTERFACE CUDA::cudart)
 endif()
 # -Wmaybe-uninitialized: instrumented code hides initialisations from g++, which then warns inside <regex>.
 if(GW_SANITIZE)
