@@ -34,6 +34,9 @@ struct Metric {
   int derived_decimals = 2;
 };
 
+// That of this name. Errors: kConfig, naming those that there are.
+const Metric& metric_named(std::span<const Metric> metrics, std::string_view name);
+
 // As it is logged.
 struct NamedValue {
   std::string name{};

@@ -14,8 +14,6 @@
 namespace gradwire {
 namespace {
 
-constexpr const char* kLoss = "loss";
-
 void check_vocabulary(const TokenFile& file, const DecoderLm& model) {
   if (file.vocabulary() == model.config().vocab) return;
   throw Error(ErrorKind::kData, fmt::format("{}: vocabulary of {}, but the model has {}",
