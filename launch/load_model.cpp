@@ -25,6 +25,7 @@ LoadResult load_weights(Session& session, const Job& job, Task& task,
   };
   CheckpointState state;
   state.params = task.saved();
+  state.frozen = digests_of(session.cx(), known_by_digest_in(task));
   return load_checkpoint(session.cx(), sources, options, state, session.ranks());
 }
 

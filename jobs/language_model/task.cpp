@@ -112,9 +112,10 @@ Counters LanguageModelTask::counters() const {
 }
 
 std::vector<Metric> LanguageModelTask::metrics() const {
-  return {{.name = kLoss, .derived_name = "perplexity", .derived = [](double loss) {
-             return std::exp(loss);
-           }}};
+  return {{.name = kLoss,
+           .counted = "tokens",
+           .derived_name = "perplexity",
+           .derived = [](double loss) { return std::exp(loss); }}};
 }
 
 std::vector<Sum> LanguageModelTask::evaluate(Context& cx, Pipeline& pipeline, Communicator& world,
