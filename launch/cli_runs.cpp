@@ -23,9 +23,10 @@ CLI::Validator is_finite() {
 }
 
 void add_ckpt(CLI::App& command, std::string& path) {
-  command.add_option(
-      "--ckpt", path,
-      "a checkpoint, or the folder of a run (the newest good one of the recipe's run)");
+  command.add_option("--ckpt", path,
+                     "a checkpoint, the folder of a run, or 'best' or RUN/best for the one that "
+                     "checkpoint.best has "
+                     "picked (the newest good one of the recipe's run)");
 }
 
 void add_train(CLI::App& app, CommandAction& chosen, std::span<const JobKind> jobs) {

@@ -2,8 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "core/error.h"
 #include "launch/commands.h"
-#include "train/checkpoint.h"
+#include "train/checkpoint_manifest.h"
 
 namespace gradwire {
 namespace {
@@ -12,17 +13,34 @@ namespace fs = std::filesystem;
 
 constexpr double kMegabyte = 1e6;
 
+// ", loss 2.3141 (best)", or nothing.
+std::string score_text(const std::string& path, const std::optional<BestCheckpoint>& best) {
+  try {
+    const Manifest manifest = read_manifest(path);
+    if (!manifest.score) return "";
+    const bool is_best = best && best->step == manifest.step;
+    return fmt::format(", {} {:.6g}{}", manifest.score->metric, manifest.score->value,
+                       is_best ? " (best)" : "");
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::kCheckpoint) throw;
+    return "";  // verify says what is wrong
+  }
+}
+
 }  // namespace
 
 ExitCode run_ckpt_ls(const CkptArgs& args) {
-  for (const std::string& path : checkpoints_at(args.path)) {
+  const std::vector<std::string> paths = checkpoints_at(args.path);
+  const auto best = best_checkpoint(fs::path(paths.front()).parent_path().string());
+  for (const std::string& path : paths) {
     std::uint64_t bytes = 0;
     int files = 0;
     for (const fs::directory_entry& entry : fs::directory_iterator(path)) {
       bytes += entry.file_size();
       ++files;
     }
-    fmt::print("{}  {:.1f} MB in {} files\n", path, static_cast<double>(bytes) / kMegabyte, files);
+    fmt::print("{}  {:.1f} MB in {} files{}\n", path, static_cast<double>(bytes) / kMegabyte, files,
+               score_text(path, best));
   }
   return ExitCode::kDone;
 }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -41,11 +42,14 @@ ExitCode run_eval(const EvalArgs& args) {
   const std::vector<Sum> found =
       task->evaluate(session.cx(), pipeline, session.comm(), recipe.train.eval_batches);
   if (session.is_first()) {
-    nlohmann::json result = {{"checkpoint", loaded.path},
-                             {"step", loaded.step},
-                             {"tokens", std::llround(found.at(0).denominator)}};
+    nlohmann::json result = {{"checkpoint", loaded.path}, {"step", loaded.step}};
     for (const NamedValue& v : shown(task->metrics(), found))
       result[v.name] = v.value;
+    for (const Metric& m : task->metrics()) {
+      const auto sum = std::ranges::find(found, m.name, &Sum::name);
+      if (sum != found.end() && !m.counted.empty())
+        result[m.counted] = std::llround(sum->denominator);
+    }
     fmt::print("{}\n", result.dump());
   }
   return ExitCode::kDone;

@@ -147,12 +147,16 @@ std::vector<StepObserver*> observers(std::initializer_list<StepObserver*> all) {
 }
 
 CheckpointPolicy checkpoint_policy(const Session& session, const Job& job,
-                                   const ModelOutline& model, const Stages& stages) {
+                                   const ModelOutline& model, const Stages& stages,
+                                   const Task& task) {
   const Recipe& r = session.recipe();
   CheckpointPolicy policy;
   policy.dir = session.checkpoint_dir();
   policy.every = r.checkpoint.every;
   policy.keep = r.checkpoint.keep;
+  if (!r.checkpoint.best.empty()) {
+    policy.best = metric_named(task.metrics(), r.checkpoint.best);
+  }
   policy.run = {job.model_identity(), to_toml(r), layout_text(r, model, stages)};
   policy.last_step = r.train.steps;
   policy.course = course_of(r, job.data_identity());
@@ -194,7 +198,8 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
   Communicator& replica = *session.mesh().pipeline;
   Pipeline pipeline(replica, stages.schedule,
                     make_boundary(session.cx(), replica, recipe, model, stages.schedule));
-  Checkpointing checkpoints(session.ranks(), checkpoint_policy(session, *job, model, stages));
+  Checkpointing checkpoints(session.ranks(),
+                            checkpoint_policy(session, *job, model, stages, *task));
   Reporter report;
   std::optional<CompressionSwitch> compression;
   if (recipe.compresses()) {

@@ -8,7 +8,9 @@ namespace gradwire {
 std::vector<std::string> weight_sources(Session& session, const std::string& path) {
   std::vector<std::string> found;
   together(session.ranks(), [&] {
-    if (session.is_first()) found = checkpoints_at(path.empty() ? session.run_dir() : path);
+    if (!session.is_first()) return;
+    const bool of_this_run = path.empty() || path == kBestName;
+    found = checkpoints_at(of_this_run ? session.run_dir() + "/" + path : path);
   });
   return found;
 }
@@ -23,6 +25,7 @@ LoadResult load_weights(Session& session, const Job& job, Task& task,
   };
   CheckpointState state;
   state.params = task.saved();
+  state.frozen = digests_of(session.cx(), known_by_digest_in(task));
   return load_checkpoint(session.cx(), sources, options, state, session.ranks());
 }
 

@@ -12,7 +12,8 @@
 namespace gradwire {
 
 // Where weights may come from: the checkpoint or those of the run at `path`, newest first; those of
-// the recipe's run if it is empty. On rank 0. Errors: kCheckpoint if there is none; kIo.
+// the recipe's run if it is empty; the best one of a run at RUN/best, of the recipe's at "best"
+// (checkpoints_at()). On rank 0. Errors: kCheckpoint if there is none; kIo.
 // Collective.
 std::vector<std::string> weight_sources(Session& session, const std::string& path);
 

@@ -59,6 +59,10 @@ class Rules {
                  fmt::format("a warm-up of {} steps in a run of {}", r_.schedule.warmup_steps,
                              r_.train.steps));
     }
+    if (!r_.checkpoint.best.empty() && r_.train.eval_every == 0) {
+      out_.blame({"checkpoint.best", "train.eval_every"},
+                 "nothing is evaluated to find it by: train.eval_every is 0");
+    }
     if (r_.optim.name == "sgd" && r_.optim.nesterov && r_.optim.momentum == 0.0) {
       out_.blame({"optim.nesterov", "optim.momentum"}, "Nesterov's form needs a momentum above 0");
     }

@@ -261,11 +261,16 @@ struct CommRecipe {
 struct CheckpointRecipe {
   std::int64_t every = 200;
   std::int64_t keep = 3;
+  std::string best;
 
   void fields(FieldVisitor& v) {
     v("every", every, "steps between checkpoints; 0: only at the end or on a stop signal",
       at_least(0).beside_training());
     v("keep", keep, "newest checkpoints that are kept", at_least(1).beside_training());
+    v("best", best,
+      "metric of the evaluation, such as \"loss\": the checkpoint that has the best so far is "
+      "saved at once and kept beside the newest; empty: none",
+      Limits{}.beside_training());
   }
   bool operator==(const CheckpointRecipe&) const = default;
 };

@@ -57,6 +57,17 @@ struct RunIdentity {
   std::vector<Origin> lineage{};  // from the first to the last
 };
 
+// What the best checkpoint of a run is picked by: the value of a metric at its step. Part of the
+// checkpoint, so that no moment lies between saving the best one and knowing that it is.
+struct CheckpointScore {
+  std::string metric;
+  double value = 0.0;
+  bool lower_is_better = true;
+  bool operator==(const CheckpointScore&) const = default;
+  // Of the same metric; one that is not finite is no better than any.
+  bool is_better_than(const CheckpointScore& other) const;
+};
+
 struct SaveOptions {
   std::string dir;  // of all checkpoints of the run
   RunIdentity run;
@@ -64,7 +75,9 @@ struct SaveOptions {
   // paths in `damaged`, and any whose manifest cannot be used or whose files are missing or short.
   std::int64_t keep_last = 3;
   std::vector<std::string> damaged{};
-  FileHook before_file_operation{};  // for tests that fail or die there
+  std::optional<CheckpointScore> score{};  // of this one
+  std::optional<std::int64_t> best{};      // the step of a checkpoint that is not deleted either
+  FileHook before_file_operation{};        // for tests that fail or die there
 };
 
 struct SaveResult {
@@ -125,9 +138,21 @@ struct CheckpointPlace {
 };
 // Committed checkpoints, newest first. Nothing is verified. An absent folder has none. Errors: kIo.
 std::vector<CheckpointPlace> list_checkpoints(const std::string& dir, const FileHook& hook = {});
+// Of those in `dir` that have a score by `metric` (empty: by the metric of the newest that has any)
+// the one with the best, of equal ones the first; nothing if there is none. Manifests that cannot
+// be used are passed over. Errors: kIo.
+struct BestCheckpoint {
+  std::int64_t step = 0;
+  std::string path;
+  CheckpointScore score;
+};
+std::optional<BestCheckpoint> best_checkpoint(const std::string& dir,
+                                              const std::string& metric = "",
+                                              const FileHook& hook = {});
 std::vector<std::string> paths_of(const std::vector<CheckpointPlace>& places);
-// What a person means by a path: one checkpoint, a folder of them, or the folder of a run, newest
-// first. Errors: kCheckpoint if there is none; kIo.
+// What a person means by a path: one checkpoint; a folder of them, or the folder of a run, newest
+// first; or "best" in such a folder, the best checkpoint alone. Errors: kCheckpoint if there is
+// none; kIo.
 std::vector<std::string> checkpoints_at(const std::string& path);
 
 // Deletes what interrupted saves left behind, and gives a checkpoint that was set aside its name

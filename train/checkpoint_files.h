@@ -75,6 +75,7 @@ std::optional<std::int64_t> replaced_step_of(std::string_view name);
 std::string shard_name(int rank);  // rank-00003.h5
 
 inline constexpr std::string_view kManifestName = "manifest.json";
+inline constexpr std::string_view kBestName = "best";  // in a path: the best checkpoint of a folder
 inline constexpr std::string_view kTrashPrefix = ".trash-";
 inline constexpr std::string_view kUnfinishedMark = ".tmp-";
 inline constexpr std::string_view kReplacedMark = ".replaced-";

@@ -1,11 +1,12 @@
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <map>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
-#include "train/checkpoint.h"
+#include "train/checkpoint_manifest.h"
 
 namespace gradwire {
 namespace {
@@ -19,6 +20,14 @@ bool is_left_over(const std::string& name) {
   const std::size_t mark = name.find(kUnfinishedMark);
   const bool unfinished = mark != std::string::npos && step_of(name.substr(0, mark));
   return unfinished || name.starts_with(kTrashPrefix);
+}
+
+// Of a run, or of a folder of checkpoints.
+std::string best_in(const std::string& path) {
+  for (const std::string& dir : {join(path, "checkpoints"), path})
+    if (const auto best = best_checkpoint(dir)) return best->path;
+  throw Error(ErrorKind::kCheckpoint,
+              fmt::format("no checkpoint in {} has a score: checkpoint.best was not set", path));
 }
 
 }  // namespace
@@ -36,6 +45,34 @@ std::vector<CheckpointPlace> list_checkpoints(const std::string& dir, const File
   return places;
 }
 
+bool CheckpointScore::is_better_than(const CheckpointScore& other) const {
+  if (!std::isfinite(value)) return false;
+  return !std::isfinite(other.value) ||
+         (lower_is_better ? value < other.value : value > other.value);
+}
+
+std::optional<BestCheckpoint> best_checkpoint(const std::string& dir, const std::string& metric,
+                                              const FileHook& hook) {
+  const CheckpointFiles files(hook);
+  std::string wanted = metric;
+  std::optional<BestCheckpoint> best;
+  for (const CheckpointPlace& place : list_checkpoints(dir, hook)) {
+    std::optional<CheckpointScore> score;
+    try {
+      score = read_manifest(place.path, files).score;
+    } catch (const Error& e) {
+      if (e.kind() != ErrorKind::kCheckpoint) throw;
+    }
+    if (!score || !std::isfinite(score->value)) continue;
+    if (wanted.empty()) wanted = score->metric;
+    // From the newest on: an older one that is as good was there first.
+    if (score->metric == wanted && (!best || !best->score.is_better_than(*score))) {
+      best = {place.step, place.path, *score};
+    }
+  }
+  return best;
+}
+
 std::vector<std::string> paths_of(const std::vector<CheckpointPlace>& places) {
   std::vector<std::string> paths;
   for (const CheckpointPlace& place : places)
@@ -47,6 +84,8 @@ std::vector<std::string> checkpoints_at(const std::string& path) {
   const bool named = step_of(std::filesystem::path(path).filename().string()).has_value();
   if (named && std::filesystem::exists(path)) return {path};
   if (file_size(join(path, std::string(kManifestName)))) return {path};
+  const std::filesystem::path asked(path);
+  if (asked.filename() == kBestName) return {best_in(asked.parent_path().string())};
   const std::string of_run = join(path, "checkpoints");
   for (const std::string& dir : {of_run, path}) {
     std::vector<std::string> found = paths_of(list_checkpoints(dir));

@@ -141,6 +141,11 @@ Manifest manifest_from(const json& j) {
   }
   for (const json& e : j.at("state"))
     m.entries.push_back(entry_from(e, m.ranks));
+  if (j.contains("score")) {
+    const json& s = j.at("score");
+    m.score = {s.at("metric").get<std::string>(), s.at("value").get<double>(),
+               s.at("lower_is_better").get<bool>()};
+  }
   for (const json& p : j.value("frozen", json::array()))
     m.frozen.push_back(
         {p.at("name").get<std::string>(), from_hex(p.at("xxh3").get<std::string>())});
@@ -195,6 +200,11 @@ std::string to_text(const Manifest& m) {
     j["state"].push_back(to_json(e));
   for (const Origin& o : m.lineage)
     j["lineage"].push_back({{"from", o.from}, {"id", o.id}});
+  if (m.score) {
+    j["score"] = {{"metric", m.score->metric},
+                  {"value", m.score->value},
+                  {"lower_is_better", m.score->lower_is_better}};
+  }
   for (const ParameterDigest& p : m.frozen)
     j["frozen"].push_back({{"name", p.name}, {"xxh3", hex(p.xxh3)}});
   const std::string body = j.dump();

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,7 @@ struct Manifest {
   std::string id{};  // checksum of the whole text, as it was read; no other checkpoint has it
   std::vector<ManifestFile> files;
   std::vector<ManifestEntry> entries;
+  std::optional<CheckpointScore> score{};
   std::vector<ParameterDigest> frozen{};  // CheckpointState::frozen of all ranks, by name
 };
 

@@ -92,7 +92,7 @@ class Save {
     for (const CheckpointPlace& old : list_checkpoints(options_.dir)) {
       if (old.step > step_) continue;
       if (kept == options_.keep_last) {
-        discard(old.path, warnings);
+        if (old.step != options_.best) discard(old.path, warnings);
       } else if (old.step == step_ || is_whole(old.path)) {
         ++kept;
       }
@@ -163,6 +163,7 @@ class Save {
     all.recipe = options_.run.recipe;
     all.layout = options_.run.layout;
     all.lineage = options_.run.lineage;
+    all.score = options_.score;
     for (const std::string& text : parts) {
       const Manifest part = parse_manifest(text);
       all.files.insert(all.files.end(), part.files.begin(), part.files.end());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <filesystem>
 #include <utility>
 
@@ -142,7 +143,33 @@ std::string Checkpointing::begin() {
     aside = set_aside();
     remove_unfinished(policy_.dir);
   });
+  best_ = find_best();
   return aside;
+}
+
+std::optional<Checkpointing::Best> Checkpointing::find_best() const {
+  if (!policy_.best) return std::nullopt;
+  const std::string first = ranks_.rank() != 0 ? "" : [&] {
+    const auto found = best_checkpoint(policy_.dir, policy_.best->name);
+    return found ? fmt::format("{} {}", found->step, found->score.value) : std::string();
+  }();
+  const std::string text = ranks_.all_gather(first).front();
+  if (text.empty()) return std::nullopt;
+  const std::size_t space = text.find(' ');
+  return Best{std::stoll(text),
+              {policy_.best->name, std::stod(text.substr(space)), policy_.best->lower_is_better}};
+}
+
+std::optional<CheckpointScore> Checkpointing::score_of(std::span<const Sum> evaluation) const {
+  if (!policy_.best) return std::nullopt;
+  const std::optional<double> value = value_of(evaluation, policy_.best->name);
+  if (!value || !std::isfinite(*value)) return std::nullopt;
+  return CheckpointScore{policy_.best->name, *value, policy_.best->lower_is_better};
+}
+
+bool Checkpointing::is_best(std::span<const Sum> evaluation) const {
+  const std::optional<CheckpointScore> score = score_of(evaluation);
+  return score && (!best_ || score->is_better_than(best_->score));
 }
 
 std::string Checkpointing::set_aside() const {
@@ -160,15 +187,23 @@ std::string Checkpointing::set_aside() const {
   return aside;
 }
 
-SaveResult Checkpointing::save(Context& cx, std::int64_t step) {
+SaveResult Checkpointing::save(Context& cx, std::int64_t step, std::span<const Sum> evaluation) {
+  const bool best = is_best(evaluation);
   SaveOptions options;
   options.dir = policy_.dir;
   options.run = policy_.run;
   options.keep_last = policy_.keep;
   options.damaged = damaged_;
+  options.score = score_of(evaluation);
+  if (best) {
+    options.best = step;
+  } else if (best_) {
+    options.best = best_->step;
+  }
   options.before_file_operation = policy_.before_file_operation;
   SaveResult saved = save_checkpoint(cx, options, step, state_, ranks_);
   std::erase(damaged_, saved.path);  // replaced
+  if (best && saved.committed) best_ = Best{step, *options.score};
   return saved;
 }
 

@@ -6,11 +6,13 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "train/checkpoint.h"
+#include "train/measure.h"
 
 namespace gradwire {
 
@@ -25,6 +27,8 @@ struct CheckpointPolicy {
   std::string course{};
   std::function<std::string(const std::string& recipe)> objection{};  // LoadOptions::objection
   FileHook before_file_operation{};                                   // for tests that fail there
+  // The metric whose best checkpoint is kept beside the newest, if any.
+  std::optional<Metric> best{};
 };
 
 class Checkpointing {
@@ -45,7 +49,8 @@ class Checkpointing {
   // To be called when the start is certain, before the first save: makes the folder, deletes what
   // interrupted saves left behind, and moves checkpoints that are not of this line of steps into
   // an aside-<time> folder: the later ones of a run that is rewound, all those of a run that is
-  // begun anew. Gives that folder if there is one. Errors: kIo. Collective.
+  // begun anew. Gives that folder if there is one. Knows the best checkpoint afterwards. Errors:
+  // kIo. Collective.
   std::string begin();
 
   // What this rank writes of a checkpoint of the state as it is, without what files take besides.
@@ -53,8 +58,18 @@ class Checkpointing {
   std::int64_t bytes_of_rank() const { return checkpoint_bytes(state_, ranks_); }
 
   bool due(std::int64_t step) const { return policy_.every > 0 && step % policy_.every == 0; }
+  // Whether the model of which this is the evaluation is better than that of every checkpoint of
+  // the run so far: then it is to be saved. The same on all ranks.
+  bool is_best(std::span<const Sum> evaluation) const;
+  // `evaluation` of the model as it is now, if there is one: the checkpoint's score comes from it.
   // Failure is a result, not an exception: training goes on. Collective.
-  SaveResult save(Context& cx, std::int64_t step);
+  SaveResult save(Context& cx, std::int64_t step, std::span<const Sum> evaluation = {});
+  // The best checkpoint so far, by its step.
+  struct Best {
+    std::int64_t step = 0;
+    CheckpointScore score;
+  };
+  const std::optional<Best>& best() const { return best_; }
 
  private:
   // What there is to choose from, as rank 0 sees it.
@@ -68,12 +83,16 @@ class Checkpointing {
   // What begin() moves aside, after this one was taken.
   std::vector<CheckpointPlace> foreign_to(const LoadResult& loaded, const Choice& choice) const;
   std::string set_aside() const;
+  std::optional<CheckpointScore> score_of(std::span<const Sum> evaluation) const;
+  // Of the checkpoints that are there. Collective.
+  std::optional<Best> find_best() const;
 
   Coordinator& ranks_;
   CheckpointPolicy policy_;
   CheckpointState state_;
   std::vector<std::string> damaged_;      // those that resume() passed over
   std::vector<CheckpointPlace> foreign_;  // to be moved aside; on rank 0
+  std::optional<Best> best_;
 };
 
 }  // namespace gradwire

@@ -26,13 +26,17 @@ std::optional<double> value_of(std::span<const Sum> sums, std::string_view name)
 struct Metric {
   std::string name{};
   bool lower_is_better = true;
-  int decimals = 4;  // as people see it
+  int decimals = 4;       // as people see it
+  std::string counted{};  // what the denominator counts ("tokens"), if that is worth showing
   // Another value that is shown beside it, made of it: the perplexity of a loss. None without a
   // name.
   std::string derived_name{};
   double (*derived)(double) = nullptr;
   int derived_decimals = 2;
 };
+
+// That of this name. Errors: kConfig, naming those that there are.
+const Metric& metric_named(std::span<const Metric> metrics, std::string_view name);
 
 // As it is logged.
 struct NamedValue {

@@ -63,7 +63,8 @@ Outcome Trainer::train(Context& cx) {
     const bool last = step_ >= options_.steps;
     if (last || evaluation_due(step_)) report_evaluation(cx);
     const bool ends = last || stopping_;
-    if (ends || parts_.checkpoints.due(step_)) save(cx, ends);
+    const bool best = parts_.checkpoints.is_best(evaluation_so_far());
+    if (ends || best || parts_.checkpoints.due(step_)) save(cx, ends);
     if (stopping_ && !last) return Outcome::kStopped;
   }
   return Outcome::kFinished;
@@ -189,6 +190,11 @@ const std::vector<Sum>& Trainer::evaluation(Context& cx) {
   return evaluation_;
 }
 
+std::span<const Sum> Trainer::evaluation_so_far() const {
+  if (evaluated_at_ != step_) return {};
+  return evaluation_;
+}
+
 void Trainer::report_notes(const std::vector<std::string>& notes) {
   for (const std::string& note : notes)
     parts_.report.note(note);
@@ -233,7 +239,7 @@ void Trainer::report_evaluation(Context& cx) {
 
 void Trainer::save(Context& cx, bool must) {
   const Clock::time_point start = Clock::now();
-  const SaveResult saved = parts_.checkpoints.save(cx, step_);
+  const SaveResult saved = parts_.checkpoints.save(cx, step_, evaluation_so_far());
   CheckpointMetrics m;
   m.step = step_;
   m.committed = saved.committed;
@@ -245,6 +251,11 @@ void Trainer::save(Context& cx, bool must) {
   for (const std::string& w : saved.warnings)
     parts_.report.warning(w);
   sent_before_ = parts_.world.ledger().total();
+  const auto& best = parts_.checkpoints.best();
+  if (saved.committed && best && best->step == step_) {
+    parts_.report.note(fmt::format("step {}: the best {} so far, {:.6g}: this checkpoint is kept",
+                                   step_, best->score.metric, best->score.value));
+  }
   if (saved.committed) return;
   const std::string text = fmt::format("checkpoint of step {} was not saved: {}", step_, saved.why);
   parts_.report.warning(text);

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "core/state.h"
@@ -91,6 +92,8 @@ class Trainer : public Stateful {
   bool evaluation_due(std::int64_t step) const;
   bool replica_check_due() const;
   void check_replicas(Context& cx);
+  // That of this step, if it has been made.
+  std::span<const Sum> evaluation_so_far() const;
   StepMetrics report_step(Context& cx, const StepResult& r, double seconds);
   void report_notes(const std::vector<std::string>& notes);
   // Reports nothing if there is nothing to evaluate on.

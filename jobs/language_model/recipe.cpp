@@ -9,6 +9,7 @@
 #include "core/error.h"
 
 #include "jobs/language_model/job.h"
+#include "jobs/language_model/task.h"
 
 namespace gradwire {
 namespace {
@@ -83,6 +84,10 @@ class Rules {
   }
 
   void held_out() {
+    if (!r_.checkpoint.best.empty() && r_.checkpoint.best != LanguageModelTask::kLoss) {
+      out_.blame({"checkpoint.best"}, fmt::format("no metric '{}': there is '{}'",
+                                                  r_.checkpoint.best, LanguageModelTask::kLoss));
+    }
     if (r_.train.eval_every == 0 || job_.data.validation_share > 0.0) return;
     out_.blame({"train.eval_every", "data.validation_share"},
                "nothing to evaluate on: data.validation_share is 0");

@@ -14,8 +14,6 @@
 namespace gradwire {
 namespace {
 
-constexpr const char* kLoss = "loss";
-
 void check_vocabulary(const TokenFile& file, const DecoderLm& model) {
   if (file.vocabulary() == model.config().vocab) return;
   throw Error(ErrorKind::kData, fmt::format("{}: vocabulary of {}, but the model has {}",
@@ -114,9 +112,10 @@ Counters LanguageModelTask::counters() const {
 }
 
 std::vector<Metric> LanguageModelTask::metrics() const {
-  return {{.name = kLoss, .derived_name = "perplexity", .derived = [](double loss) {
-             return std::exp(loss);
-           }}};
+  return {{.name = kLoss,
+           .counted = "tokens",
+           .derived_name = "perplexity",
+           .derived = [](double loss) { return std::exp(loss); }}};
 }
 
 std::vector<Sum> LanguageModelTask::evaluate(Context& cx, Pipeline& pipeline, Communicator& world,

@@ -28,11 +28,14 @@ class LanguageModelTask final : public Task {
   LanguageModelTask(Context& cx, std::unique_ptr<DecoderLm> model, std::vector<UnitRange> stages,
                     const TaskData& data);
 
+  // The metric of its evaluation.
+  static constexpr const char* kLoss = "loss";
+
   DecoderLm& decoder() { return model_; }
   ParameterSet parameters() override { return parameters_of(model_); }
   StageModel& next_step() override;
   Counters counters() const override;
-  // "loss", in nats per token, beside which its perplexity is shown.
+  // kLoss, in nats per token, beside which its perplexity is shown.
   std::vector<Metric> metrics() const override;
   std::vector<Sum> evaluate(Context& cx, Pipeline& pipeline, Communicator& world,
                             std::int64_t max_batches) override;

@@ -89,6 +89,23 @@ class Commands(ProgramTest):
             out = self.run_program("eval", "recipe.toml", "--ckpt", path)
             self.assertEqual(json.loads(out.strip().splitlines()[-1])["step"], 40)
 
+    def test_the_best_checkpoint_is_kept_and_named(self):
+        arguments = ('schedule.kind="constant"', "train.eval_every=5", "checkpoint.every=0", "checkpoint.keep=1",
+                     'checkpoint.best="loss"')
+        self.train(*arguments, "train.steps=20")
+        self.train(*arguments, "train.steps=40", "optim.lr=3.0")  # at which nothing is learnt
+        losses = {e["step"]: e["loss"] for e in self.metrics(kind="evaluation")}
+        best = min(losses, key=losses.get)
+        self.assertEqual(len(losses), 8)
+        self.assertLess(best, 40)
+        listed = self.run_program("ckpt", "ls", "run")
+        self.assertRegex(listed, rf"step-{best:08}  .*, loss {losses[best]:.6g} \(best\)")
+        self.assertEqual(listed.count("(best)"), 1)
+        self.assertEqual(set(re.findall(r"step-(\d+)", listed)), {f"{s:08}" for s in (best, 40)})
+        for path in ("best", "run/best"):
+            out = self.run_program("eval", "recipe.toml", "--ckpt", path)
+            self.assertEqual(json.loads(out.strip().splitlines()[-1])["step"], best)
+
     def test_generate_without_a_checkpoint_is_exit_4(self):
         self.run_program("prepare", "recipe.toml")
         out = self.run_program("generate", "recipe.toml", "--prompt", "the", expect=4)

@@ -133,6 +133,15 @@ TEST_F(RecipeChecks, SeveralRulesAtOnce) {
             "r:6: model.kv_heads: 3 key and value heads do not divide 4 heads");
 }
 
+TEST_F(RecipeChecks, TheBestCheckpointNeedsAnEvaluationThatMeasuresIt) {
+  const std::string every = "[train]\neval_every = 10\n";
+  EXPECT_EQ(violations(every + "[checkpoint]\nbest = 'loss'\n"), "");
+  EXPECT_EQ(violations("[train]\neval_every = 0\n[checkpoint]\nbest = 'loss'\n"),
+            "r:6: checkpoint.best: nothing is evaluated to find it by: train.eval_every is 0");
+  EXPECT_EQ(violations(every + "[checkpoint]\nbest = 'wer'\n"),
+            "r:6: checkpoint.best: no metric 'wer': there is 'loss'");
+}
+
 TEST_F(RecipeChecks, CompressionFitsTheRule) {
   for (const char* rule : {"onebit_adam", "zero_one_adam", "onebit_lamb"}) {
     const std::string optim = std::string("[optim]\nname = '") + rule + "'\n";

@@ -6,6 +6,7 @@
 #include "comm/local_comm.h"
 #include "optim/sgd.h"
 #include "tests/data/temp_folder.h"
+#include "tests/support/expect_error.h"
 #include "tests/train/square_task.h"
 #include "train/evaluation.h"
 #include "train/trainer.h"
@@ -20,6 +21,7 @@ constexpr int kRanks = 2;
 
 struct Log {
   std::vector<StepMetrics> steps;
+  std::vector<std::int64_t> saves;
   std::vector<EvaluationMetrics> evaluations;
   std::vector<std::string> warnings, notes;
 };
@@ -30,7 +32,7 @@ class LogSink final : public MetricsSink {
   void started(std::int64_t) override {}
   void step(const StepMetrics& m) override { log_.steps.push_back(m); }
   void evaluation(const EvaluationMetrics& m) override { log_.evaluations.push_back(m); }
-  void checkpoint(const CheckpointMetrics&) override {}
+  void checkpoint(const CheckpointMetrics& m) override { log_.saves.push_back(m.step); }
   void warning(std::string_view text) override { log_.warnings.emplace_back(text); }
   void note(std::string_view text) override { log_.notes.emplace_back(text); }
 
@@ -51,18 +53,25 @@ class Transcriber final : public test::SquareTask {
     return {{"frames", "frames", 100.0}, {"audio_seconds", "s audio", 1.0 + rank_}};
   }
   std::vector<Metric> metrics() const override {
-    return {{.name = "wer.es", .decimals = 3}, {.name = "wer.ja"}};
+    return {{.name = "wer.es", .decimals = 3},
+            {.name = "wer.ja"},
+            {.name = "accuracy", .lower_is_better = false}};
   }
   std::vector<Sum> evaluate(Context& cx, Pipeline&, Communicator& world,
                             std::int64_t max_batches) override {
     EXPECT_EQ(max_batches, 7);
-    return sum_over_ranks(
-        cx, world, {{"wer.es", 1.0 + rank_, 10.0}, {"wer.ja", 0.0, 0.0}, {"chars", 1.0, 1.0}});
+    ++evaluations_;
+    return sum_over_ranks(cx, world,
+                          {{"wer.es", 1.0 + rank_, 10.0},
+                           {"wer.ja", 0.0, 0.0},
+                           {"chars", 1.0, 1.0},
+                           {"accuracy", evaluations_ == 2 ? 0.9 : 0.5, 1.0}});
   }
 
  private:
   int rank_;
   int step_ = 0;
+  int evaluations_ = 0;
 };
 
 struct Trained {
@@ -70,7 +79,7 @@ struct Trained {
   std::vector<std::vector<float>> weights{kRanks};
 };
 
-Trained train(int steps) {
+Trained train(int steps, std::int64_t eval_every = 0, const std::string& best = "") {
   const testing_data::TempFolder folder;
   Trained all;
   run_ranks(kRanks, [&](Communicator& comm) {
@@ -81,13 +90,16 @@ Trained train(int steps) {
     DataParallel group(cx, comm, make_dense_reducer(comm), params);
     const auto optimizer = make_sgd(cx, params, {.momentum = 0.9});
     const auto coordinator = make_coordinator(cx, comm);
-    Checkpointing checkpoints(*coordinator, {.dir = folder.file("checkpoints"), .run = {"m", "r"}});
+    CheckpointPolicy policy{.dir = folder.file("checkpoints"), .run = {"m", "r"}};
+    if (!best.empty()) policy.best = metric_named(task.metrics(), best);
+    Checkpointing checkpoints(*coordinator, policy);
     Reporter report;
     if (comm.rank() == 0) report.add(std::make_unique<LogSink>(all.log));
     const auto alone = make_local_world(1);
     Pipeline pipeline(*alone[0], with_messages(one_f_one_b(1, 1)));
     TrainOptions options;
     options.steps = steps;
+    options.eval_every = eval_every;
     options.eval_batches = 7;
     options.max_nonfinite = 1;
     options.update.clip_norm = 0.0;
@@ -147,12 +159,49 @@ TEST(TrainerTask, MetricsAreSumsOverRanksByName) {
   const Log log = train(1).log;
   ASSERT_EQ(log.evaluations.size(), 1U);
   const std::vector<NamedValue>& values = log.evaluations[0].values;
-  ASSERT_EQ(values.size(), 2U);  // what there is nothing to divide by is left out
+  ASSERT_EQ(values.size(), 3U);  // what there is nothing to divide by is left out
   EXPECT_EQ(values[0].name, "wer.es");
   EXPECT_DOUBLE_EQ(values[0].value, 3.0 / 20.0);
   EXPECT_EQ(values[0].decimals, 3);
   EXPECT_EQ(values[1].name, "chars");
   EXPECT_EQ(values[1].value, 1.0);
+}
+
+// The second evaluation of four is the best, at a step at which no checkpoint is due.
+TEST(TrainerTask, TheBestEvaluationSavesACheckpoint) {
+  const Log log = train(8, 2, "accuracy").log;
+  EXPECT_THAT(log.saves, ElementsAre(2, 4, 8));
+  EXPECT_THAT(log.notes, testing::Contains(HasSubstr("step 4: the best accuracy so far, 0.9")));
+  EXPECT_THAT(train(8, 2).log.saves, ElementsAre(8));
+}
+
+// Its gradient would be computed for nothing.
+TEST(TrainerTask, WhatIsTrainableIsTrained) {
+  class Forgetful final : public test::SquareTask {
+   public:
+    explicit Forgetful(Context& cx) : SquareTask(cx) {}
+    ParameterSet trained() override { return {}; }
+  };
+  Runtime runtime;
+  Context& cx = runtime.context();
+  Forgetful task(cx);
+  const auto comm = make_local_world(1);
+  DataParallel group(cx, *comm[0], make_dense_reducer(*comm[0]), task.trained());
+  const auto optimizer = make_sgd(cx, task.trained(), {});
+  SingleRank one;
+  Checkpointing checkpoints(one, {});
+  Reporter report;
+  Pipeline pipeline(*comm[0], with_messages(one_f_one_b(1, 1)));
+  test::expect_error(ErrorKind::kUsage, "parameter 'w' is trainable, but its task", [&] {
+    Trainer({}, {*comm[0], pipeline, task, *optimizer, group, checkpoints, report, {}, nullptr});
+  });
+}
+
+TEST(Measure, AMetricThatIsNotThereIsNamedWithThoseThatAre) {
+  const Metric metrics[] = {{.name = "loss"}, {.name = "wer.es"}};
+  EXPECT_EQ(metric_named(metrics, "wer.es").name, "wer.es");
+  test::expect_error(ErrorKind::kConfig, "no metric 'wer': there is loss, wer.es",
+                     [&] { metric_named(metrics, "wer"); });
 }
 
 TEST(Measure, DerivedValuesFollowTheirMetric) {
