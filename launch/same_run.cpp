@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "comm/rank_list.h"
 #include "core/hash.h"
 #include "data/token_file.h"
 #include "launch/recipe_io.h"
@@ -86,19 +87,6 @@ std::vector<RunFact> data_facts(const PreparedText& prepared) {
 }
 
 }  // namespace
-
-std::string ranks_text(const std::vector<std::size_t>& ranks) {
-  std::vector<std::string> runs;
-  for (std::size_t i = 0; i < ranks.size();) {
-    std::size_t last = i;
-    while (last + 1 < ranks.size() && ranks[last + 1] == ranks[last] + 1)
-      ++last;
-    runs.push_back(last == i ? fmt::format("{}", ranks[i])
-                             : fmt::format("{} to {}", ranks[i], ranks[last]));
-    i = last + 1;
-  }
-  return fmt::format("{} {}", ranks.size() == 1 ? "rank" : "ranks", fmt::join(runs, ", "));
-}
 
 std::vector<RunFact> run_facts(const Recipe& recipe, const std::string& command) {
   std::vector<RunFact> facts = {{"version of gradwire", GW_VERSION},
