@@ -15,6 +15,7 @@
 #include <benchmark/benchmark.h>
 
 #include "comm/codec/codec.h"
+#include "core/codec_names.h"
 #include "core/memory.h"
 #include "core/parallel_for.h"
 #include "core/tensor.h"
@@ -173,12 +174,12 @@ void add_benchmarks() {
                                                  {"momentum_code", kMomentumCode},
                                                  {"decode", kDecode},
                                                  {"decode_add", kDecodeAdd}};
-  for (const char* name :
-       {"sign", "int8", "int4", "qsgd", "natural", "bf16", "identity", "topk", "randk"}) {
+  for (const std::string_view codec : kCodecNames) {
+    const std::string name(codec);
     for (const auto& [label, pass] : passes) {
       if (pass == kMomentumCode && !make_codec({.name = name})->has_blocks()) continue;
       benchmark::RegisterBenchmark(
-          (std::string(name) + "/" + label).c_str(),
+          (name + "/" + label).c_str(),
           [name, pass = pass](benchmark::State& state) { run(state, {.name = name}, pass); })
           ->UseRealTime()
           ->Iterations(kRepeats)

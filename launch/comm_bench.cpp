@@ -4,6 +4,7 @@
 #include <array>
 
 #include "comm/cost_model.h"
+#include "core/codec_names.h"
 #include "launch/exchange_kinds.h"
 #include "launch/exchange_probe.h"
 #include "launch/learner.h"
@@ -15,8 +16,10 @@ namespace {
 
 std::vector<Recipe> kinds_of(const Recipe& recipe) {
   std::vector<Recipe> kinds{with_dense_exchange(recipe), with_exchange(recipe, "plain", "bf16")};
-  for (const char* codec : {"natural", "int8", "int4", "qsgd", "sign", "topk", "randk"})
-    kinds.push_back(with_exchange(recipe, "ef", codec));
+  for (const std::string_view codec : kCodecNames) {
+    if (codec != "identity" && codec != "bf16")  // nothing is lost that feedback could make up for
+      kinds.push_back(with_exchange(recipe, "ef", std::string(codec)));
+  }
   const auto same = [&](const Recipe& k) { return exchange_name(k) == exchange_name(recipe); };
   if (std::ranges::none_of(kinds, same)) kinds.push_back(recipe);
   return kinds;

@@ -106,6 +106,12 @@ Limits one_of(std::initializer_list<std::string_view> choices) {
   return out;
 }
 
+Limits one_of(std::span<const std::string_view> choices) {
+  Limits out;
+  out.choices.assign(choices.begin(), choices.end());
+  return out;
+}
+
 Limits nonempty() {
   Limits out;
   out.nonempty = true;

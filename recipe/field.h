@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,6 +57,7 @@ Limits at_least(double bound);
 Limits greater_than(double bound);
 Limits exactly(double value);
 Limits one_of(std::initializer_list<std::string_view> choices);
+Limits one_of(std::span<const std::string_view> choices);
 Limits nonempty();
 
 // "in [0, 1)", ">= 1", "one of 'bpe', 'unigram'", "not empty"; empty where all is allowed.

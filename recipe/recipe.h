@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <string>
 
+#include "core/codec_names.h"
+
 #include "recipe/job_sections.h"
 
 namespace gradwire {
@@ -211,8 +213,7 @@ struct CompressRecipe {
       "powersgd: matrices as products of two thin ones; plain: no feedback, for comparison; auto: "
       "ef for the 1-bit optimizers, else none",
       one_of({"auto", "none", "ef", "ef21", "ef21_sgdm", "econtrol", "powersgd", "plain"}));
-    v("codec", codec, "what turns numbers into bytes; powersgd has none",
-      one_of({"sign", "topk", "randk", "int8", "int4", "qsgd", "natural", "bf16", "identity"}));
+    v("codec", codec, "what turns numbers into bytes; powersgd has none", one_of(kCodecNames));
     v("ratio", ratio, "topk, randk: share of the elements that is sent",
       greater_than(0.0).up_to(1));
     v("block", block, "elements that share a scale, a multiple of 64; 0: the codec's own",

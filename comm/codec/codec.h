@@ -101,8 +101,7 @@ class Codec {
 };
 
 struct CodecConfig {
-  // sign, int8, int4, qsgd, natural, bf16, identity, topk, randk
-  std::string name = "sign";
+  std::string name = "sign";  // one of kCodecNames (core/codec_names.h)
   // Elements that share a scale, a multiple of 64 up to 4096; 0 is the codec's own (sign 4096, int8
   // 1024, int4 256, qsgd 512).
   std::int64_t block = 0;

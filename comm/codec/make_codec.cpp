@@ -2,10 +2,12 @@
 #include <numbers>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "comm/codec/block_codec.h"
 #include "comm/codec/random_k.h"
 #include "comm/codec/top_k.h"
+#include "core/codec_names.h"
 #include "core/error.h"
 
 namespace gradwire {
@@ -79,9 +81,7 @@ std::unique_ptr<Codec> make_codec(const CodecConfig& config) {
   if (name == "topk") return std::make_unique<TopKCodec>(config.ratio);
   if (name == "randk") return std::make_unique<RandomKCodec>(config.ratio);
   throw Error(ErrorKind::kConfig,
-              fmt::format("unknown codec '{}': known are sign, int8, int4, qsgd, natural, bf16, "
-                          "identity, topk, randk",
-                          name));
+              fmt::format("unknown codec '{}': known are {}", name, fmt::join(kCodecNames, ", ")));
 }
 
 }  // namespace gradwire
