@@ -1,9 +1,9 @@
-# One library per room. What a room may link is what it may include.
+# One library per module. What a module may link is what it may include.
 
-# gw_room(NAME DEPS room... LIBS library...): the library gw_NAME from every source below the room.
+# gw_module(NAME DEPS module... LIBS library...): the library gw_NAME from every source below the module.
 #   *.cu          compiled where CUDA is on; *_cuda.cpp likewise
 #   *_simd.cpp    compiled once per instruction set (core/simd.h)
-function(gw_room name)
+function(gw_module name)
   cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cu)

@@ -1,4 +1,4 @@
-# Compilers, warnings, sanitizers and the libraries that every room shares.
+# Compilers, warnings, sanitizers and the libraries that every module shares.
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)

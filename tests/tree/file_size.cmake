@@ -2,13 +2,13 @@ cmake_minimum_required(VERSION 3.25)
 # Small files: half under 120 lines, nine in ten under 350, none over 600.
 # Usage: cmake -DROOT=<tree> -P file_size.cmake
 
-set(rooms core data optim comm models export parallel train launch)
+set(modules core recipe data optim comm models export parallel train jobs launch)
 set(total 0)
 set(over_120 0)
 set(over_350 0)
 set(problems "")
-foreach(room IN LISTS rooms)
-  file(GLOB_RECURSE files ${ROOT}/${room}/*.h ${ROOT}/${room}/*.cpp ${ROOT}/${room}/*.cu)
+foreach(module IN LISTS modules)
+  file(GLOB_RECURSE files ${ROOT}/${module}/*.h ${ROOT}/${module}/*.cpp ${ROOT}/${module}/*.cu)
   foreach(file IN LISTS files)
     file(READ ${file} text)
     string(REGEX MATCHALL "\n" newlines "${text}")
