@@ -194,7 +194,7 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
   say(session, placement_text(session.ranks(), session.mesh(), stages));
 
   Learner learner(session.cx(), session.mesh(), recipe, task->trained(), frozen_in(*task),
-                  model.tied);
+                  model.tied, task->conditional());
   Communicator& replica = *session.mesh().pipeline;
   Pipeline pipeline(replica, stages.schedule,
                     make_boundary(session.cx(), replica, recipe, model, stages.schedule));

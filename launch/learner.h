@@ -24,10 +24,12 @@ namespace gradwire {
 class Learner {
  public:
   // `trained` and `frozen` are the parameters of this rank's stages; they and `mesh` must outlive
-  // it. `tied` names the parameter that the first and the last stage share, or is empty. Errors:
+  // it. `tied` names the parameter that the first and the last stage share, or is empty.
+  // `conditional` are sets of trained ones that a step may leave out (Task::conditional()). Errors:
   // kConfig for what validate() cannot know.
   Learner(Context& cx, const Mesh& mesh, const Recipe& recipe, const ParameterSet& trained,
-          ParameterSet frozen, const std::string& tied = "");
+          ParameterSet frozen, const std::string& tied = "",
+          const std::vector<ParameterSet>& conditional = {});
 
   DataParallel& ranks() { return ranks_; }
   Optimizer& optimizer() { return *optimizer_; }

@@ -37,7 +37,7 @@ StepTimes time_steps(Context& cx, Communicator& comm, const Recipe& recipe, std:
   const Stages stages = plan_stages(cx, comm, recipe, *job);
   const std::unique_ptr<Task> task = job->build(cx, {mesh, stages}, Content::kRandom);
   const ParameterSet trained = task->trained();
-  Learner learner(cx, mesh, recipe, trained, frozen_in(*task), outline.tied);
+  Learner learner(cx, mesh, recipe, trained, frozen_in(*task), outline.tied, task->conditional());
   const ExchangeForecast exchange = probe_exchange(cx, comm, recipe, learner.ranks()).forecast;
   Pipeline pipeline(*mesh.pipeline, stages.schedule,
                     make_boundary(cx, *mesh.pipeline, recipe, outline, stages.schedule));

@@ -28,7 +28,8 @@ void check_config(const AdamWConfig& c) {
 class AdamW final : public GradientOptimizer {
  public:
   AdamW(Context& cx, std::span<Parameter* const> params, const AdamWConfig& config)
-      : GradientOptimizer("adamw", params, config.no_decay), config_(config) {
+      : GradientOptimizer("adamw", params, config.no_decay, config.conditional), config_(config) {
+    left_out_.resize(slots().size(), 0);
     Context optim = cx.in(Segment::kOptim);
     for (const Slot& slot : slots()) {
       moments_.push_back({Tensor::zeros(optim, slot.param->value.shape(), DType::kF32),
@@ -38,13 +39,20 @@ class AdamW final : public GradientOptimizer {
 
   void apply(Context& cx, const StepInfo& step) override {
     ++updates_;
-    const AdamWMath decayed = math_of(step, config_.weight_decay);
-    const AdamWMath plain = math_of(step, 0.0);
+    const AdamWMath decayed = math_of(step, updates_, config_.weight_decay);
+    const AdamWMath plain = math_of(step, updates_, 0.0);
     for (std::size_t i = 0; i < slots().size(); ++i) {
       Parameter& p = *slots()[i].param;
+      if (is_left_out(slots()[i])) {
+        ++left_out_[i];
+        continue;
+      }
       const AdamWArrays arrays{p.value.data<float>(), gradient(p), moments_[i].m.data<float>(),
                                moments_[i].v.data<float>()};
-      const AdamWMath& math = slots()[i].decays ? decayed : plain;
+      AdamWMath math = slots()[i].decays ? decayed : plain;
+      if (left_out_[i] > 0) {
+        math = math_of(step, updates_ - left_out_[i], slots()[i].decays ? config_.weight_decay : 0);
+      }
       on_device(
           p.value.device(),
           [&](Device) {
@@ -63,6 +71,7 @@ class AdamW final : public GradientOptimizer {
       const Parameter& p = *slots()[i].param;
       visitor.tensor(state_name(p, "m"), moments_[i].m);
       visitor.tensor(state_name(p, "v"), moments_[i].v);
+      if (slots()[i].conditional) visitor.number(state_name(p, "left_out"), left_out_[i]);
     }
   }
 
@@ -71,8 +80,8 @@ class AdamW final : public GradientOptimizer {
     Tensor m, v;
   };
 
-  AdamWMath math_of(const StepInfo& step, double weight_decay) const {
-    const double t = static_cast<double>(updates_);
+  AdamWMath math_of(const StepInfo& step, std::int64_t updates, double weight_decay) const {
+    const double t = static_cast<double>(updates);
     const auto f = [](double x) { return static_cast<float>(x); };
     return {.beta1 = f(config_.beta1),
             .one_minus_beta1 = f(1.0 - config_.beta1),
@@ -88,6 +97,7 @@ class AdamW final : public GradientOptimizer {
   AdamWConfig config_;
   std::vector<Moments> moments_;
   std::int64_t updates_ = 0;
+  std::vector<std::int64_t> left_out_;  // of updates_, by slot
 };
 
 }  // namespace

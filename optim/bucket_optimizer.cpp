@@ -71,7 +71,9 @@ std::vector<bool> dense_buckets(std::span<const FlatBucket> buckets,
 BucketOptimizer::BucketOptimizer(Context& cx, std::string_view rule,
                                  std::span<const FlatBucket> buckets, AdamWConfig adam,
                                  std::span<const std::string> dense)
-    : GradientOptimizer(rule, params_of(buckets), adam.no_decay), adam_(std::move(adam)) {
+    : GradientOptimizer(rule, params_of(buckets), adam.no_decay, adam.conditional),
+      adam_(std::move(adam)),
+      left_out_(slots().size(), 0) {
   check_config(rule, adam_);
   const std::vector<bool> is_dense = dense_buckets(buckets, dense);
   Context optim = cx.in(Segment::kOptim);
@@ -88,6 +90,14 @@ BucketOptimizer::BucketOptimizer(Context& cx, std::string_view rule,
   }
   if (first_slot != slots().size()) {
     throw Error(ErrorKind::kUsage, fmt::format("{}: a bucket holds a frozen parameter", rule));
+  }
+  for (const Bucket& b : buckets_) {
+    for (std::size_t i = 0; i < b.layout.params.size() && !b.dense; ++i) {
+      if (!slot(b, i).conditional) continue;
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("{}: '{}' may be left out of a step, and so cannot be compressed",
+                              rule, b.layout.params[i]->name));
+    }
   }
 }
 
@@ -113,10 +123,19 @@ void BucketOptimizer::adamw_step(Context& cx, Bucket& b, const StepInfo& step, A
   b.live_is_made = false;
   for (std::size_t i = 0; i < b.layout.params.size(); ++i) {
     Parameter& p = *slot(b, i).param;
+    std::int64_t& left_out = left_out_[b.first_slot + i];
+    if (is_left_out(slot(b, i))) {
+      ++left_out;
+      continue;
+    }
     const AdamWArrays arrays{p.value.data<float>(), gradient(p),
                              b.m.data<float>() + b.layout.begins[i],
                              b.v.data<float>() + b.layout.begins[i]};
-    const AdamWMath& math = slot(b, i).decays ? decayed : plain;
+    AdamWMath math = slot(b, i).decays ? decayed : plain;
+    if (left_out > 0) {
+      const Age own{age.m - left_out, age.v - left_out};
+      math = math_of(step, own, slot(b, i).decays ? adam_.weight_decay : 0.0);
+    }
     on_device(
         p.value.device(),
         [&](Device) {
@@ -213,6 +232,9 @@ void BucketOptimizer::visit_moments(StateVisitor& visitor) {
       Tensor v = b.layout.view_in(b.v, i);
       visitor.tensor(state_name(p, "m"), m);
       visitor.tensor(state_name(p, "v"), v);
+      if (slot(b, i).conditional) {
+        visitor.number(state_name(p, "left_out"), left_out_[b.first_slot + i]);
+      }
     }
   }
 }

@@ -43,7 +43,8 @@ class BucketOptimizer : public GradientOptimizer {
   };
 
   // Moments are charged to Segment::kOptim. Errors: kConfig for numbers out of range; kUsage,
-  // kShape as make_adamw() and dense_buckets().
+  // kShape as make_adamw() and dense_buckets(); kUsage for a conditional parameter in a bucket that
+  // did not opt out: what is agreed on compressed is changed by every step.
   BucketOptimizer(Context& cx, std::string_view rule, std::span<const FlatBucket> buckets,
                   AdamWConfig adam, std::span<const std::string> dense = {});
 
@@ -52,7 +53,8 @@ class BucketOptimizer : public GradientOptimizer {
   AdamWMath math_of(const StepInfo& step, Age age, double weight_decay) const;
   const Slot& slot(const Bucket& b, std::size_t i) const { return slots()[b.first_slot + i]; }
 
-  // AdamW's step from the gradients, the same bits as AdamW's.
+  // AdamW's step from the gradients, the same bits as AdamW's; parameters that the step leaves out
+  // get none, and are younger by it from then on.
   void adamw_step(Context& cx, Bucket& b, const StepInfo& step, Age age);
   // AdamW's step from the momentum as it is, with v standing still.
   void frozen_step(Context& cx, Bucket& b, const StepInfo& step, Age age);
@@ -75,12 +77,13 @@ class BucketOptimizer : public GradientOptimizer {
   // For the log: "first gradients within 'a', 'b'", the parameters of a bucket with coordinates
   // whose bit in `live` is clear.
   static std::string waking_text(Context& cx, const FlatBucket& layout, const Tensor& live);
-  // <rule>/<parameter>/m and /v.
+  // <rule>/<parameter>/m and /v, and /left_out as AdamW's.
   void visit_moments(StateVisitor& visitor);
 
  private:
   AdamWConfig adam_;
   std::vector<Bucket> buckets_;
+  std::vector<std::int64_t> left_out_;  // by slot: updates that it had no part in
 };
 
 }  // namespace gradwire

@@ -10,8 +10,10 @@
 namespace gradwire {
 
 GradientOptimizer::GradientOptimizer(std::string_view rule, std::span<Parameter* const> params,
-                                     std::span<const std::string> no_decay)
+                                     std::span<const std::string> no_decay,
+                                     std::span<const std::string> conditional)
     : rule_(rule) {
+  const std::unordered_set<std::string_view> leave_out(conditional.begin(), conditional.end());
   std::unordered_set<std::string_view> names;
   for (Parameter* p : params) {
     if (!names.insert(p->name).second) {
@@ -22,7 +24,7 @@ GradientOptimizer::GradientOptimizer(std::string_view rule, std::span<Parameter*
       throw Error(ErrorKind::kShape, fmt::format("{}: {} is {}, but values are updated in f32",
                                                  rule_, p->name, name_of(p->value.dtype())));
     }
-    slots_.push_back({p, !matches_any(p->name, no_decay)});
+    slots_.push_back({p, !matches_any(p->name, no_decay), leave_out.contains(p->name)});
   }
 }
 

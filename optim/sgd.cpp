@@ -24,7 +24,7 @@ void check_config(const SgdConfig& c) {
 class Sgd final : public GradientOptimizer {
  public:
   Sgd(Context& cx, std::span<Parameter* const> params, const SgdConfig& config)
-      : GradientOptimizer("sgd", params, config.no_decay), config_(config) {
+      : GradientOptimizer("sgd", params, config.no_decay, config.conditional), config_(config) {
     if (config_.momentum == 0.0) return;
     Context optim = cx.in(Segment::kOptim);
     for (const Slot& slot : slots()) {
@@ -35,6 +35,7 @@ class Sgd final : public GradientOptimizer {
   void apply(Context& cx, const StepInfo& step) override {
     for (std::size_t i = 0; i < slots().size(); ++i) {
       const Slot& slot = slots()[i];
+      if (is_left_out(slot)) continue;
       Parameter& p = *slot.param;
       const SgdMath math{.lr = static_cast<float>(step.lr),
                          .momentum = static_cast<float>(config_.momentum),

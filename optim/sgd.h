@@ -16,6 +16,8 @@ struct SgdConfig {
   bool nesterov = false;
   double weight_decay = 0.0;            // added to the gradient
   std::vector<std::string> no_decay{};  // name patterns (core/glob.h) that are not decayed
+  // Names of parameters that a step leaves out if their gradient is empty.
+  std::vector<std::string> conditional{};
 };
 
 // State: sgd/<parameter>/momentum, charged to Segment::kOptim. Errors: kConfig for numbers out of

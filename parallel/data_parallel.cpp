@@ -64,12 +64,14 @@ DataParallel::DataParallel(Context& cx, Communicator& comm, std::unique_ptr<Redu
     : stages_(options.stages),
       buckets_(cx, params, options.bucket_bytes, options.apart,
                options.tied ? options.tied->comm->size() : comm.size(),
-               options.tied ? options.tied->name : ""),
+               options.tied ? options.tied->name : "", options.conditional),
+      sets_(options.conditional.size()),
       frozen_(std::move(options.frozen)),
       places_(buckets_.size()),
       sketch_(cx),
       waiting_(buckets_.size()),
-      submitted_(buckets_.size(), false) {
+      submitted_(buckets_.size(), false),
+      left_out_(buckets_.size(), false) {
   groups_.push_back({&comm, std::move(dense), nullptr});
   if (options.tied) {
     // The mean over both stages' ranks of twice a gradient is the mean over replicas of their sum.
@@ -126,7 +128,7 @@ void DataParallel::mark_ready(Context& cx, const Parameter& p) {
 // have the same buckets, and meet them in this order.
 void DataParallel::submit_in_order(Context& cx) {
   for (const std::size_t b : groups_.front().buckets) {
-    if (waiting_[b] > 0) return;
+    if (waiting_[b] > 0 || is_conditional(b)) return;  // sets come last, and when all is known
     submit(cx, b);
   }
 }
@@ -145,9 +147,33 @@ void DataParallel::submit_tied(Context& cx) {
   if (groups_.size() > 1) submit(cx, groups_[1].buckets.front());
 }
 
+void DataParallel::leave_out_untouched(Context& cx) {
+  if (sets_ == 0) return;
+  std::vector<std::uint8_t> bits((sets_ + 7) / 8, 0);
+  for (std::size_t b = 0; b < buckets_.size(); ++b) {
+    const bool touched =
+        std::ranges::any_of(buckets_[b].params, [](const Parameter* p) { return !p->grad_empty; });
+    const std::size_t set = buckets_.set_of(b);
+    if (is_conditional(b) && touched) bits[set / 8] |= static_cast<std::uint8_t>(1U << set % 8);
+  }
+  if (comm().size() > 1) {
+    Context scratch = cx.in(Segment::kComm);
+    const Tensor all =
+        Tensor::from(scratch, {std::ssize(bits)}, std::span<const std::uint8_t>(bits));
+    const CallOptions uncounted{cx.stream, Traffic::kGradient, 0};
+    comm().all_reduce(all, ReduceOp::kOr, uncounted)->wait(cx.stream);
+    bits = all.to_host<std::uint8_t>(cx);
+  }
+  for (std::size_t b = 0; b < buckets_.size(); ++b) {
+    const std::size_t set = buckets_.set_of(b);
+    left_out_[b] = is_conditional(b) && (bits[set / 8] >> set % 8 & 1) == 0;
+  }
+}
+
 void DataParallel::finish_gradients(Context& cx) {
+  leave_out_untouched(cx);
   for (std::size_t b = 0; b < buckets_.size(); ++b)
-    submit(cx, b);
+    if (!left_out_[b]) submit(cx, b);
   overlaps_ = false;
   submitted_.assign(buckets_.size(), false);
   const Clock::time_point begin = Clock::now();
@@ -160,16 +186,19 @@ void DataParallel::finish_gradients(Context& cx) {
 // slices: the same additions whether it has the mean of all or of these.
 double DataParallel::squared_norm(Context& cx, Group& g, std::uint64_t step) {
   double squares = 0.0;
+  bool some_averaged = false;
   local_.clear();
   for (const std::size_t b : g.buckets) {
+    if (left_out_[b]) continue;
     if (is_averaged(b)) {
+      some_averaged = true;
       const Tensor own = own_slice(buckets_[b].flat, *g.comm);
       squares += sum_of_squares(cx, {&own, 1});
     } else {
       local_.push_back(buckets_[b].flat);
     }
   }
-  if (local_.size() < g.buckets.size()) squares = sum_over_ranks(cx, *g.comm, squares);
+  if (some_averaged) squares = sum_over_ranks(cx, *g.comm, squares);
   if (!local_.empty()) {
     squares += std::pow(g.weight * sketch_.mean_norm(cx, *g.comm, local_, step), 2);
   }
@@ -192,6 +221,7 @@ void DataParallel::compress_gradients(Context& cx, double weight) {
   exchanges_.clear();
   for (std::size_t b = 0; b < buckets_.size(); ++b) {
     Exchange& e = exchanges_.emplace_back();
+    if (left_out_[b]) continue;
     if (is_averaged(b)) {
       scale(cx, buckets_[b].flat, weight);
     } else {

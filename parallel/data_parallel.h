@@ -37,6 +37,8 @@ struct DataParallelOptions {
   Communicator* stages = nullptr;
   std::optional<TiedParameter> tied{};
   std::vector<Parameter*> frozen{};  // never exchanged, but compared like those that are trained
+  // Sets of `params` of which a step may touch none (Task::conditional()).
+  std::vector<ParameterSet> conditional{};
 };
 
 // Whose gradients are averaged as they are in a step.
@@ -84,7 +86,9 @@ class DataParallel : public Stateful {
   void submit_tied(Context& cx);
   // After the last backward: submits what is left, with zeros for gradients that nothing reached,
   // and waits. Then every gradient that is averaged is the mean over the ranks (of this rank's
-  // slices of the buckets, with a reducer that scatters), and none is empty.
+  // slices of the buckets, with a reducer that scatters), and none is empty but those of
+  // conditional sets that no rank touched: nothing of these is sent, now or by what follows in this
+  // step. The ranks agree on which these are by a bit for each set.
   void finish_gradients(Context& cx);
   // Holds from the next step on.
   void average(Averaged which) { averaged_ = which; }
@@ -130,15 +134,20 @@ class DataParallel : public Stateful {
 
   Group& group_of(std::size_t bucket) { return groups_[places_[bucket].group]; }
   void mark_ready(Context& cx, const Parameter& p);
+  void leave_out_untouched(Context& cx);
   void submit(Context& cx, std::size_t bucket);
   void submit_in_order(Context& cx);
   double squared_norm(Context& cx, Group& g, std::uint64_t step);
+  bool is_conditional(std::size_t bucket) const {
+    return buckets_.set_of(bucket) != GradBuckets::kNoSet;
+  }
   bool is_averaged(std::size_t bucket) const {
     return averaged_ == Averaged::kAll || buckets_.is_apart(bucket);
   }
 
   Communicator* stages_;
   GradBuckets buckets_;
+  std::size_t sets_ = 0;  // conditional
   std::vector<Parameter*> frozen_;
   std::vector<Group> groups_;
   std::vector<Place> places_;  // by bucket
@@ -147,6 +156,7 @@ class DataParallel : public Stateful {
   bool overlaps_ = false;             // a tape of this step has been told of
   std::vector<std::size_t> waiting_;  // by bucket: gradients that are not final yet
   std::vector<bool> submitted_;       // by bucket, in this step
+  std::vector<bool> left_out_;        // by bucket, in this step: of a set that no rank touched
   std::vector<Exchange> exchanges_;   // of compress_gradients()
   std::vector<Tensor> local_;         // of mean_gradient_norm()
   double wait_seconds_ = 0.0;

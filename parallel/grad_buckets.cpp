@@ -1,5 +1,7 @@
 #include "parallel/grad_buckets.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "core/error.h"
@@ -15,10 +17,39 @@ std::int64_t aligned(std::int64_t elements, std::int64_t to = kAlignElements) {
   return (elements + to - 1) / to * to;
 }
 
+// Of each parameter that is in a conditional set, the number of that.
+std::unordered_map<const Parameter*, std::size_t> sets_of(std::span<const ParameterSet> sets,
+                                                          const std::string& alone) {
+  std::unordered_map<const Parameter*, std::size_t> set_of;
+  for (std::size_t s = 0; s < sets.size(); ++s) {
+    for (const Parameter* p : sets[s]) {
+      if (set_of.emplace(p, s).second && p->name != alone) continue;
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("gradient buckets: '{}' cannot be in this conditional set", p->name));
+    }
+  }
+  return set_of;
+}
+
+// From the last declared on, whose gradients are ready first; conditional sets, one after the
+// other, behind all others.
+std::vector<Parameter*> in_order_of_buckets(
+    std::span<Parameter* const> params,
+    const std::unordered_map<const Parameter*, std::size_t>& set_of) {
+  std::vector<Parameter*> order(params.rbegin(), params.rend());
+  if (set_of.empty()) return order;
+  std::ranges::stable_sort(order, {}, [&](const Parameter* p) {
+    const auto found = set_of.find(p);
+    return found == set_of.end() ? 0 : found->second + 1;
+  });
+  return order;
+}
+
 }  // namespace
 
 GradBuckets::GradBuckets(Context& cx, std::span<Parameter* const> params, std::int64_t bucket_bytes,
-                         std::span<const std::string> apart, int slices, const std::string& alone) {
+                         std::span<const std::string> apart, int slices, const std::string& alone,
+                         std::span<const ParameterSet> conditional) {
   if (bucket_bytes < 1) {
     throw Error(ErrorKind::kUsage, fmt::format("gradient buckets of {} bytes", bucket_bytes));
   }
@@ -32,8 +63,11 @@ GradBuckets::GradBuckets(Context& cx, std::span<Parameter* const> params, std::i
     Range& last = of_bucket.back();
     total = last.end = last.begin + aligned(last.end - last.begin, slices * kAlignElements);
   };
-  for (std::size_t i = params.size(); i-- > 0;) {
-    Parameter& p = *params[i];
+  const auto set_of = sets_of(conditional, alone);
+  for (Parameter* const next : in_order_of_buckets(params, set_of)) {
+    Parameter& p = *next;
+    const auto found = set_of.find(&p);
+    const std::size_t set = found == set_of.end() ? kNoSet : found->second;
     if (!p.trainable) {
       throw Error(ErrorKind::kUsage,
                   fmt::format("gradient buckets: '{}' is not trainable", p.name));
@@ -42,12 +76,13 @@ GradBuckets::GradBuckets(Context& cx, std::span<Parameter* const> params, std::i
     const bool is_apart = matches_any(p.name, apart);
     const bool shares =
         !buckets_.empty() && p.name != alone && buckets_.back().params.front()->name != alone;
-    const bool fits = shares && apart_.back() == is_apart &&
+    const bool fits = shares && apart_.back() == is_apart && sets_.back() == set &&
                       (total + size - of_bucket.back().begin) * kElementBytes <= bucket_bytes;
     if (!fits) {
       close_bucket();
       buckets_.emplace_back();
       apart_.push_back(is_apart);
+      sets_.push_back(set);
       of_bucket.push_back({total, total});
     }
     buckets_.back().params.push_back(&p);

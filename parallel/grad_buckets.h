@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/flat_bucket.h"
+#include "core/parameter_set.h"
 
 namespace gradwire {
 
@@ -19,11 +20,13 @@ class GradBuckets {
   // A bucket holds at most `bucket_bytes`, or one parameter that is larger than that. Slices begin
   // on 64-byte boundaries. Parameters whose names match `apart` (core/glob.h) share no bucket with
   // others, and the one named `alone`, if any, shares none at all. Buckets end with a gap that lets
-  // them be cut into `slices` equal parts, at multiples of 64 bytes. The parameters must outlive
-  // this object. Errors: kUsage for a frozen parameter or a bucket size below one byte.
+  // them be cut into `slices` equal parts, at multiples of 64 bytes. Each of the sets in
+  // `conditional` has buckets of its own, after all others. The parameters must outlive this
+  // object. Errors: kUsage for a frozen parameter, a bucket size below one byte, or a set that has
+  // the parameter `alone`, or one of another set.
   GradBuckets(Context& cx, std::span<Parameter* const> params, std::int64_t bucket_bytes,
               std::span<const std::string> apart = {}, int slices = 1,
-              const std::string& alone = {});
+              const std::string& alone = {}, std::span<const ParameterSet> conditional = {});
   ~GradBuckets();
   GradBuckets(const GradBuckets&) = delete;
   GradBuckets& operator=(const GradBuckets&) = delete;
@@ -32,6 +35,9 @@ class GradBuckets {
   const FlatBucket& operator[](std::size_t i) const { return buckets_[i]; }
   std::span<const FlatBucket> all() const { return buckets_; }
   bool is_apart(std::size_t i) const { return apart_[i]; }
+  // The number of the conditional set that the bucket is of, or kNoSet.
+  static constexpr std::size_t kNoSet = static_cast<std::size_t>(-1);
+  std::size_t set_of(std::size_t i) const { return sets_[i]; }
   // Of the parameter's bucket. Errors: kUsage for a parameter that is in none.
   std::size_t bucket_of(const Parameter& p) const;
   std::int64_t elements() const { return elements_; }  // of gradients, without gaps
@@ -41,6 +47,7 @@ class GradBuckets {
  private:
   std::vector<FlatBucket> buckets_;
   std::vector<bool> apart_;
+  std::vector<std::size_t> sets_;  // by bucket
   std::unordered_map<const Parameter*, std::size_t> bucket_of_;
   std::int64_t elements_ = 0;
 };

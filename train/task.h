@@ -21,7 +21,11 @@ class Task : public Stateful {
   // Of those, what training changes: gradients, optimizer state, buckets and residuals are made for
   // these alone. Unless a task says otherwise, those that are trainable; none other may be.
   virtual ParameterSet trained();
-  // Of those, what a checkpoint holds: at least what is trained. The rest (a pretrained base) has
+  // Sets of trained parameters of which a step may touch none, such as the adapters of one
+  // language: a set that no replica has a gradient for in a step is not exchanged, updated or
+  // decayed in it. A parameter is in one set at most; those in none are always exchanged.
+  virtual std::vector<ParameterSet> conditional() { return {}; }
+  // Of all, what a checkpoint holds: at least what is trained. The rest (a pretrained base) has
   // to be there already when the run goes on, and is recognised by its digest. Unless a task says
   // otherwise, all.
   virtual ParameterSet saved();

@@ -93,6 +93,16 @@ std::vector<Parameter*> Shard::pieces() {
   return all;
 }
 
+void Shard::take_over_empty_gradients() {
+  for (std::size_t b = 0; b < whole_.size(); ++b)
+    for (std::size_t i = 0; i < whole_[b].params.size(); ++i)
+      slices_[b].params[i]->grad_empty = whole_[b].params[i]->grad_empty;
+}
+
+bool Shard::is_untouched(std::size_t bucket) const {
+  return std::ranges::all_of(whole_[bucket].params, &Parameter::grad_empty);
+}
+
 void Shard::gather(Context& cx, std::size_t bucket) {
   for (Parameter* p : whole_[bucket].params)
     ++p->version;

@@ -43,6 +43,11 @@ class Shard {
     return comm(bucket).rank() * slices_[bucket].numel();
   }
 
+  // The gradients of a step are in place: pieces of parameters without one (DataParallel's sets
+  // that no rank touched) have none either.
+  void take_over_empty_gradients();
+  bool is_untouched(std::size_t bucket) const;
+
   // Sends this rank's slice of a bucket's values to all, and takes theirs; wait() for all that were
   // submitted. Raises the parameters' versions. Collective.
   void gather(Context& cx, std::size_t bucket);

@@ -20,9 +20,10 @@ class ShardedOptimizer final : public Optimizer {
   }
 
   void apply(Context& cx, const StepInfo& step) override {
+    shard_.take_over_empty_gradients();
     rule_->apply(cx, step);
     for (std::size_t b = 0; b < shard_.slices().size(); ++b)
-      shard_.gather(cx, b);
+      if (!shard_.is_untouched(b)) shard_.gather(cx, b);
     shard_.wait(cx);
   }
 

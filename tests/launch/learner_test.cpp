@@ -8,6 +8,7 @@
 #include "comm/local_comm.h"
 #include "core/error.h"
 #include "models/decoder_lm.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/recipes.h"
 
 namespace gradwire {
@@ -91,6 +92,34 @@ TEST(Learner, TrainsOnFromTheWeightsOfRankZero) {
       learner.ranks().check_replicas(cx, 1);
     });
   }
+}
+
+// Which rules can leave parameters out of a step is said before anything is trained.
+TEST(Learner, RulesThatCannotLeaveParametersOutAreRefused) {
+  const auto make = [](const std::string& rule, bool sharded) {
+    Runtime runtime;
+    Context& cx = runtime.context();
+    Recipe recipe = recipe_that_trains("*");
+    recipe.optim.name = rule;
+    recipe.parallel.shard_optimizer = sharded;
+    const auto world = make_local_world(1);
+    const Mesh mesh = make_mesh(*world[0], {1, 1});
+    DecoderLm model(cx, small_config());
+    const ParameterSet trained = trainable_parameters_of(model);
+    Learner learner(cx, mesh, recipe, trained, {}, "", {{trained[0], trained[1]}, {trained[2]}});
+    EXPECT_GE(learner.ranks().buckets().set_of(learner.ranks().buckets().bucket_of(*trained[2])),
+              1U);
+  };
+  for (const char* rule : {"adamw", "sgd"}) {
+    make(rule, false);
+    make(rule, true);
+  }
+  make("onebit_adam", false);
+  for (const char* rule : {"onebit_lamb", "zero_one_adam"})
+    test::expect_error(ErrorKind::kConfig, "cannot leave 'model.embed_tokens.weight' and others",
+                       [&] { make(rule, false); });
+  test::expect_error(ErrorKind::kConfig, "with parallel.shard_optimizer: cannot leave",
+                     [&] { make("onebit_adam", true); });
 }
 
 }  // namespace
