@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
+#include <vector>
 
 #include "core/tensor.h"
 
@@ -23,13 +25,26 @@ struct Exchange {
   Tensor live{};
   // Called on all ranks, once the exchange is done, if on any of them the value is not zero at a
   // coordinate that takes no part, and large enough for its square to be a normal float
-  // (kLeastGradient). Not after an exchange that travels as it is.
-  using Woken = std::function<void()>;
+  // (kLeastGradient): by parameter of the bucket, 1 if it has such a coordinate, the same on all
+  // ranks. Not after an exchange that travels as it is.
+  using Woken = std::function<void(std::span<const std::uint8_t> parameters)>;
   Woken woken{};
   // The first exchange of its kind after steps without: whatever the reducer has carried over for
   // the bucket (residuals, estimates, what came of the last exchange) belongs to a stage that is
   // over, and starts anew as in a new reducer. The same on all ranks.
   bool reset_residuals = false;
+  // Elements from which on, and until which, coordinates take part that did not in the last
+  // exchange or the other way round: what the reducer has carried over for them starts anew, as if
+  // the momentum, which all ranks have alike, were what all had brought and agreed on so far. The
+  // last exchange is not recalled: neither `unchanged` nor an answer that `recall` could do
+  // without. The same on all ranks.
+  struct Range {
+    std::int64_t begin, end;
+  };
+  std::vector<Range> renewed{};
+  // f32, of any size: tensors that travel beside the exchange as they are. Each becomes its mean
+  // over the ranks. Not the reducer's business: whoever gives it the exchange sees to them.
+  std::vector<Tensor> beside{};
   // The momentum is what came of this bucket's last exchange, bit for bit, with the same
   // coordinates live: a reducer that still has that as it travelled reads those few bytes instead.
   bool unchanged = false;

@@ -42,6 +42,13 @@ std::vector<Parameter*> params_of(std::span<const FlatBucket> buckets) {
 
 }  // namespace
 
+std::string few_names(std::span<const std::string> names) {
+  constexpr std::size_t kMostNames = 3;
+  const std::size_t shown = std::min(names.size(), kMostNames);
+  const std::string text = fmt::format("'{}'", fmt::join(names.first(shown), "', '"));
+  return shown == names.size() ? text : fmt::format("{} or {} others", text, names.size() - shown);
+}
+
 float floor_of_squares(std::span<const float> v) {
   double sum = 0.0, count = 0.0;
   for (const float x : v) {
@@ -85,6 +92,7 @@ BucketOptimizer::BucketOptimizer(Context& cx, std::string_view rule,
     b.m = Tensor::zeros(optim, {layout.numel()}, DType::kF32);
     b.v = Tensor::zeros(optim, {layout.numel()}, DType::kF32);
     b.live = Tensor::zeros(optim, {(layout.numel() + 7) / 8}, DType::kU8);
+    b.awake.assign(layout.params.size(), false);
     b.first_slot = first_slot;
     first_slot += layout.params.size();
   }
@@ -118,34 +126,33 @@ AdamWMath BucketOptimizer::math_of(const StepInfo& step, Age age, double weight_
 }
 
 void BucketOptimizer::adamw_step(Context& cx, Bucket& b, const StepInfo& step, Age age) {
-  const AdamWMath decayed = math_of(step, age, adam_.weight_decay);
-  const AdamWMath plain = math_of(step, age, 0.0);
   b.live_is_made = false;
-  for (std::size_t i = 0; i < b.layout.params.size(); ++i) {
-    Parameter& p = *slot(b, i).param;
-    std::int64_t& left_out = left_out_[b.first_slot + i];
-    if (is_left_out(slot(b, i))) {
-      ++left_out;
-      continue;
-    }
-    const AdamWArrays arrays{p.value.data<float>(), gradient(p),
-                             b.m.data<float>() + b.layout.begins[i],
-                             b.v.data<float>() + b.layout.begins[i]};
-    AdamWMath math = slot(b, i).decays ? decayed : plain;
-    if (left_out > 0) {
-      const Age own{age.m - left_out, age.v - left_out};
-      math = math_of(step, own, slot(b, i).decays ? adam_.weight_decay : 0.0);
-    }
-    on_device(
-        p.value.device(),
-        [&](Device) {
-          parallel_for(p.value.numel(), kUpdateGrain, [&](std::int64_t from, std::int64_t to) {
-            adamw_kernels().step(math, arrays, from, to);
-          });
-        },
-        [&](auto) { cuda::adamw_step(cx.stream, math, arrays, p.value.numel()); });
-    ++p.version;
+  for (std::size_t i = 0; i < b.layout.params.size(); ++i)
+    adamw_step(cx, b, i, step, age);
+}
+
+void BucketOptimizer::adamw_step(Context& cx, Bucket& b, std::size_t i, const StepInfo& step,
+                                 Age age) {
+  std::int64_t& left_out = left_out_[b.first_slot + i];
+  if (is_left_out(slot(b, i))) {
+    ++left_out;
+    return;
   }
+  const Age own{age.m - left_out, age.v - left_out};
+  const AdamWMath math = math_of(step, own, slot(b, i).decays ? adam_.weight_decay : 0.0);
+  Parameter& p = *slot(b, i).param;
+  const AdamWArrays arrays{p.value.data<float>(), gradient(p),
+                           b.m.data<float>() + b.layout.begins[i],
+                           b.v.data<float>() + b.layout.begins[i]};
+  on_device(
+      p.value.device(),
+      [&](Device) {
+        parallel_for(p.value.numel(), kUpdateGrain, [&](std::int64_t from, std::int64_t to) {
+          adamw_kernels().step(math, arrays, from, to);
+        });
+      },
+      [&](auto) { cuda::adamw_step(cx.stream, math, arrays, p.value.numel()); });
+  ++p.version;
 }
 
 BucketOptimizer::FrozenStep BucketOptimizer::frozen_math(const StepInfo& step, Age age) const {
@@ -159,6 +166,7 @@ BucketOptimizer::FrozenStep BucketOptimizer::frozen_math(const StepInfo& step, A
 void BucketOptimizer::frozen_step(const Bucket& b, const FrozenStep& step, std::int64_t begin,
                                   std::int64_t end) {
   b.layout.for_each_part(begin, end, [&](std::size_t i, std::int64_t from, std::int64_t to) {
+    if (b.awake[i]) return;
     onebit_kernels().step(step.of(slot(b, i), b.floors[i]), frozen_arrays(b.layout, b.m, b.v, i),
                           from, to);
   });
@@ -175,6 +183,7 @@ void BucketOptimizer::frozen_step(Context& cx, Bucket& b, const StepInfo& step, 
       },
       [&](auto) {
         b.layout.for_each_part(0, n, [&](std::size_t i, std::int64_t, std::int64_t size) {
+          if (b.awake[i]) return;
           cuda::frozen_step(cx.stream, maths.of(slot(b, i), b.floors[i]),
                             frozen_arrays(b.layout, b.m, b.v, i), size);
         });
@@ -202,25 +211,12 @@ const Tensor& BucketOptimizer::live_in(Context& cx, Bucket& b) {
   return b.live;
 }
 
-std::string BucketOptimizer::waking_text(Context& cx, const FlatBucket& layout,
-                                         const Tensor& live) {
-  constexpr std::size_t kMostNames = 3;
-  const std::vector<std::uint8_t> bits = live.to_host<std::uint8_t>(cx);
-  const auto is_live = [&](std::int64_t at) {
-    return (bits[static_cast<std::size_t>(at / 8)] >> (at % 8) & 1) != 0;
-  };
+std::string BucketOptimizer::waking_text(const FlatBucket& layout,
+                                         std::span<const std::uint8_t> woken) {
   std::vector<std::string> names;
-  for (std::size_t i = 0; i < layout.params.size(); ++i) {
-    std::int64_t at = layout.begins[i];
-    const std::int64_t end = at + layout.params[i]->value.numel();
-    while (at < end && is_live(at))
-      ++at;
-    if (at < end) names.push_back(fmt::format("'{}'", layout.params[i]->name));
-  }
-  const std::size_t others = names.size() - std::min(names.size(), kMostNames);
-  names.resize(names.size() - others);
-  return fmt::format("first gradients within {}{}", fmt::join(names, ", "),
-                     others == 0 ? "" : fmt::format(" or {} others", others));
+  for (std::size_t i = 0; i < layout.params.size(); ++i)
+    if (woken[i] != 0) names.push_back(layout.params[i]->name);
+  return "first gradients within " + few_names(names);
 }
 
 void BucketOptimizer::visit_moments(StateVisitor& visitor) {

@@ -23,6 +23,9 @@ namespace gradwire {
 std::vector<bool> dense_buckets(std::span<const FlatBucket> buckets,
                                 std::span<const std::string> dense);
 
+// For the log: "'a', 'b', 'c' or 4 others".
+std::string few_names(std::span<const std::string> names);
+
 // kLeastPartOfSquare of the mean of those second moments that are not zero.
 float floor_of_squares(std::span<const float> v);
 
@@ -36,6 +39,9 @@ class BucketOptimizer : public GradientOptimizer {
     Tensor live;                // u8 [ceil(n/8)], where v is not 0; see live_in()
     std::vector<float> floors;  // by parameter, of v in frozen steps; made with `live`
     bool live_is_made = false;
+    // By parameter: its second moment moves while the others stand still; frozen steps pass it
+    // over.
+    std::vector<bool> awake;
   };
   // Updates that the moments have seen, this one included: for their bias corrections.
   struct Age {
@@ -49,6 +55,7 @@ class BucketOptimizer : public GradientOptimizer {
                   AdamWConfig adam, std::span<const std::string> dense = {});
 
   std::vector<Bucket>& buckets() { return buckets_; }
+  const std::vector<Bucket>& buckets() const { return buckets_; }
   const AdamWConfig& adam() const { return adam_; }
   AdamWMath math_of(const StepInfo& step, Age age, double weight_decay) const;
   const Slot& slot(const Bucket& b, std::size_t i) const { return slots()[b.first_slot + i]; }
@@ -56,6 +63,8 @@ class BucketOptimizer : public GradientOptimizer {
   // AdamW's step from the gradients, the same bits as AdamW's; parameters that the step leaves out
   // get none, and are younger by it from then on.
   void adamw_step(Context& cx, Bucket& b, const StepInfo& step, Age age);
+  // That of parameter i alone.
+  void adamw_step(Context& cx, Bucket& b, std::size_t i, const StepInfo& step, Age age);
   // AdamW's step from the momentum as it is, with v standing still.
   void frozen_step(Context& cx, Bucket& b, const StepInfo& step, Age age);
   // The same of the elements [begin, end) of a bucket in main memory, without Parameter::version;
@@ -74,9 +83,9 @@ class BucketOptimizer : public GradientOptimizer {
   // no zero; and what is left of their momentum, if v has underflowed, is cleared. Valid while v
   // stands still. Makes the floors of v as well (kLeastPartOfSquare).
   const Tensor& live_in(Context& cx, Bucket& b);
-  // For the log: "first gradients within 'a', 'b'", the parameters of a bucket with coordinates
-  // whose bit in `live` is clear.
-  static std::string waking_text(Context& cx, const FlatBucket& layout, const Tensor& live);
+  // For the log: "first gradients within 'a', 'b'", the parameters of a bucket that are marked
+  // (Exchange::woken).
+  static std::string waking_text(const FlatBucket& layout, std::span<const std::uint8_t> woken);
   // <rule>/<parameter>/m and /v, and /left_out as AdamW's.
   void visit_moments(StateVisitor& visitor);
 

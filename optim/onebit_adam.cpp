@@ -8,7 +8,9 @@ namespace gradwire {
 OnebitAdam::OnebitAdam(Context& cx, std::span<const FlatBucket> flat,
                        const OnebitAdamConfig& config)
     : BucketOptimizer(cx, "onebit_adam", flat, config.adam, config.dense),
-      watch_(config.adam.beta2, config.freeze) {
+      watch_(config.adam.beta2, config.freeze),
+      woken_(flat.size()),
+      renewed_(flat.size()) {
   for (const Bucket& b : buckets())
     (b.dense ? some_dense_ : some_compressed_) = true;
 }
@@ -21,6 +23,8 @@ StepNeeds OnebitAdam::needs(bool) const {
 std::span<const Exchange> OnebitAdam::exchange(Context& cx, const StepInfo& step) {
   check(watch_.frozen(), ErrorKind::kUsage, "onebit_adam: a dense step has nothing to exchange");
   exchanges_.clear();
+  for (Awake& a : awake_)
+    put_aside(cx, a);
   const Age age{.m = updates_ + 1, .v = watch_.updates()};
   for (std::size_t i = 0; i < buckets().size(); ++i)
     exchanges_.push_back(is_frozen(i) ? frozen_exchange(cx, i, step, age) : Exchange{});
@@ -30,15 +34,14 @@ std::span<const Exchange> OnebitAdam::exchange(Context& cx, const StepInfo& step
 Exchange OnebitAdam::frozen_exchange(Context& cx, std::size_t bucket, const StepInfo& step,
                                      Age age) {
   Bucket& b = buckets()[bucket];
-  Exchange e{
-      .value = b.layout.flat,
-      .weight = static_cast<float>(step.grad_scale),
-      .momentum = b.m,
-      .beta = static_cast<float>(adam().beta1),
-      .live = live_in(cx, b),
-      .woken = [this, &cx, bucket] { wake(cx, buckets()[bucket].layout, buckets()[bucket].live); },
-      .reset_residuals = just_frozen(),
-      .unchanged = !just_frozen()};
+  Exchange e{.value = b.layout.flat,
+             .weight = static_cast<float>(step.grad_scale),
+             .momentum = b.m,
+             .beta = static_cast<float>(adam().beta1),
+             .live = live_in(cx, b),
+             .reset_residuals = just_frozen(),
+             .unchanged = !just_frozen()};
+  add_awake(bucket, e);
   if (updates_in_exchange(b)) {
     frozen_step_ = frozen_math(step, age);
     e.use = [this, bucket](std::int64_t begin, std::int64_t end) {
@@ -60,8 +63,10 @@ void OnebitAdam::apply(Context& cx, const StepInfo& step) {
       adamw_step(cx, b, step, {.m = updates_, .v = watch_.updates() + 1});
     }
   }
+  step_awake(cx, step);
   const double norm = step.grad_scale * step.grad_norm;
   watch_.observe(step.step, norm * norm);
+  wake_and_settle(cx);
 }
 
 void OnebitAdam::frozen_apply(Context& cx, std::size_t bucket, const StepInfo& step, Age age) {
@@ -79,6 +84,7 @@ void OnebitAdam::visit_state(StateVisitor& visitor) {
   visitor.number("onebit_adam/step", updates_);
   watch_.visit_state(visitor, "onebit_adam/variance");
   visit_moments(visitor);
+  visit_awake(visitor);
 }
 
 std::unique_ptr<Optimizer> make_onebit_adam(Context& cx, std::span<const FlatBucket> buckets,

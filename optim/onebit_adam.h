@@ -25,10 +25,14 @@ struct OnebitAdamConfig {
 //   m     = mean over ranks of beta1 m + (1 - beta1) grad_scale g            (the exchange)
 //   value = (1 - lr wd) value - lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^T)) + eps)
 // with v's bias correction frozen as well, and v not below 1/256 of the mean over those of its
-// parameter that are not 0 (kLeastPartOfSquare). Coordinates with v = 0 take no part. Buckets that
+// parameter that are not 0 (kLeastPartOfSquare). Coordinates with v = 0 take no part. The parameter
+// of one that gets a gradient all the same leaves the exchange after that step: the mean of its
+// gradients comes beside it (Exchange::beside), for AdamW's step with v going on from where it
+// stood, until v has settled (optim/settling_norm.h, of that parameter's gradients since). Then v
+// is brought to the bias correction of the others, and the parameter takes part again. Buckets that
 // opted out stay with AdamW's step: such a step needs the mean of their gradients as well as the
-// exchange, in which they have no value. State: onebit_adam/step, onebit_adam/<parameter>/m and /v,
-// onebit_adam/variance/*. Errors: as BucketOptimizer and VarianceWatch.
+// exchange, in which they have no value. State: onebit_adam/step, onebit_adam/<parameter>/m, /v and
+// /awake, onebit_adam/variance/*. Errors: as BucketOptimizer and VarianceWatch.
 std::unique_ptr<Optimizer> make_onebit_adam(Context& cx, std::span<const FlatBucket> buckets,
                                             OnebitAdamConfig config);
 

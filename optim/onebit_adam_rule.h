@@ -20,22 +20,44 @@ class OnebitAdam : public BucketOptimizer {
   std::span<const Exchange> exchange(Context& cx, const StepInfo& step) override;
   void apply(Context& cx, const StepInfo& step) override;
   void hold_dense(bool hold) override { watch_.hold(hold); }
-  std::string take_news() override { return watch_.take_news(); }
+  std::string take_news() override;
   void visit_state(StateVisitor& visitor) override;
 
  protected:
+  // The bucket whose gradients are exchanged: this rank's own, and longer where state is sharded.
+  virtual const FlatBucket& exchanged(std::size_t bucket) const { return buckets()[bucket].layout; }
+  // After this rank has updated what it has the state of: where that is a part of a parameter,
+  // brings the others' parts together.
+  virtual void share_values(Context&, std::size_t, std::size_t) {}
   // The two halves of a frozen step of a bucket; `age` is that of the moments in it.
   virtual Exchange frozen_exchange(Context& cx, std::size_t bucket, const StepInfo& step, Age age);
   virtual void frozen_apply(Context& cx, std::size_t bucket, const StepInfo& step, Age age);
   // Whether the coming step of the bucket is one.
   bool is_frozen(std::size_t bucket) { return watch_.frozen() && !buckets()[bucket].dense; }
   bool just_frozen() const { return watch_.just_frozen(); }
-  // Coordinates of a bucket that had no gradient before the freeze have one now: v thaws.
-  void wake(Context& cx, const FlatBucket& layout, const Tensor& live) {
-    watch_.wake(waking_text(cx, layout, live));
-  }
+  // What the exchange of a bucket is told of parameters that wake up or have settled.
+  void add_awake(std::size_t bucket, Exchange& e);
 
  private:
+  // A parameter with coordinates that had no gradient before the freeze and have one now. Until its
+  // own second moment has settled it takes AdamW's steps, and part in no exchange: there its
+  // gradient and both moments are zero during a step.
+  struct Awake {
+    std::size_t bucket, param;
+    SettlingNorm norm;
+    Tensor grad{}, m{}, v{};  // f32, of this step
+  };
+
+  void put_aside(Context& cx, Awake& a);
+  void step_awake(Context& cx, const StepInfo& step);
+  void wake(const Awake& a);
+  void wake_and_settle(Context& cx);
+  void settle(Context& cx, const Awake& a);
+  Exchange::Range range_of(const Awake& a) const;
+  std::string name_of(const Awake& a) { return buckets()[a.bucket].layout.params[a.param]->name; }
+  std::string awake_text(const Awake& a) const;
+  void visit_awake(StateVisitor& visitor);
+
   // Whether the parameters are updated piece by piece as the momentum arrives.
   static bool updates_in_exchange(const Bucket& b);
 
@@ -45,6 +67,10 @@ class OnebitAdam : public BucketOptimizer {
   bool some_dense_ = false;
   bool some_compressed_ = false;
   std::vector<Exchange> exchanges_;
+  std::vector<Awake> awake_;
+  std::vector<std::vector<std::uint8_t>> woken_;       // by bucket, in this step
+  std::vector<std::vector<Exchange::Range>> renewed_;  // by bucket, of the next exchange
+  std::string news_;
 };
 
 }  // namespace gradwire

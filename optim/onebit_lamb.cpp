@@ -64,17 +64,14 @@ class OnebitLamb final : public BucketOptimizer {
         rescale(cx, b.layout.view_in(b.layout.flat, p), steps_[b.first_slot + p].scale);
       const Tensor& live = live_in(cx, b);
       copy(cx, work_[i], b.m);
-      exchanges_.push_back({.value = b.layout.flat,
-                            .weight = static_cast<float>(step.grad_scale),
-                            .momentum = b.m,
-                            .beta = static_cast<float>(adam().beta1),
-                            .live = live,
-                            .woken =
-                                [this, &cx, i] {
-                                  const Bucket& woken = buckets()[i];
-                                  watch_.wake(waking_text(cx, woken.layout, woken.live));
-                                },
-                            .reset_residuals = watch_.just_frozen()});
+      exchanges_.push_back(
+          {.value = b.layout.flat,
+           .weight = static_cast<float>(step.grad_scale),
+           .momentum = b.m,
+           .beta = static_cast<float>(adam().beta1),
+           .live = live,
+           .woken = [this, i](auto woken) { watch_.wake(waking_text(buckets()[i].layout, woken)); },
+           .reset_residuals = watch_.just_frozen()});
     }
     return exchanges_;
   }

@@ -5,12 +5,12 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "core/state.h"
+#include "optim/settling_norm.h"
 
 namespace gradwire {
 
@@ -20,12 +20,11 @@ struct FreezeConfig {
   double thaw_ratio = 2.0;           // thaw where ||v||_1 would have moved by this factor; 0: never
 };
 
-// Tang et al., "1-bit Adam" (ICML 2021), with D = ceil(1 / (1 - beta2)): freeze at the first update
-// where 0.96 <= ||v_{t-D}||_1 / ||v_t||_1 <= 1/0.96, both bias-corrected, but not in the first 2 D
-// updates. Frozen, ||v||_1 is followed as if v still moved; once it has been off the frozen one by
-// more than thaw_ratio for D updates without a break, v thaws: it goes on from where it stood, and
-// is frozen again by the rule, counted from there (freeze_step is for the first time alone). A
-// spike of less than about D times ||v||_1 is forgotten before that.
+// Freezes at the first update after which v has settled (optim/settling_norm.h). Frozen, ||v||_1 is
+// followed as if v still moved; once it has been off the frozen one by more than thaw_ratio for D
+// updates without a break, v thaws: it goes on from where it stood, and is frozen again by the
+// rule, counted from there (freeze_step is for the first time alone). A spike of less than about D
+// times ||v||_1 is forgotten before that.
 class VarianceWatch {
  public:
   // Errors: kConfig for a beta2 outside [0, 1) or a thaw_ratio that is neither 0 nor above 1.
@@ -33,9 +32,10 @@ class VarianceWatch {
 
   bool frozen() const { return frozen_ != 0; }
   bool just_frozen() const { return frozen() && frozen_ == observed_; }  // no update since
-  std::int64_t updates() const { return updates_; }  // that v has seen: for its bias correction
-  std::int64_t window() const { return window_; }    // D
-  double norm() const;                               // ||v||_1, bias-corrected
+  // That v has seen: for its bias correction.
+  std::int64_t updates() const { return norm_.updates(); }
+  std::int64_t window() const { return norm_.window(); }  // D
+  double norm() const { return norm_.norm(); }            // ||v||_1, bias-corrected
 
   // After update number `step` of the schedule. Not frozen, it was one of v as well. Errors:
   // kNumeric where the norm is not finite.
@@ -50,7 +50,6 @@ class VarianceWatch {
   void visit_state(StateVisitor& visitor, std::string_view prefix);
 
  private:
-  double corrected(double mean, std::int64_t updates) const;
   void consider_freezing(std::int64_t step);
   void consider_thawing();
   void freeze(const std::string& why);
@@ -58,19 +57,14 @@ class VarianceWatch {
 
   double beta2_;
   FreezeConfig config_;
-  std::int64_t window_;
-
-  double mean_ = 0.0;          // of v: stands still while v does
-  std::int64_t updates_ = 0;   // of v
+  SettlingNorm norm_;          // of v: stands still while v does
   double fresh_ = 0.0;         // never stands still
   std::int64_t observed_ = 0;  // all updates
   std::int64_t frozen_ = 0;    // after so many of them; 0: not
   std::int64_t thaws_ = 0;
-  std::int64_t moving_ = 0;    // updates since v last began to move
   std::int64_t drifting_ = 0;  // updates in a row with drift
   bool held_ = false;
   std::string woken_;
-  std::deque<double> recent_;  // norms of the last D + 1 updates of v, oldest first
   std::string news_;
 };
 

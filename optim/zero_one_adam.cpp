@@ -64,7 +64,7 @@ class ZeroOneAdam final : public BucketOptimizer {
       Bucket& b = buckets()[i];
       Exchange& e = exchanges_.emplace_back();
       e.live = live_in(cx, b);
-      e.woken = [this, &cx, i] { wake(cx, i); };
+      e.woken = [this, i](auto woken) { wake(i, woken); };
       e.reset_residuals = updates_ > 0 && updates_ == awake_until_;
       if (one_bit) {
         e.value = b.layout.flat;
@@ -213,12 +213,11 @@ class ZeroOneAdam final : public BucketOptimizer {
 
   // Coordinates that had no gradient by the last refresh have one now: v moves until it has
   // settled.
-  void wake(Context& cx, std::size_t bucket) {
-    const Bucket& b = buckets()[bucket];
+  void wake(std::size_t bucket, std::span<const std::uint8_t> woken) {
     const auto window = static_cast<std::int64_t>(std::ceil(1.0 / (1.0 - adam().beta2) - 1e-6));
     awake_until_ = updates_ + 1 + 2 * window;
     news_ = fmt::format("second moment refreshed in every update until {}: {}", awake_until_,
-                        waking_text(cx, b.layout, b.live));
+                        waking_text(buckets()[bucket].layout, woken));
   }
 
   void note_stage() {

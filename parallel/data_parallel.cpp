@@ -235,15 +235,23 @@ void DataParallel::agree(Context& cx, std::span<const Exchange> exchanges) {
   for (const Group& g : groups_)
     check(g.compressed != nullptr, ErrorKind::kInternal, "data parallel: no reducer to agree with");
   const Clock::time_point begin = Clock::now();
+  std::vector<WorkPtr> beside;
   for (std::size_t b = 0; b < exchanges.size(); ++b) {
     if (!exchanges[b].value) continue;
     Group& g = group_of(b);
     Exchange e = exchanges[b];
     e.weight *= g.weight;
     g.compressed->submit(cx, places_[b].bucket, e);
+    for (const Tensor& t : e.beside) {
+      if (g.weight != 1.0F) scale(cx, t, g.weight);
+      if (g.comm->size() == 1) continue;
+      beside.push_back(g.comm->all_reduce(t, ReduceOp::kMean, {cx.stream, Traffic::kGradient, 0}));
+    }
   }
   for (Group& g : groups_)
     g.compressed->finish(cx);
+  for (const WorkPtr& work : beside)
+    work->wait(cx.stream);
   wait_seconds_ += seconds_since(begin);
 }
 

@@ -1,7 +1,6 @@
 #include "comm/reducers/feedback_bucket.h"
 
 #include <algorithm>
-#include <atomic>
 #include <utility>
 
 #include <fmt/format.h>
@@ -26,7 +25,10 @@ float* at(const Tensor& t, std::int64_t i) {
 }  // namespace
 
 FeedbackBucket::FeedbackBucket(Context& cx, const FlatBucket& layout, FeedbackShared& shared)
-    : layout_(layout), shared_(shared), wire_(cx, shared.comm, shared.codec, layout) {
+    : layout_(layout),
+      shared_(shared),
+      wire_(cx, shared.comm, shared.codec, layout),
+      woken_parameters_(cx, shared.comm, layout) {
   Context buffers = cx.in(Segment::kComm);
   const auto zeros = [&] { return Tensor::zeros(buffers, {layout.numel()}, DType::kF32); };
   const Feedback method = shared.config.method;
@@ -72,13 +74,35 @@ void FeedbackBucket::reset_residuals(Context& cx) {
   has_answer_ = false;
 }
 
+// With the momentum as what all ranks have brought and agreed on, the sum of the answers, and what
+// owners still owe of it, nothing, is the mean of the estimates.
+void FeedbackBucket::renew(Exchange::Range range) {
+  const std::int64_t n = range.end - range.begin;
+  if (error_) std::fill_n(at(error_, range.begin), n, 0.0F);
+  const ChunkCodec::Chunk own = wire_.chunks().chunk(shared_.comm.rank());
+  const std::int64_t begin = std::clamp(range.begin, own.begin, own.end);
+  const std::int64_t end = std::clamp(range.end, own.begin, own.end);
+  std::fill_n(at(wire_.residual(), begin - own.begin), end - begin, 0.0F);
+  for (const Tensor& estimate : {estimate_, velocity_, sum_}) {
+    if (!estimate) continue;
+    if (exchange_.momentum) {
+      std::copy_n(at(exchange_.momentum, range.begin), n, at(estimate, range.begin));
+    } else {
+      std::fill_n(at(estimate, range.begin), n, 0.0F);
+    }
+  }
+  has_answer_ = false;
+}
+
 void FeedbackBucket::send(Context& cx, std::int64_t step, std::size_t index, const Exchange& e) {
   exchange_ = e;
   step_ = step;
   index_ = index;
+  for (const Exchange::Range range : e.renewed)
+    renew(range);
   if (e.recall) recall(cx);
   const bool news = mask_ && !e.live && mask_->has_news(e.value);
-  const std::byte woken = e.woken && wakes(e) ? kWoken : std::byte{0};
+  const std::byte woken = woken_parameters_.note(e) ? kWoken : std::byte{0};
   if (shared_.estimates()) {
     send_estimate();
   } else {
@@ -86,16 +110,6 @@ void FeedbackBucket::send(Context& cx, std::int64_t step, std::size_t index, con
   }
   if (news) keep_news();
   wire_.start(cx, (news ? kNews : std::byte{0}) | woken);
-}
-
-bool wakes(const Exchange& e) {
-  if (!e.live) return false;
-  std::atomic<bool> any = false;
-  parallel_for(e.value.numel(), kGrain, [&](std::int64_t b, std::int64_t end) {
-    const std::byte* const live = static_cast<const std::byte*>(e.live.raw()) + b / 8;
-    if (feedback_kernels().wakes(live, end - b, kLeastGradient, at(e.value, b))) any = true;
-  });
-  return any;
 }
 
 bool FeedbackBucket::reads_answer() const {
@@ -215,7 +229,7 @@ void FeedbackBucket::receive(Context& cx) {
   }
   has_answer_ = true;
   if (std::exchange(news_to_share_, false)) mask_->share(cx);
-  if (woken_) exchange_.woken();
+  if (woken_) woken_parameters_.tell(cx, exchange_);
   exchange_ = {};
 }
 

@@ -9,6 +9,7 @@
 #include "comm/reducers/compressed_reducer.h"
 #include "comm/reducers/touched_mask.h"
 #include "comm/reducers/two_phase.h"
+#include "comm/reducers/woken_parameters.h"
 
 namespace gradwire {
 
@@ -44,6 +45,7 @@ class FeedbackBucket {
  private:
   CodecKey key_of(int owner, bool as_server) const;
   std::span<const std::byte> live() const;
+  void renew(Exchange::Range range);
   void recall(Context& cx);
   void send_with_feedback(bool feedback);
   void send_estimate();
@@ -63,6 +65,7 @@ class FeedbackBucket {
   FeedbackShared& shared_;
   TwoPhase wire_;
   std::optional<TouchedMask> mask_;  // where the codec cannot send zeros
+  WokenParameters woken_parameters_;
   Tensor error_, estimate_, velocity_, sum_;
   bool has_answer_ = false;  // of the last exchange, on the wire's buffers
 
@@ -73,8 +76,5 @@ class FeedbackBucket {
   bool news_to_share_ = false;
   bool woken_ = false;
 };
-
-// Whether this rank's value says that a coordinate wakes up (Exchange::woken).
-bool wakes(const Exchange& e);
 
 }  // namespace gradwire

@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include "comm/reducers/feedback_bucket.h"
 #include "comm/reducers/feedback_kernels.h"
 #include "comm/reducers/low_rank_kernels.h"
 #include "comm/reducers/orthonormal.h"
@@ -40,7 +39,7 @@ void in_groups(std::int64_t n, const F& f) {
 }  // namespace
 
 LowRankBucket::LowRankBucket(Context& cx, const FlatBucket& layout, const LowRankShared& shared)
-    : layout_(layout), shared_(shared) {
+    : layout_(layout), shared_(shared), woken_parameters_(cx, shared.comm, layout) {
   for (std::size_t i = 0; i < layout.params.size(); ++i)
     add_param(*layout.params[i], i);
   for (Plain& plain : plain_) {
@@ -92,9 +91,11 @@ void LowRankBucket::for_each(const std::vector<Tile>& tiles, const F& f) const {
 void LowRankBucket::send(Context& cx, const Exchange& e) {
   exchange_ = e;
   if (e.reset_residuals) fill(cx, error_, 0.0);
+  for (const Exchange::Range range : e.renewed)
+    std::fill_n(at(error_, range.begin), range.end - range.begin, 0.0F);
   take_contribution();
   for_each(row_tiles_, [&](const Tile& t) { make_p(t); });
-  *at(p_, p_size_) = e.woken && wakes(e) ? 1.0F : 0.0F;
+  *at(p_, p_size_) = woken_parameters_.note(e) ? 1.0F : 0.0F;
   const int ranks = shared_.comm.size();
   if (ranks == 1 || p_size_ == 0) return;
   p_work_ = shared_.comm.all_reduce(
@@ -221,7 +222,7 @@ void LowRankBucket::receive(Context& cx, std::int64_t step) {
     if (dependent_[i] != 0) draw(i / static_cast<std::size_t>(rank()), k, step + 1);
   }
   use_all(exchange_, layout_.numel());
-  if (*at(p_, p_size_) > 0.0F) exchange_.woken();
+  if (*at(p_, p_size_) > 0.0F) woken_parameters_.tell(cx, exchange_);
   exchange_ = {};
 }
 

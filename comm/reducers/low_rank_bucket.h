@@ -8,6 +8,7 @@
 
 #include "comm/communicator.h"
 #include "comm/reducers/power_sgd.h"
+#include "comm/reducers/woken_parameters.h"
 
 namespace gradwire {
 
@@ -80,6 +81,7 @@ class LowRankBucket {
   Tensor p_;       // f32: the P, then what travels as it is; the first message
   Tensor q_;       // f32: the Q
   Tensor sent_q_;  // f32: the second message
+  WokenParameters woken_parameters_;
   std::vector<std::uint8_t> dependent_;  // by matrix and row of P: nothing in this direction
 
   // Of the exchange under way.

@@ -40,23 +40,38 @@ class ShardedOnebitAdam final : public OnebitAdam {
   }
 
  protected:
+  const FlatBucket& exchanged(std::size_t bucket) const override { return shard_.whole()[bucket]; }
+
+  // Parts are of unequal lengths, which no gathering takes, but a sum with zeros does.
+  void share_values(Context& cx, std::size_t bucket, std::size_t param) override {
+    const Tensor& all = shard_.whole()[bucket].params[param]->value;
+    const Parameter& own = *buckets()[bucket].layout.params[param];
+    const Tensor part = Tensor::empty(cx, own.value.shape(), DType::kF32);
+    copy(cx, part, own.value);
+    fill(cx, all, 0.0);
+    copy(cx, own.value, part);
+    shard_.comm(bucket)
+        .all_reduce(all, ReduceOp::kSum, {cx.stream, Traffic::kParameter, 0})
+        ->wait(cx.stream);
+  }
+
   Exchange frozen_exchange(Context& cx, std::size_t bucket, const StepInfo& step,
                            Age age) override {
     gather_coarse(cx, bucket);
     frozen_ = frozen_math(step, age);
-    return {
-        .value = shard_.whole()[bucket].flat,
-        .weight = static_cast<float>(step.grad_scale),
-        .beta = static_cast<float>(adam().beta1),
-        .live = coarse_[bucket].live,
-        .woken = [this, &cx, bucket] { wake(cx, shard_.whole()[bucket], coarse_[bucket].live); },
-        .reset_residuals = just_frozen(),
-        .recall =
-            [this, bucket](Context& on, const Tensor& momentum) {
-              gather(on, bucket, buckets()[bucket].m, momentum);
-            },
-        .use = [this, bucket](std::int64_t begin,
-                              std::int64_t end) { follow(bucket, begin, end); }};
+    Exchange e{.value = shard_.whole()[bucket].flat,
+               .weight = static_cast<float>(step.grad_scale),
+               .beta = static_cast<float>(adam().beta1),
+               .live = coarse_[bucket].live,
+               .reset_residuals = just_frozen(),
+               .recall =
+                   [this, bucket](Context& on, const Tensor& momentum) {
+                     gather(on, bucket, buckets()[bucket].m, momentum);
+                   },
+               .use = [this, bucket](std::int64_t begin,
+                                     std::int64_t end) { follow(bucket, begin, end); }};
+    add_awake(bucket, e);
+    return e;
   }
 
   void frozen_apply(Context&, std::size_t bucket, const StepInfo&, Age) override {
@@ -80,6 +95,7 @@ class ShardedOnebitAdam final : public OnebitAdam {
     const FlatBucket& whole = shard_.whole()[bucket];
     const Coarse& coarse = coarse_[bucket];
     whole.for_each_part(begin, end, [&](std::size_t i, std::int64_t from, std::int64_t to) {
+      if (buckets()[bucket].awake[i]) return;
       const FollowArrays arrays{whole.params[i]->value.data<float>(),
                                 whole.flat.data<float>() + whole.begins[i],
                                 coarse.codes.data<std::uint8_t>() + whole.begins[i]};

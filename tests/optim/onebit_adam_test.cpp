@@ -207,41 +207,6 @@ TEST_F(OnebitAdam, CoordinatesLongWithoutGradientAreNotThrownAbout) {
   }
 }
 
-// With its first gradients on one rank alone, long after the freeze: all go back to dense steps
-// until the second moment has settled again, also if nothing else would thaw it.
-TEST_F(OnebitAdam, ACoordinateThatWakesUpTrains) {
-  OnebitAdamConfig config = frozen_after(20);
-  config.adam.weight_decay = 0.0;
-  const auto wakes = [](int r, int step, std::size_t p, std::int64_t i) {
-    return i == 3 && p == 2 && step > 60 ? (r == 1 ? 0.5 : 0.0) : noisy_gradient(r, step, p, i);
-  };
-  Replicas ranks(cx, 2, onebit(config), wakes);
-  constexpr std::size_t kWaking = 42 + 3;
-  const float at_first = ranks.values()[kWaking];
-  float before = at_first;
-  for (int step = 1; step <= 160; ++step) {
-    const bool exchanges = ranks.optimizer().needs(true).exchange;
-    ranks.step(step);
-    const float now = ranks.values()[kWaking];
-    EXPECT_LE(std::abs(now - before), 4.0 * ranks.lr) << step;
-    before = now;
-    if (step <= 61) {
-      ASSERT_EQ(now, at_first) << step;
-    }
-    if (step > 20 && step <= 61) {
-      EXPECT_TRUE(exchanges) << step;
-    }
-    if (step > 61 && step <= 61 + 40) {
-      EXPECT_FALSE(exchanges) << step;
-    }
-    ranks.expect_equal(step);
-  }
-  EXPECT_LT(before, at_first - 40.0 * ranks.lr);
-  EXPECT_TRUE(ranks.optimizer().needs(true).exchange);
-  EXPECT_THAT(ranks.news, testing::HasSubstr("second moment thawed after 61 updates: first "
-                                             "gradients within 'c'"));
-}
-
 TEST_F(OnebitAdam, UpdatesCountNotSteps) {
   Replicas all(cx, 2, onebit(frozen_after(5)), noisy_gradient);
   Replicas some(cx, 2, onebit(frozen_after(5)), noisy_gradient);

@@ -227,13 +227,33 @@ class Replicas {
       }
       for (const auto& exchanges : of_rank)
         use_in_pieces(exchanges[b]);
-      const bool woken = std::ranges::any_of(of_rank, [&](const auto& e) { return wakes(e[b]); });
-      for (const auto& exchanges : of_rank)
-        if (woken && exchanges[b].woken) exchanges[b].woken();
+      agree_beside(of_rank, b);
+      tell_woken(of_rank, b);
     }
   }
-  static bool wakes(const Exchange& e) {
-    for (std::int64_t i = 0; e.live && i < e.value.numel(); ++i)
+  void agree_beside(const std::vector<std::span<const Exchange>>& of_rank, std::size_t b) {
+    for (std::size_t t = 0; t < of_rank[0][b].beside.size(); ++t) {
+      for (std::int64_t i = 0; i < of_rank[0][b].beside[t].numel(); ++i) {
+        double sum = 0.0;
+        for (const auto& exchanges : of_rank)
+          sum += static_cast<double>(exchanges[b].beside[t].data<float>()[i]);
+        for (const auto& exchanges : of_rank)
+          exchanges[b].beside[t].data<float>()[i] = static_cast<float>(sum / size());
+      }
+    }
+  }
+  void tell_woken(const std::vector<std::span<const Exchange>>& of_rank, std::size_t b) {
+    const FlatBucket& layout = (*this)[0].buckets[b];
+    std::vector<std::uint8_t> woken(layout.params.size());
+    for (const auto& exchanges : of_rank)
+      for (std::size_t p = 0; p < woken.size(); ++p)
+        if (wakes(exchanges[b], layout.begins[p], layout.params[p]->value.numel())) woken[p] = 1;
+    if (std::ranges::count(woken, 1) == 0) return;
+    for (const auto& exchanges : of_rank)
+      if (exchanges[b].woken) exchanges[b].woken(woken);
+  }
+  static bool wakes(const Exchange& e, std::int64_t begin, std::int64_t n) {
+    for (std::int64_t i = begin; e.live && i < begin + n; ++i)
       if (!is_live(e.live, i) && std::abs(e.value.data<float>()[i]) > kLeastGradient) return true;
     return false;
   }

@@ -33,6 +33,9 @@ std::unique_ptr<Reducer> make(Context& cx, Communicator& comm, const Buckets& bu
   return make_compressed_reducer(cx, comm, buckets.layout, config);
 }
 
+// With the gap behind it, which these masks let live.
+const std::vector<Exchange::Range> kRangeOfA = {{0, 128}}, kNothing = {};
+
 // Makes a new reducer count on from another's step, because codecs draw by the step.
 class StepSetter final : public StateVisitor {
  public:
@@ -59,7 +62,8 @@ class Training {
       if (masked) fill(cx, live_.back(), 0x55);
     }
   }
-  void step(std::int64_t step, bool reset) {
+  // `renewed` is whether what is carried over for parameter "a" starts anew.
+  void step(std::int64_t step, bool reset, bool renewed = false) {
     buckets_.fill_values(comm_.rank(), step);
     for (std::size_t b = 0; b < momenta_.size(); ++b) {
       reducer_->submit(cx_, b,
@@ -67,9 +71,14 @@ class Training {
                         .momentum = momenta_[b],
                         .beta = 0.9F,
                         .live = live_[b],
-                        .reset_residuals = reset});
+                        .reset_residuals = reset,
+                        .renewed = renewed && b == 0 ? kRangeOfA : kNothing});
     }
     reducer_->finish(cx_);
+  }
+  void take_momenta(const Training& other) {
+    for (std::size_t b = 0; b < momenta_.size(); ++b)
+      copy(cx_, momenta_[b], other.momenta_[b]);
   }
   void forget_momenta() {
     for (const Tensor& m : momenta_)
@@ -148,6 +157,42 @@ INSTANTIATE_TEST_SUITE_P(EveryKind, ResetResiduals,
                                   (std::get<1>(of.param) ? "_masked" : "_whole");
                          });
 
+// One parameter starts anew, as in a new reducer, and the others go on.
+class RenewedPart : public testing::TestWithParam<Kind> {};
+
+TEST_P(RenewedPart, StartsAnewAndTheOthersGoOn) {
+  run_ranks(kRanks, [&](Communicator& comm) {
+    Runtime runtime;
+    Context& cx = runtime.context();
+    Training used(cx, comm, GetParam(), true), unused(cx, comm, GetParam(), true),
+        undisturbed(cx, comm, GetParam(), true);
+    for (std::int64_t s = 0; s < kStepsBefore; ++s) {
+      used.step(s, false);
+      undisturbed.step(s, false);
+    }
+    StepSetter setter(kStepsBefore);
+    unused.reducer().visit_state(setter);
+    unused.take_momenta(used);
+    used.step(9, false, true);
+    unused.step(9, false);
+    undisturbed.step(9, false);
+    const test::SavedState got = used.state(), anew = unused.state(), on = undisturbed.state();
+    for (const auto& [name, values] : got.means) {
+      const bool renewed = name.ends_with("/a");
+      EXPECT_EQ(values, (renewed ? anew : on).means.at(name)) << name;
+      EXPECT_NE(values, (renewed ? on : anew).means.at(name)) << name;
+    }
+    for (const auto& [name, slice] : got.slices) {
+      const bool renewed = name.ends_with("/a");
+      EXPECT_EQ(slice.elements, (renewed ? anew : on).slices.at(name).elements) << name;
+    }
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Residuals, RenewedPart,
+                         testing::Values(Kind{"ef", "sign"}, Kind{"ef", "int8"}),
+                         [](const auto& of) { return of.param.method + "_" + of.param.codec; });
+
 // What estimators rely on, after a reset as before: the sum of all answers and what owners still
 // owe are the mean of the ranks' estimates.
 TEST(Estimators, SumsStayTheMeanOfTheEstimates) {
@@ -158,7 +203,7 @@ TEST(Estimators, SumsStayTheMeanOfTheEstimates) {
         Runtime runtime;
         Training run(runtime.context(), comm, {method, codec}, false);
         for (std::int64_t s = 0; s < 9; ++s)
-          run.step(s, s == 4);
+          run.step(s, s == 4, s == 6);
         states[static_cast<std::size_t>(comm.rank())] = run.state();
       });
       for (const std::string name : {"a", "b", "c"}) {

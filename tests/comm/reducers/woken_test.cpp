@@ -1,5 +1,7 @@
 // A coordinate that takes no part in an exchange, and has a value on one rank: all ranks hear of
-// it.
+// its parameter.
+#include <gmock/gmock.h>
+
 #include "comm/reducers/power_sgd.h"
 #include "tests/comm/reducers/reducer_world.h"
 
@@ -37,11 +39,15 @@ TEST_P(Woken, IsToldToAllRanksIfOneRankHasAValue) {
         const float value = s < 2 ? 0.0F : s < 4 ? 1e-20F : -0.1F;
         layout.flat.data<float>()[19] = here ? value : 0.0F;
         int told = 0;
-        reducer->submit(
-            cx, 0,
-            {.value = layout.flat, .momentum = momentum, .beta = 0.9F, .live = live, .woken = [&] {
-               ++told;
-             }});
+        reducer->submit(cx, 0,
+                        {.value = layout.flat,
+                         .momentum = momentum,
+                         .beta = 0.9F,
+                         .live = live,
+                         .woken = [&](auto woken) {
+                           ++told;
+                           EXPECT_THAT(woken, testing::ElementsAre(1, 0));
+                         }});
         reducer->finish(cx);
         ASSERT_EQ(told, s < 4 ? 0 : 1) << GetParam() << ", step " << s;
         ASSERT_EQ(momentum.data<float>()[19], 0.0F);

@@ -87,6 +87,27 @@ TEST(Resharding, OnebitAdamResumesBitForBit) {
   }
 }
 
+// In every step around a tensor that is awake: the first without it, some in the middle, its last
+// one and the one in which it takes part again.
+TEST(Resharding, OnebitAdamResumesBitForBitAroundAWakingTensor) {
+  const auto waking = [](const At& at) {
+    return at.p == 2 && at.i == 3 && at.step >= 8 ? (at.rank == 0 ? 1.0 : 0.0) : test::noisy(at);
+  };
+  for (const auto& [sharded, method] : {std::pair{false, "ef"}, {true, "ef"}, {false, "ef21"}}) {
+    JobConfig config = onebit();
+    config.sharded = sharded;
+    config.method = method;
+    config.thaw_ratio = 0.0;
+    const std::vector<float> expected = train(config, 2, {1, 80}, waking, nullptr, nullptr);
+    for (const int stop : {7, 8, 9, 30, 47, 48, 49, 50, 51, 52, 60}) {
+      const TempFolder folder;
+      train(config, 2, {1, stop}, waking, nullptr, &folder);
+      EXPECT_EQ(train(config, 2, {stop + 1, 80}, waking, &folder, nullptr), expected)
+          << stop << " " << method << (sharded ? " sharded" : "");
+    }
+  }
+}
+
 // The mean of the workers' residuals and the owners' are kept; train() compares the replicas.
 TEST(Resharding, OnebitAdamGoesOnWithOtherRanks) {
   const TempFolder folder;

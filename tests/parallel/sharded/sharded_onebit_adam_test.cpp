@@ -164,37 +164,6 @@ TEST_P(ShardedOnebit, DescendsAsTheWholeRuleDoes) {
   });
 }
 
-// Element 3 has no gradient until v is frozen: it takes no part until it gets one on one rank, and
-// then trains as under AdamW, once v has thawed for it.
-TEST_P(ShardedOnebit, DeadCoordinatesStayAsTheyAreUntilTheyWakeUp) {
-  run_ranks(GetParam(), [](Communicator& comm) {
-    Runtime runtime;
-    JobConfig config = onebit();
-    config.weight_decay = 0.0;
-    Job job(runtime.context(), comm, config);
-    const std::vector<float> before = job.values();
-    const auto gradient = [](const At& at) {
-      return at.i == 3 && at.step > 20 ? (at.rank == 0 ? 1.0 : 0.0) : test::noisy(at);
-    };
-    std::vector<float> last = before;
-    for (int step = 1; step <= 100; ++step) {
-      job.step(step, gradient);
-      const std::vector<float> now = job.values();
-      for (const std::size_t dead : {3, 37 + 3, 42 + 3, 172 + 3}) {
-        if (step <= 21) {
-          ASSERT_EQ(now[dead], before[dead]) << dead;
-        }
-        EXPECT_LE(std::abs(now[dead] - last[dead]), 4.0 * kLr) << step;
-      }
-      last = now;
-    }
-    for (const std::size_t dead : {3, 37 + 3, 42 + 3, 172 + 3})
-      EXPECT_LT(last[dead], before[dead] - 20.0 * kLr) << dead;
-    EXPECT_NE(last[4], before[4]);
-    EXPECT_NO_THROW(check_replicas(runtime.context(), comm, 100, job.params()));
-  });
-}
-
 // Of both moments its slices, and a byte and a bit for each element of all.
 TEST_P(ShardedOnebit, NoRankHoldsAWholeMoment) {
   run_ranks(GetParam(), [](Communicator& comm) {
