@@ -21,6 +21,7 @@
 #include <fmt/ranges.h>
 
 #include "comm/descriptors.h"
+#include "comm/own_sleep.h"
 #include "comm/peer_link.h"
 #include "comm/proof.h"
 #include "comm/sockets.h"
@@ -73,15 +74,19 @@ std::vector<std::string> gather_hosts(Context& cx, Communicator& comm) {
 //   welcome PROOF        from rank 0, once all ranks are there
 //   bye                  either way: the end that follows is no loss
 //   absent SENTENCE      instead, where not all have come in time
+//   stop                 to rank 0, and from it instead of the welcome: a stop was requested
+//   news SENTENCE        from rank 0, before the welcome: who lets the others wait
 //   lost RANK SENTENCE   that rank is lost; rank 0 passes it on
 //   quits RANK SENTENCE  that rank gives up; rank 0 passes it on
 class PeerWatch::Impl {
  public:
-  Impl(Context& cx, Communicator& comm, OnLost on_lost, std::chrono::milliseconds timeout)
+  Impl(Context& cx, Communicator& comm, OnLost on_lost, std::chrono::milliseconds timeout,
+       MeetingHooks hooks)
       : rank_(comm.rank()),
         size_(comm.size()),
         silence_(timeout),
         on_lost_(std::move(on_lost)),
+        hooks_(std::move(hooks)),
         links_(static_cast<std::size_t>(comm.size())) {
     if (size_ == 1) return;
     if (rank_ == 0) check_descriptors(size_ - 1, fmt::format("peer watch: {} ranks", size_));
@@ -125,18 +130,47 @@ class PeerWatch::Impl {
     done.get();
   }
 
-  // Rank 0 alone decides that somebody has stayed away, and tells the others; they give up by
-  // themselves only where it does not.
+  // Rank 0 alone decides that somebody has stayed away, or that all stop, and tells the others;
+  // they give up by themselves only where it does not.
   void await_all(std::chrono::milliseconds timeout) {
+    using Clock = std::chrono::steady_clock;
     std::future<std::string> start = start_.get_future();
-    const std::chrono::milliseconds grace = rank_ == 0 ? 0s : kVerdictGrace;
-    if (start.wait_for(timeout + grace) != std::future_status::ready) {
+    const Clock::time_point begin = Clock::now();
+    Clock::time_point deadline = begin + timeout + (rank_ == 0 ? 0s : kVerdictGrace);
+    bool asked = false, named = false;
+    OwnSleep own_sleep;
+    while (start.wait_for(kMeetingTick) != std::future_status::ready) {
+      const Clock::time_point now = Clock::now();
+      deadline += own_sleep.look(now);
+      if (!asked && hooks_.stop()) {
+        asked = true;
+        deadline = std::min(deadline, now + (rank_ == 0 ? 0s : kMeetingStop));
+        on_thread([this] { request_stop(); });
+      }
+      if (!named && now - begin > kMeetingSilence) {
+        named = true;
+        on_thread([this] { name_missing(); });
+      }
+      if (now < deadline) continue;
+      if (asked) on_thread([this] { settle(kStopped); });
       on_thread([this] { fail_to_start(describe_missing()); });
     }
     const std::string problem = start.get();
     if (problem.empty()) return;
     stop();
+    if (problem == kStopped) throw MeetingStopped();
     throw Error(ErrorKind::kComm, problem);
+  }
+  // Here or, by a rank's word, anywhere.
+  void request_stop() {
+    write_to_all("stop", -1);
+    if (rank_ == 0) settle(kStopped);
+  }
+  void name_missing() {
+    if (settled_ || rank_ != 0) return;
+    const std::string text = describe_missing();
+    hooks_.tell(text);
+    write_to_all("news " + text, -1);
   }
   // Ends the wait for all ranks, once: well, or with what is wrong. Then nothing more is news: the
   // others leave as well.
@@ -248,6 +282,11 @@ class PeerWatch::Impl {
     add_link(std::move(socket), 0);
   }
 
+  static std::string rest_of(std::istream& in) {
+    std::string rest;
+    std::getline(in >> std::ws, rest);
+    return rest;
+  }
   void hear(PeerLink& link, const std::string& line) {
     std::istringstream in(line);
     std::string verb;
@@ -261,9 +300,13 @@ class PeerWatch::Impl {
       in >> known;
       settle(known == expected_welcome_ ? "" : "peer watch: who answered is not rank 0");
     } else if (verb == "absent") {
-      std::string problem;
-      std::getline(in >> std::ws, problem);
-      settle(problem);
+      settle(rest_of(in));
+    } else if (verb == "news") {
+      hooks_.tell(rest_of(in));
+    } else if (verb == "stop") {
+      if (settled_) return;
+      if (rank_ == 0) return request_stop();
+      settle(kStopped);
     } else if (verb == "bye") {
       links_[static_cast<std::size_t>(link.peer)].reset();
       link.close();
@@ -339,8 +382,10 @@ class PeerWatch::Impl {
   const int size_;
   const std::chrono::milliseconds silence_;  // of a host, after which it is lost
   const OnLost on_lost_;
+  const MeetingHooks hooks_;
   std::vector<std::string> hosts_;  // by rank
   std::string token_;
+  static constexpr const char* kStopped = "stopped";
   static constexpr std::string_view kConnects = "gradwire watch connects";
   static constexpr std::string_view kAccepts = "gradwire watch accepts";
   asio::io_context io_;
@@ -362,8 +407,8 @@ class PeerWatch::Impl {
 };
 
 PeerWatch::PeerWatch(Context& cx, Communicator& comm, OnLost on_lost,
-                     std::chrono::milliseconds timeout)
-    : impl_(std::make_unique<Impl>(cx, comm, std::move(on_lost), timeout)),
+                     std::chrono::milliseconds timeout, MeetingHooks hooks)
+    : impl_(std::make_unique<Impl>(cx, comm, std::move(on_lost), timeout, std::move(hooks))),
       exceptions_(std::uncaught_exceptions()) {}
 
 PeerWatch::~PeerWatch() {

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "comm/communicator.h"
+#include "comm/meeting.h"
 
 namespace gradwire {
 
@@ -23,10 +24,11 @@ class PeerWatch {
   // Collective; returns when all ranks are connected. Rank 0 listens on a port that the system
   // chooses, on loopback if all ranks share a host, until all are connected; a random token, which
   // ranks hear of through `comm` and prove to know (comm/proof.h), keeps strangers out. Errors:
-  // kComm, naming the missing ranks, when `timeout` runs out. Later, a rank whose host has been
+  // kComm, naming the ranks that are lost meanwhile, or missing when `timeout` runs out; the hooks
+  // are told of those after seconds. Throws MeetingStopped. Later, a rank whose host has been
   // silent for `timeout` is lost, though its connection has not been closed.
   PeerWatch(Context& cx, Communicator& comm, OnLost on_lost,
-            std::chrono::milliseconds timeout = std::chrono::seconds(60));
+            std::chrono::milliseconds timeout = std::chrono::seconds(60), MeetingHooks hooks = {});
   // Says goodbye, so that leaving is no loss; with an exception on its way, tells the others
   // instead. Ranks should leave together.
   ~PeerWatch();

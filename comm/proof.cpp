@@ -18,17 +18,21 @@ Digest make_nonce() {
   throw Error(ErrorKind::kInternal, "the system has no random numbers");
 }
 
-Digest prove(const std::string& secret, std::initializer_list<std::string_view> parts) {
-  std::string message;
-  for (const std::string_view part : parts)
-    message += fmt::format("{}:{}", part.size(), part);
+Digest hmac_sha256(std::string_view key, std::string_view message) {
   Digest code{};
   const auto* const begin = reinterpret_cast<const unsigned char*>(message.data());
-  if (HMAC(EVP_sha256(), secret.c_str(), static_cast<int>(secret.size()), begin, message.size(),
+  if (HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), begin, message.size(),
            code.data(), nullptr) != nullptr) {
     return code;
   }
   throw Error(ErrorKind::kInternal, "libcrypto has no HMAC with SHA-256");
+}
+
+Digest prove(const std::string& secret, std::initializer_list<std::string_view> parts) {
+  std::string message;
+  for (const std::string_view part : parts)
+    message += fmt::format("{}:{}", part.size(), part);
+  return hmac_sha256(secret, message);
 }
 
 bool same_digest(const Digest& a, const Digest& b) {

@@ -17,6 +17,8 @@ using Digest = std::array<std::uint8_t, 32>;
 // Unpredictable, from the system. Errors: kInternal if it has no randomness.
 Digest make_nonce();
 
+// The message authentication code itself (RFC 2104 and RFC 4231).
+Digest hmac_sha256(std::string_view key, std::string_view message);
 // The code of `parts`, each with its length, under `secret`. The first part should say who speaks,
 // so that no message can be sent back as the answer to itself.
 Digest prove(const std::string& secret, std::initializer_list<std::string_view> parts);

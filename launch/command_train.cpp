@@ -254,8 +254,14 @@ ExitCode run_train(const TrainArgs& args) {
   // Before ranks meet, like all that is wrong with a recipe: each ends by itself, and none is lost.
   check_run_folder(recipe);
   check_fits(plan, env.local_size, available_memory_bytes());
-  Session session(std::move(recipe), fmt::format("train --resume {}", args.resume));
-  return train(session, args, stop);
+  try {
+    Session session(std::move(recipe), fmt::format("train --resume {}", args.resume),
+                    [&stop] { return stop.requested(); });
+    return train(session, args, stop);
+  } catch (const MeetingStopped&) {
+    if (env.rank == 0) console().say(kStoppedWhileMeeting);
+    return ExitCode::kStopped;
+  }
 }
 
 }  // namespace gradwire

@@ -3,10 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <filesystem>
 #include <limits>
 #include <optional>
+#include <system_error>
 
+#include <boost/asio/ip/address.hpp>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "core/error.h"
 #include "core/hash.h"
@@ -94,6 +98,19 @@ Address meeting_place(const RankEnvironment& env, const CommRecipe& recipe,
                           env.source));
 }
 
+bool is_loopback(const std::string& host) {
+  boost::system::error_code not_numeric;
+  const auto numeric = boost::asio::ip::make_address(host, not_numeric);
+  return host == "localhost" || (!not_numeric && numeric.is_loopback());
+}
+
+std::string name_of_folder(const std::string& dir) {
+  std::error_code unknown;
+  const std::filesystem::path whole =
+      std::filesystem::weakly_canonical(std::filesystem::absolute(dir), unknown);
+  return fmt::format("{} {}", ::getuid(), unknown ? dir : whole.string());
+}
+
 }  // namespace
 
 Transport transport_of(const RankEnvironment& env, const CommRecipe& recipe) {
@@ -137,7 +154,7 @@ Address parse_address(std::string_view text) {
 }
 
 TcpOptions find_rendezvous(const RankEnvironment& env, const CommRecipe& recipe,
-                           const EnvironmentLookup& lookup) {
+                           const EnvironmentLookup& lookup, const std::string& run_dir) {
   const Address place = meeting_place(env, recipe, lookup);
   TcpOptions options;
   options.rank = env.rank;
@@ -150,7 +167,9 @@ TcpOptions find_rendezvous(const RankEnvironment& env, const CommRecipe& recipe,
   if (env.rank == 0 && launched_here) {
     options.listener = parse_number<int>("GRADWIRE_LISTENER", get(lookup, "GRADWIRE_LISTENER"));
   }
+  options.one_host = env.local_size == env.size;
   options.token = lookup("GRADWIRE_TOKEN") ? get(lookup, "GRADWIRE_TOKEN") : job_name(lookup);
+  if (options.token.empty() && is_loopback(place.host)) options.token = name_of_folder(run_dir);
   return options;
 }
 

@@ -41,8 +41,9 @@ std::vector<std::string> expand_host_list(std::string_view list);
 // MASTER_ADDR and MASTER_PORT (torchrun); loopback where all ranks share this host; the first host
 // of the Slurm step. Throws Error(kUsage), asking for comm.address, where none is. The token is
 // GRADWIRE_TOKEN, else the launcher's name for the job, which also picks the port where nothing
-// else does.
+// else does; else, on loopback, the folder of the run, which all ranks of a host share and no other
+// job.
 TcpOptions find_rendezvous(const RankEnvironment& env, const CommRecipe& recipe,
-                           const EnvironmentLookup& lookup);
+                           const EnvironmentLookup& lookup, const std::string& run_dir);
 
 }  // namespace gradwire

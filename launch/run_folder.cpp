@@ -12,6 +12,7 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
+#include "comm/rank_list.h"
 #include "launch/exit_code.h"
 #include "launch/waiting_note.h"
 #include "train/same_run.h"

@@ -36,10 +36,11 @@ Recipe recipe_without_inputs(const RecipeArgs& args) {
 Session::Session(const RecipeArgs& args, const std::string& command)
     : Session(checked_recipe(args, read_rank_environment().size), command) {}
 
-Session::Session(Recipe recipe, const std::string& command)
+Session::Session(Recipe recipe, const std::string& command,
+                 const std::function<bool()>& stop_requested)
     : env_(read_rank_environment()),
       recipe_(std::move(recipe)),
-      world_(runtime_.context(), env_, recipe_.comm),
+      world_(runtime_.context(), env_, recipe_, stop_requested),
       ranks_(of_the_same_run(
           make_coordinator(runtime_.context(), world_.comm(),
                            [this](const std::string& why) { world_.leave(env_, why); }),

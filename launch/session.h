@@ -29,8 +29,10 @@ class Session {
   // like the recipe, before anything is made. Collective. Errors: RecipeError, kComm,
   // DifferentRuns.
   Session(const RecipeArgs& args, const std::string& command);
-  // With a recipe that was validated for this number of ranks.
-  Session(Recipe recipe, const std::string& command);
+  // With a recipe that was validated for this number of ranks. Throws MeetingStopped if
+  // `stop_requested` is true on any rank while ranks meet.
+  Session(Recipe recipe, const std::string& command,
+          const std::function<bool()>& stop_requested = {});
 
   const Recipe& recipe() const { return recipe_; }
   const RankEnvironment& env() const { return env_; }

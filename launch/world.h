@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -18,11 +19,17 @@
 
 namespace gradwire {
 
+inline constexpr std::string_view kStoppedWhileMeeting =
+    "stopped on request while ranks met; the same command begins again";
+
 class World {
  public:
   // Collective. Errors: kComm; kUsage where MPI counts other ranks than the launcher, or nothing
-  // says where ranks are to meet.
-  World(Context& cx, const RankEnvironment& env, const CommRecipe& recipe);
+  // says where ranks are to meet; kIo for descriptors. Throws MeetingStopped if `stop_requested`,
+  // which may be empty, is true on any rank before all have met; where MPI is still joining the
+  // ranks it ends the process with kStopped, since MPI cannot be told to give up.
+  World(Context& cx, const RankEnvironment& env, const Recipe& recipe,
+        const std::function<bool()>& stop_requested);
   Communicator& comm() { return mpi_ ? mpi_->comm() : tcp_ ? tcp_->comm() : *alone_.front(); }
   // Called where a lost peer is about to end this process, on another thread: `hook` may end it in
   // its own way. Null: none.

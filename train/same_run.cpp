@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "comm/rank_list.h"
 #include "core/hash.h"
 
 namespace gradwire {
@@ -65,19 +66,6 @@ std::vector<std::string> differences(const std::vector<std::string>& texts) {
 }
 
 }  // namespace
-
-std::string ranks_text(const std::vector<std::size_t>& ranks) {
-  std::vector<std::string> runs;
-  for (std::size_t i = 0; i < ranks.size();) {
-    std::size_t last = i;
-    while (last + 1 < ranks.size() && ranks[last + 1] == ranks[last] + 1)
-      ++last;
-    runs.push_back(last == i ? fmt::format("{}", ranks[i])
-                             : fmt::format("{} to {}", ranks[i], ranks[last]));
-    i = last + 1;
-  }
-  return fmt::format("{} {}", ranks.size() == 1 ? "rank" : "ranks", fmt::join(runs, ", "));
-}
 
 std::string digest_of_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);

@@ -36,7 +36,4 @@ class DifferentRuns : public Error {
 // DifferentRuns on every rank, which names each fact that differs, its values and their ranks.
 void check_same_run(Coordinator& ranks, const std::vector<RunFact>& facts);
 
-// "rank 3", "ranks 0 to 2, 5"; of ranks in ascending order.
-std::string ranks_text(const std::vector<std::size_t>& ranks);
-
 }  // namespace gradwire

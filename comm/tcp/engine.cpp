@@ -151,8 +151,15 @@ void TcpEngine::heard(int peer, const FrameHeader& header) {
       return;
     case FrameType::kAbort: return fail(from.note);
     case FrameType::kGoodbye: from.left = true; return;
+    case FrameType::kPulse:
+    case FrameType::kStop: return;  // said just before the end of the meeting was known
     case FrameType::kRound:
-    case FrameType::kMessage: break;
+    case FrameType::kMessage:
+    case FrameType::kParent:
+    case FrameType::kTable:
+    case FrameType::kReady:
+    case FrameType::kGo:
+    case FrameType::kNews: break;
   }
   throw Error(ErrorKind::kComm, fmt::format("tcp: rank {} sent a frame that cannot be", peer));
 }

@@ -15,6 +15,14 @@ enum class FrameType : std::uint8_t {
   kReceipt,  // that message has been received
   kAbort,    // the world has failed; the payload says why
   kGoodbye,  // what follows is an end in good order
+  // While ranks meet (comm/tcp/roll.h), on the connections for control:
+  kPulse,   // the sender lives
+  kParent,  // the payload is the Contact of the rank that has the table
+  kTable,   // the payload is the Contact of every rank
+  kReady,   // the sender is connected to every rank
+  kGo,      // all are
+  kStop,    // a stop was requested
+  kNews,    // the payload says who lets the others wait
 };
 
 // Which message of which lane it is, between two given ranks.

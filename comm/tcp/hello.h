@@ -38,7 +38,7 @@ std::string to_string(Text<N> text) {
 
 // The first words on every connection.
 struct Hello {
-  static constexpr std::uint64_t kMagic = 0x32304F4C4C454857;  // "WHELLO02", the version last
+  static constexpr std::uint64_t kMagic = 0x33304F4C4C454857;  // "WHELLO03", the version last
   static constexpr std::uint64_t kAnyVersion = 0x0000FFFFFFFFFFFF;
   static constexpr std::int32_t kControl = -1;
 
@@ -64,13 +64,20 @@ struct Reply {
 };
 static_assert(sizeof(Reply) == 512);
 
-// What rank 0 knows of a rank, sent to all of them after the welcome.
+// What rank 0 knows of a rank, and the others hear from it and from each other.
 struct Contact {
   Text<48> address{};
   Text<68> host{};
   std::uint32_t port = 0;
 };
 static_assert(sizeof(Contact) == 120);
+
+// The table of all contacts goes down a tree, so that nobody sends it more often than this: rank 0
+// sends it to ranks 1 to kMostChildren, and so on.
+constexpr int kMostChildren = 4;
+constexpr int parent_of(int rank) {
+  return (rank - 1) / kMostChildren;
+}
 
 Hello make_hello(const TcpOptions& options);
 // That who says `hello`, and was asked with `nonce`, knows the token.

@@ -1,6 +1,7 @@
 // How the ranks of a TCP world find each other: all come to rank 0, say who they are and where they
-// listen, and get everybody's address back; then each connects to all ranks below its own. Who does
-// not belong to the job is shown out, and told why.
+// listen, and get everybody's address back, down a tree; then each connects to all ranks below its
+// own. Who does not belong to the job is shown out, and told why. Rank 0 watches over them all
+// (comm/tcp/roll.h).
 #pragma once
 
 #include <string>
@@ -20,8 +21,9 @@ struct TcpLink {
   std::vector<boost::asio::ip::tcp::socket> data;
 };
 
-// By rank; this rank's own holds nothing. The sockets are of `io`. Errors: kComm, within the
-// timeout, naming the ranks that did not come or the reason of rank 0.
+// By rank; this rank's own holds nothing. The sockets are of `io`. Errors: kComm, naming the ranks
+// that did not come within the timeout or were lost meanwhile, or the reason of rank 0. Throws
+// MeetingStopped.
 std::vector<TcpLink> meet(boost::asio::io_context& io, const TcpOptions& options);
 
 }  // namespace gradwire

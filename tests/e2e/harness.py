@@ -6,6 +6,7 @@ import pathlib
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -153,10 +154,17 @@ class ProgramTest(unittest.TestCase):
         return {t["name"]: t["xxh3"] for t in manifest["state"]}
 
 
+def free_port():
+    """On loopback: nobody listens there now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def children_of(pid):
     out = subprocess.run(["ps", "--ppid", str(pid), "-o", "pid="], capture_output=True, text=True)
     return [int(p) for p in out.stdout.split()]
 
 
-__all__ = ["GRADWIRE", "MPIRUN", "ProgramTest", "children_of", "corpus", "json", "os", "signal",
+__all__ = ["GRADWIRE", "MPIRUN", "ProgramTest", "children_of", "corpus", "free_port", "json", "os", "signal",
            "pathlib", "shutil", "subprocess", "time", "unittest"]

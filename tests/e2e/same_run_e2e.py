@@ -1,7 +1,5 @@
 """Ranks that were not started alike: every one of them ends with 2 before anything is trained."""
 
-import socket
-
 from harness import *
 
 
@@ -34,9 +32,7 @@ class SameRun(ProgramTest):
                 self.assertIn("on rank 1", self.two_ranks(setting))
 
     def test_over_tcp_every_rank_ends_with_2(self):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        address = f"127.0.0.1:{free_port()}"
         ranks = []
         for rank, rate in enumerate(("1e-3", "1e-3", "1e-2")):
             environment = dict(os.environ, GRADWIRE_RANK=str(rank), GRADWIRE_SIZE="3",

@@ -21,9 +21,10 @@ EnvironmentLookup lookup_in(const Variables& variables) {
   };
 }
 
-TcpOptions find(const Variables& variables, const CommRecipe& recipe = {}) {
+TcpOptions find(const Variables& variables, const CommRecipe& recipe = {},
+                const std::string& run_dir = "run") {
   const EnvironmentLookup lookup = lookup_in(variables);
-  return find_rendezvous(read_rank_environment(lookup), recipe, lookup);
+  return find_rendezvous(read_rank_environment(lookup), recipe, lookup, run_dir);
 }
 
 const Variables kTwoHosts = {{"SLURM_STEP_ID", "0"},
@@ -175,6 +176,26 @@ TEST(Rendezvous, RanksOfOneHostMeetOnLoopback) {
                              {"PMIX_NAMESPACE", "12345"}});
   EXPECT_THAT(o.addresses, ElementsAre("127.0.0.1"));
   EXPECT_EQ(o.token, "12345");
+}
+
+// Ranks that were started by hand have no name in common but what they write to.
+TEST(Rendezvous, WithoutANameRanksOfOneHostKnowEachOtherByTheirFolder) {
+  Variables v = {{"RANK", "1"},
+                 {"WORLD_SIZE", "2"},
+                 {"LOCAL_WORLD_SIZE", "2"},
+                 {"MASTER_ADDR", "localhost"},
+                 {"MASTER_PORT", "29500"}};
+  const std::string token = find(v, CommRecipe{}, "runs/a").token;
+  EXPECT_THAT(token, HasSubstr("/runs/a"));
+  EXPECT_EQ(find(v, CommRecipe{}, "runs/b/../a").token, token);
+  EXPECT_NE(find(v, CommRecipe{}, "runs/b").token, token);
+  EXPECT_TRUE(find(v).one_host);
+  v["GRADWIRE_TOKEN"] = "secret";
+  EXPECT_EQ(find(v).token, "secret");
+  v.erase("GRADWIRE_TOKEN");
+  v["MASTER_ADDR"] = "head";  // elsewhere the folder may have another path
+  EXPECT_EQ(find(v).token, "");
+  EXPECT_FALSE(find(kTwoHosts).one_host);
 }
 
 TEST(Rendezvous, NeverGuesses) {

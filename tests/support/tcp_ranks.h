@@ -43,6 +43,8 @@ inline std::vector<std::string> failures_of_tcp_ranks(
         fn(world.comm());
       } catch (const Error& e) {
         failures[r] = std::string(name_of(e.kind())) + ": " + e.what();
+      } catch (const MeetingStopped& e) {
+        failures[r] = e.what();
       }
     });
   }
