@@ -26,7 +26,6 @@
 #include "comm/tcp/roll.h"
 #include "core/error.h"
 #include "core/hash.h"
-#include "core/host_name.h"
 
 namespace gradwire {
 namespace {

@@ -10,7 +10,6 @@
 #include <fmt/ranges.h>
 
 #include "comm/rank_list.h"
-#include "comm/sockets.h"
 #include "comm/tcp/doors.h"
 #include "core/error.h"
 #include "core/host_name.h"
