@@ -2,7 +2,7 @@
 // file and the dataset. Every dataset is chunked under the fletcher32 checksum, so that a flipped
 // bit fails the read. A file is created fresh or opened read-only, never updated in place, and
 // never printed about: HDF5's own error stack is turned into Error. Not for use of one object from
-// several threads. It knows nothing of temporary names and renames (data/publish.h).
+// several threads. It knows nothing of temporary names and renames (core/file.h).
 #pragma once
 
 #include <cstdint>
@@ -93,7 +93,8 @@ class Hdf5File {
 
   bool contains(const std::string& name) const;
   std::vector<std::string> dataset_names() const;  // with their groups, sorted
-  // Errors: kData where there is no such dataset or its element type is unknown.
+  // Errors: kData if there is no such dataset, if its element type is unknown, or if what it names
+  // is not in this file: behind a soft or external link, in external or virtual storage.
   Hdf5Dataset dataset(const std::string& name) const;
   Shape shape(const std::string& name) const { return dataset(name).shape(); }
   DType dtype(const std::string& name) const { return dataset(name).dtype(); }

@@ -99,7 +99,12 @@ std::string Hdf5File::string_attribute(const std::string& name) const {
   const Place at{handle_.get(), path_, name};
   const Hdf5Handle attribute = open_attribute(at, H5T_STRING, "one string of fixed length");
   const Hdf5Handle type = own(H5Aget_type(attribute.get()), H5Tclose);
-  std::string value(H5Tget_size(type.get()), '\0');
+  constexpr std::size_t kMost = std::size_t{1} << 20;
+  const std::size_t size = H5Tget_size(type.get());
+  if (size > kMost) {
+    throw at.error(ErrorKind::kData, fmt::format("a string of {} bytes; at most {}", size, kMost));
+  }
+  std::string value(size, '\0');
   read_attribute(at, attribute, type, value.data());
   value.resize(std::min(value.size(), value.find('\0')));
   return value;

@@ -19,6 +19,7 @@ using hdf5::reason;
 namespace {
 
 constexpr std::int64_t kChunkBytes = 1 << 20;
+constexpr std::size_t kMostDatasets = 1 << 22;  // of a file
 
 // No locks: files are complete before they get their name, and shared file systems often lack
 // locks. All objects of a file are closed with it.
@@ -67,9 +68,46 @@ std::string place(const std::string& path, const std::string& name) {
   return fmt::format("{}: dataset '{}'", path, name);
 }
 
+// The part of the name that is a link to another place, or empty. A dataset is in the file itself,
+// at the name it has there: a link that leads elsewhere, even into another file, is nothing that we
+// write, and could make us read whatever this user may.
+std::string link_in(hid_t file, const std::string& name) {
+  for (std::size_t end = name.find('/', 1);; end = name.find('/', end + 1)) {
+    const std::string part = name.substr(0, end);
+    H5L_info_t link{};
+    const bool known = H5Lget_info(file, part.c_str(), &link, H5P_DEFAULT) >= 0;
+    if (known && link.type != H5L_TYPE_HARD) return part;
+    if (!known || end == std::string::npos) return "";
+  }
+}
+
+bool is_known(H5Z_filter_t filter) {
+  return filter == H5Z_FILTER_FLETCHER32 || filter == H5Z_FILTER_SHUFFLE ||
+         filter == H5Z_FILTER_DEFLATE;
+}
+
+// That the elements are in the file, and that reading them runs no code but HDF5's own.
+void check_storage(hid_t dataset, const std::string& where) {
+  const Hdf5Handle layout = own(H5Dget_create_plist(dataset), H5Pclose);
+  if (H5Pget_external_count(layout.get()) > 0 || H5Pget_layout(layout.get()) == H5D_VIRTUAL) {
+    throw Error(ErrorKind::kData, fmt::format("{}: its elements are in other files", where));
+  }
+  for (int i = 0; i < H5Pget_nfilters(layout.get()); ++i) {
+    unsigned flags = 0;
+    std::size_t values = 0;
+    const H5Z_filter_t filter = H5Pget_filter2(layout.get(), static_cast<unsigned>(i), &flags,
+                                               &values, nullptr, 0, nullptr, nullptr);
+    if (!is_known(filter)) {
+      throw Error(ErrorKind::kData, fmt::format("{}: stored by an unknown filter, {}", where,
+                                                static_cast<int>(filter)));
+    }
+  }
+}
+
 herr_t collect_dataset(hid_t, const char* name, const H5O_info_t* info, void* out) {
-  if (info->type == H5O_TYPE_DATASET) static_cast<std::vector<std::string>*>(out)->push_back(name);
-  return 0;
+  auto& names = *static_cast<std::vector<std::string>*>(out);
+  if (info->type == H5O_TYPE_DATASET) names.emplace_back(name);
+  return names.size() > kMostDatasets ? -1 : 0;
 }
 
 }  // namespace
@@ -156,6 +194,7 @@ Hdf5Dataset Hdf5File::create_growing(const std::string& name, const GrowingLayou
 
 bool Hdf5File::contains(const std::string& name) const {
   const Quiet quiet;
+  if (!link_in(handle_.get(), name).empty()) return false;
   const Hdf5Handle data = own(H5Dopen2(handle_.get(), name.c_str(), H5P_DEFAULT), H5Dclose);
   return static_cast<bool>(data);
 }
@@ -173,11 +212,16 @@ std::vector<std::string> Hdf5File::dataset_names() const {
 
 Hdf5Dataset Hdf5File::dataset(const std::string& name) const {
   const Quiet quiet;
+  if (const std::string link = link_in(handle_.get(), name); !link.empty()) {
+    throw Error(ErrorKind::kData,
+                fmt::format("{}: '{}' is a link to another place", place(path_, name), link));
+  }
   Hdf5Handle data = own(H5Dopen2(handle_.get(), name.c_str(), H5P_DEFAULT), H5Dclose);
   if (!data) {
     throw Error(ErrorKind::kData,
                 fmt::format("{}: cannot be opened: {}", place(path_, name), reason()));
   }
+  check_storage(data.get(), place(path_, name));
   return Hdf5Dataset(std::move(data), place(path_, name));
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/printable.h"
 #include "launch/commands.h"
 #include "train/checkpoint_manifest.h"
 
@@ -39,8 +40,8 @@ ExitCode run_ckpt_ls(const CkptArgs& args) {
       bytes += entry.file_size();
       ++files;
     }
-    fmt::print("{}  {:.1f} MB in {} files{}\n", path, static_cast<double>(bytes) / kMegabyte, files,
-               score_text(path, best));
+    fmt::print("{}  {:.1f} MB in {} files{}\n", printable(path),
+               static_cast<double>(bytes) / kMegabyte, files, printable(score_text(path, best)));
   }
   return ExitCode::kDone;
 }
@@ -50,11 +51,11 @@ ExitCode run_ckpt_verify(const CkptArgs& args) {
   for (const std::string& path : checkpoints_at(args.path)) {
     const CheckpointReport report = verify_checkpoint(path);
     if (report.problems.empty()) {
-      fmt::print("{}  ok: step {}, {} ranks, {} pieces, {:.1f} MB\n", path, report.step,
+      fmt::print("{}  ok: step {}, {} ranks, {} pieces, {:.1f} MB\n", printable(path), report.step,
                  report.ranks, report.pieces, static_cast<double>(report.bytes) / kMegabyte);
     }
     for (const std::string& problem : report.problems)
-      fmt::print("{}  BAD: {}\n", path, problem);
+      fmt::print("{}  BAD: {}\n", printable(path), printable(problem));
     all_good = all_good && report.problems.empty();
   }
   return all_good ? ExitCode::kDone : ExitCode::kCheckpoint;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/host_name.h"
+#include "core/printable.h"
 
 namespace gradwire {
 namespace {
@@ -40,7 +41,7 @@ std::string start_line() {
 void Console::say(std::string_view line) noexcept {
   log(line);  // first: the other may be a pipe that nobody reads, which blocks
   try {
-    MetricsFile(fd_, "console", {}).append(std::string(line) + '\n');
+    MetricsFile(fd_, "console", {}).append(printable(line) + '\n');
   } catch (const std::exception&) {
     return;
   }
@@ -48,7 +49,7 @@ void Console::say(std::string_view line) noexcept {
 
 void Console::log(std::string_view line) noexcept {
   try {
-    const std::string text = std::string(line) + '\n';
+    const std::string text = printable(line) + '\n';
     const std::unique_lock lock = lock_soon(mutex_);
     if (!lock) return;
     if (file_) {

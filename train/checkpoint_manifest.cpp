@@ -157,7 +157,13 @@ struct Checked {
   std::string checksum;
 };
 Checked checked_document(const std::string& text) {
-  json j = json::parse(text);
+  // Ours is four levels deep. One that nests without end would take far more memory than its text.
+  constexpr int kMostLevels = 16;
+  const auto keep = [](int depth, json::parse_event_t, json&) {
+    if (depth > kMostLevels) refuse("damaged: nested too deeply");
+    return true;
+  };
+  json j = json::parse(text, keep);
   const auto format = j.at("format").get<std::int64_t>();
   if (format > kCheckpointFormat) {
     refuse(fmt::format("format {}, written by a later version; this one reads up to {}", format,

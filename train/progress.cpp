@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "core/printable.h"
 #include "train/metrics_file.h"
 
 namespace gradwire {
@@ -125,8 +126,8 @@ class TerminalProgress final : public MetricsSink {
     if (m.committed) course_.last_checkpoint = m.step;
     above(checkpoint_text(m));
   }
-  void warning(std::string_view text) override { above(fmt::format("warning: {}", text)); }
-  void note(std::string_view text) override { above(std::string(text)); }
+  void warning(std::string_view text) override { above("warning: " + printable(text)); }
+  void note(std::string_view text) override { above(printable(text)); }
 
  private:
   // A line as wide as the terminal would wrap and could no longer be redrawn.

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/printable.h"
 #include "data/unigram.h"
 #include "train/together.h"
 
@@ -145,7 +146,7 @@ void LanguageModelJob::carry_out(std::string_view verb, JobHost& host, Task& tas
                                  const Position& position) {
   check(verb == "generate", ErrorKind::kInternal, "language model: no such verb");
   for (const std::string& text : sample_texts(host, task, position))
-    if (host.is_first()) fmt::print("{}\n", text);
+    if (host.is_first()) fmt::print("{}\n", printable(text));
 }
 
 }  // namespace gradwire

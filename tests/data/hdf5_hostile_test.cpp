@@ -1,0 +1,168 @@
+// HDF5 files that somebody made to harm: nothing outside the file is read, no code of others is
+// run, and no memory is taken that the file does not account for.
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <random>
+
+#include <hdf5.h>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "data/hdf5.h"
+#include "tests/support/temp_folder.h"
+
+namespace gradwire {
+namespace {
+
+using ::testing::HasSubstr;
+
+class Hdf5Hostile : public ::testing::Test {
+ protected:
+  // An open file that has a dataset of its own, "own".
+  hid_t begin() {
+    const hid_t file = H5Fcreate(path().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    write(file, "own", H5P_DEFAULT);
+    return file;
+  }
+  static void write(hid_t file, const char* name, hid_t properties) {
+    const hsize_t size = 4;
+    const float values[4] = {1, 2, 3, 4};
+    const hid_t space = H5Screate_simple(1, &size, nullptr);
+    const hid_t data =
+        H5Dcreate2(file, name, H5T_IEEE_F32LE, space, H5P_DEFAULT, properties, H5P_DEFAULT);
+    ASSERT_GE(data, 0);
+    H5Dwrite(data, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values);
+    H5Dclose(data);
+    H5Sclose(space);
+  }
+  std::string path() const { return folder_.file("hostile.h5"); }
+
+  // What reading `name` is refused with.
+  std::string refusal(const std::string& name) const {
+    const Hdf5File file = Hdf5File::open(path());
+    std::vector<float> values(4);
+    file.read("own", DType::kF32, {4}, values.data());
+    EXPECT_EQ(values, (std::vector<float>{1, 2, 3, 4}));
+    try {
+      file.read(name, DType::kF32, {4}, values.data());
+      return "";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::kData);
+      return e.what();
+    }
+  }
+
+  test::TempFolder folder_;
+};
+
+TEST_F(Hdf5Hostile, SoftLinksAreNotFollowed) {
+  const hid_t file = begin();
+  H5Lcreate_soft("/own", file, "alias", H5P_DEFAULT, H5P_DEFAULT);
+  H5Fclose(file);
+  EXPECT_THAT(refusal("alias"), HasSubstr("'alias' is a link to another place"));
+  EXPECT_FALSE(Hdf5File::open(path()).contains("alias"));
+}
+
+TEST_F(Hdf5Hostile, LinksIntoOtherFilesAreNotFollowed) {
+  const std::string secret = folder_.file("secret.h5");
+  const hid_t other = H5Fcreate(secret.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  write(other, "key", H5P_DEFAULT);
+  H5Fclose(other);
+  const hid_t file = begin();
+  H5Lcreate_external(secret.c_str(), "/key", file, "leak", H5P_DEFAULT, H5P_DEFAULT);
+  H5Lcreate_external(secret.c_str(), "/", file, "group", H5P_DEFAULT, H5P_DEFAULT);
+  H5Fclose(file);
+  EXPECT_THAT(refusal("leak"), HasSubstr("'leak' is a link to another place"));
+  EXPECT_THAT(refusal("group/key"), HasSubstr("'group' is a link to another place"));
+}
+
+TEST_F(Hdf5Hostile, ElementsInOtherFilesAreNotRead) {
+  std::ofstream(folder_.file("secret.bin")) << "sixteen bytes...";
+  const hid_t file = begin();
+  const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
+  H5Pset_external(properties, folder_.file("secret.bin").c_str(), 0, 16);
+  const hsize_t size = 4;
+  const hid_t space = H5Screate_simple(1, &size, nullptr);
+  H5Dclose(H5Dcreate2(file, "leak", H5T_IEEE_F32LE, space, H5P_DEFAULT, properties, H5P_DEFAULT));
+  H5Sclose(space);
+  H5Pclose(properties);
+  H5Fclose(file);
+  EXPECT_THAT(refusal("leak"), HasSubstr("its elements are in other files"));
+}
+
+TEST_F(Hdf5Hostile, VirtualDatasetsAreNotRead) {
+  const hid_t file = begin();
+  const hsize_t size = 4;
+  const hid_t space = H5Screate_simple(1, &size, nullptr);
+  const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
+  H5Pset_virtual(properties, space, ".", "own", space);
+  H5Dclose(H5Dcreate2(file, "leak", H5T_IEEE_F32LE, space, H5P_DEFAULT, properties, H5P_DEFAULT));
+  H5Pclose(properties);
+  H5Sclose(space);
+  H5Fclose(file);
+  EXPECT_THAT(refusal("leak"), HasSubstr("its elements are in other files"));
+}
+
+TEST_F(Hdf5Hostile, UnknownFiltersAreNotRun) {
+  const hid_t file = begin();
+  const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
+  const hsize_t chunk = 4;
+  H5Pset_chunk(properties, 1, &chunk);
+  H5Pset_nbit(properties);
+  write(file, "packed", properties);
+  H5Pclose(properties);
+  H5Fclose(file);
+  EXPECT_THAT(refusal("packed"), HasSubstr("stored by an unknown filter"));
+}
+
+TEST_F(Hdf5Hostile, LongAttributesAreNotRead) {
+  const hid_t file = begin();
+  const hid_t type = H5Tcopy(H5T_C_S1);
+  H5Tset_size(type, 60000);
+  const hid_t space = H5Screate(H5S_SCALAR);
+  const std::string text(60000, 'a');
+  const hid_t attribute = H5Acreate2(file, "text", type, space, H5P_DEFAULT, H5P_DEFAULT);
+  H5Awrite(attribute, type, text.data());
+  H5Aclose(attribute);
+  H5Sclose(space);
+  H5Tclose(type);
+  H5Fclose(file);
+  EXPECT_EQ(Hdf5File::open(path()).string_attribute("text").size(), 60000U);
+}
+
+// Bytes flipped anywhere: an error, or values of the right number. What HDF5's own checksums leave
+// out (the descriptions of datasets), those of manifests and token files find.
+TEST_F(Hdf5Hostile, DamagedFilesDoNoHarm) {
+  {
+    Hdf5File file = Hdf5File::create(path());
+    const std::vector<float> values(1000, 1.0F);
+    file.write("a/b", DType::kF32, {10, 100}, values.data());
+    file.set_attribute("name", std::string("value"));
+    file.close();
+  }
+  std::ifstream in(path(), std::ios::binary);
+  const std::string whole{std::istreambuf_iterator<char>(in), {}};
+  std::mt19937 rng(7);
+  int errors = 0;
+  for (int i = 0; i < 300; ++i) {
+    std::string damaged = whole;
+    for (int edits = 0; edits < 3; ++edits)
+      damaged[rng() % damaged.size()] = static_cast<char>(rng());
+    std::ofstream(path(), std::ios::binary) << damaged;
+    try {
+      const Hdf5File file = Hdf5File::open(path());
+      file.string_attribute("name");
+      std::vector<float> values(1000);
+      file.read("a/b", DType::kF32, {10, 100}, values.data());
+    } catch (const Error&) {
+      ++errors;
+    }
+  }
+  EXPECT_GT(errors, 30);
+}
+
+}  // namespace
+}  // namespace gradwire
