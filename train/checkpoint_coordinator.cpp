@@ -4,6 +4,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <cstring>
 #include <exception>
 #include <filesystem>
 #include <mutex>
@@ -14,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/hash.h"
 
 namespace gradwire {
 namespace {
@@ -48,7 +50,15 @@ class WorkResult {
   std::optional<std::string> text_;
 };
 
-// Two rounds: lengths, then texts; to all ranks they travel padded to the longest.
+// What all ranks must know before texts travel. All of it reduces to a few words, of which a rank
+// sends few messages; to send every rank's to every other takes as many as the square of the ranks.
+struct Summary {
+  bool at_work = false;      // a rank is
+  std::int64_t longest = 0;  // text, in bytes
+  bool equal = false;        // are all texts
+};
+
+// Texts that differ travel to all ranks padded to the longest, with their lengths before them.
 class CommCoordinator final : public Coordinator {
  public:
   CommCoordinator(Context& cx, Communicator& comm, LostAtWork lost_at_work)
@@ -59,7 +69,7 @@ class CommCoordinator final : public Coordinator {
   int size() const override { return comm_->size(); }
 
   std::vector<std::string> all_gather(const std::string& mine) override {
-    return texts_of(mine, lengths_of(mine));
+    return texts_of(mine, summary_of(mine));
   }
 
   // Another thread talks to the others meanwhile; it lives and dies, or is stopped, with this one.
@@ -114,29 +124,46 @@ class CommCoordinator final : public Coordinator {
     return gather_equal(std::vector<std::int64_t>{static_cast<std::int64_t>(mine.size())});
   }
 
-  // The second round, to all ranks.
-  std::vector<std::string> texts_of(const std::string& mine,
-                                    const std::vector<std::int64_t>& lengths) {
-    const auto longest = static_cast<std::size_t>(std::ranges::max(lengths));
-    std::vector<std::uint8_t> padded(longest);
-    std::copy(mine.begin(), mine.end(), padded.begin());
-    const std::vector<std::uint8_t> all = longest == 0 ? padded : gather_equal(padded);
-    std::vector<std::string> texts(lengths.size());
-    for (std::size_t r = 0; r < texts.size(); ++r) {
-      const auto* begin = reinterpret_cast<const char*>(all.data()) + r * longest;
-      texts[r].assign(begin, static_cast<std::size_t>(lengths[r]));
+  // A collective; nothing where this rank is at work.
+  Summary summary_of(const std::optional<std::string>& mine) {
+    constexpr std::int64_t kHalf = std::int64_t{1} << 32;
+    // Two halves are exact as doubles, and the greatest of x and of -x are equal for equal x.
+    const auto hash = static_cast<std::int64_t>(mine ? hash_of(*mine) >> 1 : 0);
+    const auto length = mine ? static_cast<double>(mine->size()) : 0.0;
+    const auto high = static_cast<double>(hash / kHalf), low = static_cast<double>(hash % kHalf);
+    const Tensor t = Tensor::from(
+        cx_, {7}, std::vector<double>{mine ? 0.0 : 1.0, length, -length, high, -high, low, -low});
+    comm_->all_reduce(t, ReduceOp::kMax, cx_.stream)->wait(cx_.stream);
+    const std::vector<double> most = t.to_host<double>(cx_);
+    const bool equal = most[1] == -most[2] && most[3] == -most[4] && most[5] == -most[6];
+    return {most[0] > 0.0, static_cast<std::int64_t>(most[1]), equal};
+  }
+
+  std::vector<std::string> texts_of(const std::string& mine, const Summary& all) {
+    const auto ranks = static_cast<std::size_t>(size());
+    if (all.equal) return std::vector<std::string>(ranks, mine);
+    constexpr std::size_t kLength = sizeof(std::uint64_t);
+    const std::size_t stride = kLength + static_cast<std::size_t>(all.longest);
+    std::vector<std::uint8_t> padded(stride);
+    const std::uint64_t length = mine.size();
+    std::memcpy(padded.data(), &length, kLength);
+    std::ranges::copy(mine, padded.begin() + kLength);
+    const std::vector<std::uint8_t> gathered = gather_equal(padded);
+    std::vector<std::string> texts(ranks);
+    for (std::size_t r = 0; r < ranks; ++r) {
+      const std::uint8_t* const begin = gathered.data() + r * stride;
+      std::uint64_t its = 0;
+      std::memcpy(&its, begin, kLength);
+      texts[r].assign(reinterpret_cast<const char*>(begin + kLength), its);
     }
     return texts;
   }
 
-  // Rounds of lengths, of which none is known yet where a rank is at work.
   std::vector<std::string> beat_until_all_are_done(WorkResult& result) {
-    constexpr std::int64_t kAtWork = -1;
     for (;;) {
       const std::optional<std::string> mine = result.wait_for_a_beat();
-      const std::vector<std::int64_t> lengths = gather_equal(
-          std::vector<std::int64_t>{mine ? static_cast<std::int64_t>(mine->size()) : kAtWork});
-      if (std::ranges::min(lengths) != kAtWork) return texts_of(*mine, lengths);
+      const Summary all = summary_of(mine);
+      if (!all.at_work) return texts_of(*mine, all);
     }
   }
 

@@ -1,5 +1,7 @@
 """Ranks over TCP: `gradwire launch`, and the same below mpirun."""
 
+import resource
+
 from harness import *
 
 
@@ -90,6 +92,24 @@ class Launch(ProgramTest):
         self.assertEqual(done.returncode, 6, done.stdout)
         self.assertIn("[rank 0] gradwire: communication: tcp: rank 0 waited 1000 ms: 1 of 3 ranks came to "
                       f"127.0.0.1:{port}; missing: ranks 1 to 2\n", done.stdout)
+
+    def launch_many(self, files, expect):
+        """More ranks than so many descriptors connect; files: the soft and the hard limit."""
+        process = self.launch(32, "train", "recipe.toml", "--set", "batch.global=128", "--set", "train.steps=6",
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, files))
+        out, _ = process.communicate(timeout=300)
+        self.assertEqual(process.returncode, expect, out[-3000:])
+        return out
+
+    def test_many_ranks_raise_the_limit_of_descriptors(self):
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        self.assertIn("tcp, 32 ranks", self.launch_many((64, hard), expect=0))
+        self.assertEqual(self.metrics()[-1]["step"], 6)
+
+    def test_too_few_descriptors_end_all_ranks_at_once_and_say_how_many_it_takes(self):
+        out = self.launch_many((64, 64), expect=8)
+        self.assertRegex(out, r"tcp: 32 ranks need 1\d\d file descriptors in every process, and this one may have 64 "
+                              r"\(RLIMIT_NOFILE; hard limit 64\): start it below `ulimit -n 1\d\d`")
 
     def test_what_a_rank_refuses_is_the_jobs_exit_code(self):
         out = self.launch_to_end(2, "train", "recipe.toml", "--set", "batch.global=7", expect=2)

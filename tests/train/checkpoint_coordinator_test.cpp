@@ -39,6 +39,23 @@ TEST(Coordinator, GathersTextsOfEveryLength) {
   }
 }
 
+// As ranks mostly have: they need not be sent to be known.
+TEST(Coordinator, TextsThatAreEqualDoNotTravel) {
+  run_ranks(16, [](Communicator& comm) {
+    Runtime runtime;
+    const std::unique_ptr<Coordinator> ranks = make_coordinator(runtime.context(), comm);
+    const std::string text(10'000, 'x');
+    const std::int64_t before = comm.ledger().total().sent_bytes;
+    EXPECT_EQ(ranks->all_gather(text), std::vector<std::string>(16, text));
+    EXPECT_LT(comm.ledger().total().sent_bytes - before, 1000);
+    // Of one length, and yet another.
+    const std::string other = ranks->rank() == 3 ? std::string(10'000, 'y') : text;
+    const std::vector<std::string> all = ranks->all_gather(other);
+    for (std::size_t r = 0; r < all.size(); ++r)
+      EXPECT_EQ(all[r].front(), r == 3 ? 'y' : 'x');
+  });
+}
+
 TEST(Coordinator, GathersLongTextsOnRank0Alone) {
   for (const int n : {1, 2, 5}) {
     run_ranks(n, [n](Communicator& comm) {
