@@ -92,7 +92,7 @@ class Job {
   // Makes ready what tasks of this content need, once on every host, and sees to it that all ranks
   // have the same. False if a stop was requested on any rank before that. Collective. Errors:
   // kData, kIo; DifferentRuns (train/same_run.h).
-  virtual bool prepare(JobHost& host, const Preparation& how) = 0;
+  virtual bool prepare(JobHost& /*host*/, const Preparation& /*how*/) { return true; }
   // A line about the data that was prepared for training.
   virtual std::string data_summary() const { return "nothing to prepare"; }
 
@@ -108,7 +108,7 @@ class Job {
   // What a checkpoint of this model must have in common with the run that loads it.
   virtual std::string model_identity() const = 0;
   // What it learns from. Other data make another run.
-  virtual std::string data_identity() const = 0;
+  virtual std::string data_identity() const { return ""; }
   // Keeps in the folder of a run what a trained model needs of its data. Gives what a run that goes
   // on should be told, or nothing. On rank 0. Errors: kIo.
   virtual std::string keep_data(const Recipe& /*recipe*/) { return ""; }

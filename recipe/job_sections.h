@@ -28,7 +28,8 @@ class JobSections {
   virtual void resolve_defaults() {}
   // The rules between keys, and what must exist on this host. Only called on values that are in
   // range, for a run of so many ranks.
-  virtual void check(const Recipe& recipe, int ranks, Inputs inputs, ProblemList& out) const = 0;
+  virtual void check(const Recipe& /*recipe*/, int /*ranks*/, Inputs /*inputs*/,
+                     ProblemList& /*out*/) const {}
 };
 
 // A job that a recipe's `task` can name.

@@ -1,6 +1,5 @@
-// A job of one's own in one file: a small network learns the sine. It is trained like any other,
-// by every optimizer, compressed exchange and pipeline that a recipe can ask for:
-//   sine launch -n 2 -- train sine.toml
+// A job of one's own: a small network learns the sine, with every optimizer, compressed exchange
+// and pipeline that a recipe can ask for. sine launch -n 4 -- train sine.toml
 #include <cmath>
 
 #include <gradwire/core/ops/elementwise/elementwise.h>
@@ -19,8 +18,7 @@ struct SineKeys {
   std::int64_t layers = 3;
   void fields(FieldVisitor& v) {
     v("width", width, "hidden units", at_least(1).up_to(4096).shapes_model());
-    v("layers", layers, "layers, the first and the last included",
-      at_least(2).up_to(64).shapes_model());
+    v("layers", layers, "layers, all told", at_least(2).up_to(64).shapes_model());
   }
 };
 
@@ -28,20 +26,18 @@ struct SineKeys {
 struct Network final : Module {
   Network(Context& cx, const SineKeys& keys, const std::vector<UnitRange>& here)
       : weights(static_cast<std::size_t>(keys.layers)) {
-    for (const UnitRange& range : here) {
+    for (const UnitRange& range : here)
       for (int i = range.begin; i < range.end; ++i) {
-        const std::int64_t in = i == 0 ? 1 : keys.width,
-                           out = i + 1 == keys.layers ? 1 : keys.width;
-        init_normal(cx, weights[static_cast<std::size_t>(i)], "layer" + std::to_string(i),
-                    {out, in}, 1.0 / std::sqrt(static_cast<double>(in)));
+        const Shape shape{i + 1 == keys.layers ? 1 : keys.width, i == 0 ? 1 : keys.width};
+        init_normal(cx, weights.at(static_cast<std::size_t>(i)), "layer" + std::to_string(i), shape,
+                    std::pow(static_cast<double>(shape[1]), -0.5));
       }
-    }
   }
   void visit_params(const Visitor& f) override {
     for (Parameter& w : weights)
       if (w.value) f(w);
   }
-  std::vector<Parameter> weights;
+  std::vector<Parameter> weights;  // without a value: of other ranks
 };
 
 class SineTask final : public Task, public StageModel {
@@ -114,7 +110,6 @@ struct SineRecipe final : JobRecipe {
   std::unique_ptr<JobSections> clone() const override {
     return std::make_unique<SineRecipe>(*this);
   }
-  void check(const Recipe&, int, Inputs, ProblemList&) const override {}
   int units(const Recipe&) const override { return static_cast<int>(sine.layers); }
   ModelOutline outline(const Recipe& recipe) const override {
     ModelOutline outline;
@@ -131,21 +126,19 @@ struct SineRecipe final : JobRecipe {
 };
 
 struct SineJob final : Job {
-  SineJob(const SineRecipe& own, const Recipe& all) : job(own), recipe(all) {}
-  bool prepare(JobHost&, const Preparation&) override { return true; }
-  ModelOutline outline() const override { return job.outline(recipe); }
+  explicit SineJob(const Recipe& of) : recipe(of) {}
+  ModelOutline outline() const override { return job_of(recipe).outline(recipe); }
   std::unique_ptr<Task> build(Context& cx, const Position& position, Content) override {
     cx.rng = Rng{static_cast<std::uint64_t>(recipe.seed), 0};
-    return std::make_unique<SineTask>(cx, job.sine, recipe, position);
+    return std::make_unique<SineTask>(cx, dynamic_cast<const SineRecipe&>(job_of(recipe)).sine,
+                                      recipe, position);
   }
   std::string model_identity() const override { return "sine"; }
-  std::string data_identity() const override { return "the sine in [-3, 3]"; }
-  SineRecipe job;
   Recipe recipe;
 };
 
 std::unique_ptr<Job> SineRecipe::make(const Recipe& recipe) const {
-  return std::make_unique<SineJob>(*this, recipe);
+  return std::make_unique<SineJob>(recipe);
 }
 
 int main(int argc, char** argv) {
