@@ -181,9 +181,14 @@ void Roll::tick(Clock::time_point now, Clock::duration slept) {
     pulse_ = now;
     tell_all(FrameType::kPulse);
   }
-  if (!complete_ && now - begin_ >= kMeetingLong && !std::exchange(said_missing_, true)) {
-    options_.hooks.tell(missing());
-  }
+  if (!complete_ && now - said_missing_ >= kMeetingLong) name_missing(now);
+}
+
+// Again only if others are missing than before.
+void Roll::name_missing(Clock::time_point now) {
+  said_missing_ = now;
+  const int left = options_.size - 1 - here_;
+  if (std::exchange(missing_then_, left) != left) options_.hooks.tell(missing());
 }
 
 void Roll::look_at(int rank, Clock::time_point now) {

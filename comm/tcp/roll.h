@@ -64,6 +64,7 @@ class Roll {
   void look_at(int rank, Clock::time_point now);
   void forgive(Clock::duration slept);
   void send_table();
+  void name_missing(Clock::time_point now);
   void stop();
   void end(MeetingEnd::How how, FrameType tell, const std::string& why);
   void tell_all(FrameType type, const std::string& text = {});
@@ -79,7 +80,8 @@ class Roll {
   bool complete_ = false;  // all have come: the table is on its way
   int here_ = 0, ready_ = 0;
   Clock::time_point begin_ = Clock::now(), deadline_, pulse_ = begin_;
-  bool said_missing_ = false;
+  Clock::time_point said_missing_ = begin_;
+  int missing_then_ = 0;
 };
 
 // On every other rank, once rank 0 has let it in.

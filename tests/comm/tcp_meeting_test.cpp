@@ -190,7 +190,7 @@ TEST(TcpMeeting, WhoTakesRank0sPlaceIsFoundOut) {
 
 // One that never says anything is shown out, while the ranks still wait for each other.
 TEST(TcpMeeting, AGreetingHasADeadline) {
-  auto options = test::tcp_options(2, {.greeting = 100ms, .timeout = 60s});
+  auto options = test::tcp_options(2, {.greeting = 3s, .timeout = 600s});
   std::jthread rank_0([&] {
     EXPECT_EQ(test::failures_of_tcp_ranks({options[0]}, [](Communicator& c) { c.barrier(); })[0],
               "");

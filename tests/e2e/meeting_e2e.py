@@ -1,6 +1,5 @@
 """Whole processes while ranks meet: one is lost, stopped, started again; a stop is asked for; jobs share a port."""
 
-import contextlib
 import socket
 
 from harness import *
@@ -27,7 +26,7 @@ class Meeting(ProgramTest):
         with open(path, "w") as out:
             process = subprocess.Popen([GRADWIRE, *args], cwd=self.dir, env=environment,
                                        stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
-        process.log = path
+        process.log, process.size = path, size
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         return process
@@ -46,22 +45,9 @@ class Meeting(ProgramTest):
             return False
         self.wait_for(said, f"never said: {text}", timeout)
 
-    def connections(self, process):
-        """Connections of a process that are established, to anywhere."""
-        sockets = set()
-        for fd in pathlib.Path(f"/proc/{process.pid}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                sockets.add(os.readlink(fd))
-        lines = pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]
-        rows = [line.split() for line in lines]
-        return sum(1 for r in rows if r[3] == "01" and f"socket:[{r[9]}]" in sockets)
-
-    def wait_until_here(self, *processes):
-        for process in processes:
-            def here():
-                self.assertIsNone(process.poll(), process.log.read_text()[-2000:])
-                return self.connections(process) > 0
-            self.wait_for(here, "a rank does not come")
+    def wait_until_here(self, first, *others):
+        """Until rank 0 has let the others in; it names those that are missing every ten seconds."""
+        self.wait_to_say(first, f"{1 + len(others)} of {first.size} ranks came to ")
 
     def wait_until_listening(self, process):
         def listening():
@@ -69,6 +55,11 @@ class Meeting(ProgramTest):
             with socket.socket() as probe:
                 return probe.connect_ex(("127.0.0.1", self.port)) == 0
         self.wait_for(listening, "nobody listens")
+
+    def heeds(self, process, number):
+        status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+        return int(caught.split()[1], 16) >> (number - 1) & 1 == 1
 
     def ends(self, process, expect, timeout=60):
         code = process.wait(timeout=timeout)
@@ -79,7 +70,6 @@ class Meeting(ProgramTest):
     def test_a_rank_that_is_killed_is_named_to_all(self):
         ranks = [self.rank(r, size=4) for r in range(3)]  # the fourth never comes
         self.wait_until_here(*ranks)
-        time.sleep(0.5)  # whether rank 2 has been heard yet or not, its end is seen
         ranks[2].kill()
         killed_at = time.monotonic()
         for process in ranks[:2]:
@@ -126,8 +116,7 @@ class Meeting(ProgramTest):
 
     def test_a_stop_of_a_rank_that_finds_nobody(self):
         alone = self.rank(1)
-        self.wait_for(lambda: len(os.listdir(f"/proc/{alone.pid}/task")) > 2, "has no threads")
-        time.sleep(1)
+        self.wait_for(lambda: self.heeds(alone, signal.SIGTERM), "does not heed signals")
         alone.send_signal(signal.SIGTERM)
         self.ends(alone, 75)
 
