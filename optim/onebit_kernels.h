@@ -12,7 +12,7 @@ namespace gradwire {
 struct FrozenArrays {
   float* value = nullptr;
   const float* m = nullptr;
-  const float* v = nullptr;
+  const float* rate = nullptr;  // FrozenRate of v
 };
 
 struct LiveArrays {
@@ -31,12 +31,15 @@ struct CoarseArrays {
 
 struct FollowArrays {
   float* value = nullptr;
-  const float* m = nullptr;  // read where the code is not 0
+  const float* m = nullptr;  // finite
   const std::uint8_t* code = nullptr;
+  const float* rates = nullptr;  // by code; 0 for code 0
 };
 
 struct OnebitKernels {
-  // One pass: value is read and written, m and v are read.
+  void (*make_rates)(const FrozenRate& math, const float* v, float* rate, std::int64_t begin,
+                     std::int64_t end);
+  // One pass: value is read and written, m and rate are read.
   void (*step)(const FrozenMath& math, const FrozenArrays& a, std::int64_t begin, std::int64_t end);
   // Bytes [begin, end) of live and their coordinates.
   void (*mark_live)(const LiveArrays& a, std::int64_t begin, std::int64_t end);
@@ -45,12 +48,13 @@ struct OnebitKernels {
   void (*make_coarse)(const CoarseSquare& coarse, const CoarseArrays& a, std::int64_t begin,
                       std::int64_t end);
   // As step(), with what the codes tell of v.
-  void (*follow)(const FrozenMath& math, const CoarseSquare& coarse, const FollowArrays& a,
-                 std::int64_t begin, std::int64_t end);
+  void (*follow)(const FrozenMath& math, const FollowArrays& a, std::int64_t begin,
+                 std::int64_t end);
 };
 GW_DECLARE_KERNELS(OnebitKernels, onebit_kernels);
 
 namespace cuda {
+void frozen_rates(Stream s, const FrozenRate& math, const float* v, float* rate, std::int64_t n);
 void frozen_step(Stream s, const FrozenMath& math, const FrozenArrays& a, std::int64_t n);
 void mark_live(Stream s, const LiveArrays& a);
 }  // namespace cuda

@@ -19,15 +19,24 @@ namespace gradwire {
 // forth and back.
 constexpr float kLeastPartOfSquare = 1.0F / 256.0F;
 
-struct FrozenMath {
-  float keep;          // 1 - lr * weight_decay
-  float step_size;     // lr / (1 - beta1^t)
+// What a momentum is multiplied by in all frozen steps: the reciprocal of v's root, taken once,
+// since a root and a division in every step would take longer than moving the memory.
+struct FrozenRate {
   float inv_sqrt_bc2;  // 1 / sqrt(1 - beta2^T), T the updates that v has seen
   float eps;
-  float floor = 0.0F;  // of v
+  float floor;  // of v
 
-  GW_HD void operator()(float& value, float m, float v) const {
-    value = keep * value - step_size * m / (sqrtf(v > floor ? v : floor) * inv_sqrt_bc2 + eps);
+  GW_HD float operator()(float v) const {
+    return 1.0F / (sqrtf(v > floor ? v : floor) * inv_sqrt_bc2 + eps);
+  }
+};
+
+struct FrozenMath {
+  float keep;       // 1 - lr * weight_decay
+  float step_size;  // lr / (1 - beta1^t)
+
+  GW_HD void operator()(float& value, float m, float rate) const {
+    value = keep * value - step_size * m * rate;
   }
 };
 

@@ -99,7 +99,7 @@ TEST(Resharding, OnebitAdamResumesBitForBitAroundAWakingTensor) {
     config.method = method;
     config.thaw_ratio = 0.0;
     const std::vector<float> expected = train(config, 2, {1, 80}, waking, nullptr, nullptr);
-    for (const int stop : {7, 8, 9, 30, 47, 48, 49, 50, 51, 52, 60}) {
+    for (const int stop : {8, 9, 30, 48}) {
       const TempFolder folder;
       train(config, 2, {1, stop}, waking, nullptr, &folder);
       EXPECT_EQ(train(config, 2, {stop + 1, 80}, waking, &folder, nullptr), expected)
