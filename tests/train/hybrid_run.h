@@ -11,6 +11,7 @@
 
 #include "comm/local_comm.h"
 #include "comm/reducers/compressed_reducer.h"
+#include "comm/reducers/power_sgd.h"
 #include "optim/adamw.h"
 #include "parallel/agreement.h"
 #include "parallel/mesh.h"
@@ -30,6 +31,8 @@ struct HybridSetup {
   double clip_norm = 0.0;
   std::int64_t bucket_bytes = 1;  // every parameter by itself, however the model is cut
   std::optional<CompressionConfig> compression{};
+  std::optional<PowerSgdConfig> power_sgd{};  // for `compression`
+  bool compresses() const { return compression || power_sgd; }
   std::function<std::unique_ptr<Optimizer>(Context&, const std::vector<Parameter*>&,
                                            std::span<const FlatBucket>)>
       optimizer = [](Context& cx, const std::vector<Parameter*>& params, auto) {
@@ -56,18 +59,23 @@ class HybridRank {
         pipeline_(*mesh_.pipeline, schedule_),
         ranks_(cx, *mesh_.data, make_dense_reducer(*mesh_.data), params(), options()),
         optimizer_(setup.optimizer(cx, params(), ranks_.buckets().all())),
-        update_({setup.clip_norm, setup.compression ? 0 : -1}, *optimizer_, ranks_) {
-    if (!setup.compression) return;
-    for (std::size_t g = 0; g < ranks_.groups(); ++g)
-      ranks_.compress_with(
-          make_compressed_reducer(cx, ranks_.comm(g), ranks_.layout(g), *setup.compression), g);
+        update_({setup.clip_norm, setup.compresses() ? 0 : -1}, *optimizer_, ranks_) {
+    if (!setup.compresses()) return;
+    for (std::size_t g = 0; g < ranks_.groups(); ++g) {
+      Communicator& comm = ranks_.comm(g);
+      const auto layout = ranks_.layout(g);
+      ranks_.compress_with(setup.power_sgd
+                               ? make_power_sgd_reducer(cx, comm, layout, *setup.power_sgd)
+                               : make_compressed_reducer(cx, comm, layout, *setup.compression),
+                           g);
+    }
   }
 
   // Mean loss and norm of the step, from 1.
   std::pair<double, double> step(Context& cx, int number) {
     for (Parameter* p : params())
       clear_grad(*p);
-    update_.begin(number, false);
+    update_.begin(number, number == setup_.steps);
     stages_.begin_at(number * HybridSetup::kMicros + mesh_.here.data, setup_.shape.data);
     ExecutorHooks hooks;
     hooks.recorded = [&](Tape& tape) { update_.overlap(cx, tape, micros()); };
@@ -81,7 +89,7 @@ class HybridRank {
     const double norm = update_.norm(cx);
     const StepWord all = agree(cx, world_, word);
     update_.apply(cx, 1e-2);
-    ranks_.check_replicas(cx, number);
+    if (optimizer_->settled()) ranks_.check_replicas(cx, number);
     return {all.loss_sum / all.loss_count, norm};
   }
 

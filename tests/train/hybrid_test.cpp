@@ -7,7 +7,9 @@
 #include <gtest/gtest.h>
 
 #include "optim/onebit_adam.h"
+#include "optim/onebit_lamb.h"
 #include "optim/sgd.h"
+#include "optim/zero_one_adam.h"
 #include "tests/support/tolerance.h"
 #include "tests/train/hybrid_run.h"
 
@@ -123,9 +125,15 @@ TEST(Hybrid, EveryReplicaAndEndBeginsWithTheWeightsOfTheFirst) {
   });
 }
 
+// What compresses in a setup.
 struct Compression {
   const char* name;
-  CompressionConfig config;
+  std::optional<CompressionConfig> config;
+  std::optional<PowerSgdConfig> power_sgd{};
+  void put_into(HybridSetup& setup) const {
+    setup.compression = config;
+    setup.power_sgd = power_sgd;
+  }
 };
 CompressionConfig compression(Feedback method, const char* codec, double ratio = 0.1) {
   CompressionConfig config;
@@ -141,6 +149,8 @@ const Compression kCompressions[] = {
     {"ef21_sgdm_topk", compression(Feedback::kEf21Sgdm, "topk")},
     {"econtrol_topk", compression(Feedback::kEcontrol, "topk")},
     {"econtrol_sign", compression(Feedback::kEcontrol, "sign")},
+    {"plain_int8", compression(Feedback::kPlain, "int8")},
+    {"power_sgd", {}, PowerSgdConfig{.rank = 2}},
 };
 
 class HybridCompression : public testing::TestWithParam<Compression> {};
@@ -151,7 +161,7 @@ INSTANTIATE_TEST_SUITE_P(Reducers, HybridCompression, testing::ValuesIn(kCompres
 TEST_P(HybridCompression, StagesChangeNoBit) {
   for (const Named& schedule : kSchedules) {
     HybridSetup setup = setup_of(2, 2, false);
-    setup.compression = GetParam().config;
+    GetParam().put_into(setup);
     setup.schedule = schedule.make;
     const HybridOutcome got = test::train(setup);
     setup.shape = {2, 1};
@@ -166,7 +176,7 @@ TEST_P(HybridCompression, StagesChangeNoBit) {
 TEST_P(HybridCompression, TiedEndsStayEqual) {
   for (const MeshShape shape : {MeshShape{1, 2}, MeshShape{2, 2}, MeshShape{2, 4}}) {
     HybridSetup setup = with_sgd(setup_of(shape.data, shape.pipeline, true));
-    setup.compression = GetParam().config;
+    GetParam().put_into(setup);
     setup.steps = 10;
     const HybridOutcome got = test::train(setup);
     EXPECT_LT(got.losses.back(), got.losses.front());
@@ -182,14 +192,39 @@ TEST(Hybrid, IdentityCodecIsNoCompression) {
   }
 }
 
-HybridOutcome train_onebit(MeshShape shape, bool tied) {
+struct Rule {
+  const char* name;
+  std::unique_ptr<Optimizer> (*make)(Context&, std::span<const FlatBucket>);
+};
+const Rule kRules[] = {
+    {"onebit_adam",
+     [](Context& cx, std::span<const FlatBucket> buckets) {
+       OnebitAdamConfig config;
+       config.freeze.freeze_step = 30;
+       return make_onebit_adam(cx, buckets, config);
+     }},
+    {"zero_one_adam",
+     [](Context& cx, std::span<const FlatBucket> buckets) {
+       return make_zero_one_adam(cx, buckets,
+                                 {.var_freeze_step = 60,
+                                  .local_step_start = 60,
+                                  .local_step_scaler = 20,
+                                  .local_step_clipper = 4});
+     }},
+    {"onebit_lamb",
+     [](Context& cx, std::span<const FlatBucket> buckets) {
+       OnebitLambConfig config;
+       config.freeze.freeze_step = 30;
+       return make_onebit_lamb(cx, buckets, config);
+     }},
+};
+
+HybridOutcome train_onebit(const Rule& rule, MeshShape shape, bool tied) {
   HybridSetup setup = setup_of(shape.data, shape.pipeline, tied);
   setup.steps = 140;
   setup.compression = compression(Feedback::kEf, "sign");
-  setup.optimizer = [](Context& cx, const auto&, std::span<const FlatBucket> buckets) {
-    OnebitAdamConfig config;
-    config.freeze.freeze_step = 30;
-    return make_onebit_adam(cx, buckets, config);
+  setup.optimizer = [&](Context& cx, const auto&, std::span<const FlatBucket> buckets) {
+    return rule.make(cx, buckets);
   };
   return test::train(setup);
 }
@@ -199,9 +234,14 @@ double mean_of_last(const std::vector<double>& losses, std::size_t n) {
          static_cast<double>(n);
 }
 
+class HybridRule : public testing::TestWithParam<Rule> {};
+INSTANTIATE_TEST_SUITE_P(Rules, HybridRule, testing::ValuesIn(kRules),
+                         [](const auto& p) { return std::string(p.param.name); });
+
 // A hundred and ten steps of the compressed stage.
-TEST(Hybrid, OneBitAdamUnderPipelinesIsThatWithoutThem) {
-  const HybridOutcome staged = train_onebit({2, 2}, false), flat = train_onebit({2, 1}, false);
+TEST_P(HybridRule, UnderPipelinesIsThatWithoutThem) {
+  const HybridOutcome staged = train_onebit(GetParam(), {2, 2}, false);
+  const HybridOutcome flat = train_onebit(GetParam(), {2, 1}, false);
   EXPECT_EQ(staged.losses, flat.losses);
   EXPECT_EQ(staged.params, flat.params);
   EXPECT_EQ(staged.gradient_bytes, flat.gradient_bytes);
@@ -211,7 +251,8 @@ TEST(Hybrid, OneBitAdamUnderPipelinesIsThatWithoutThem) {
 // With a tied embedding, whose two ends are workers of their own: the same quality, and its
 // gradient travels in as few bits as the others'.
 TEST(Hybrid, OneBitAdamTrainsTiedEmbeddingsUnderPipelines) {
-  const HybridOutcome staged = train_onebit({2, 2}, true), flat = train_onebit({2, 1}, true);
+  const HybridOutcome staged = train_onebit(kRules[0], {2, 2}, true);
+  const HybridOutcome flat = train_onebit(kRules[0], {2, 1}, true);
   EXPECT_LT(mean_of_last(staged.losses, 20), staged.losses.front() - 1.0);
   EXPECT_NEAR(mean_of_last(staged.losses, 20), mean_of_last(flat.losses, 20), 0.1);
   EXPECT_LT(staged.gradient_bytes, 2 * flat.gradient_bytes);
