@@ -194,8 +194,14 @@ class SlurmTest(unittest.TestCase):
         self.assertIn("tcp, 2 ranks", log("own"))
 
 
+def stop_at_once(*_):
+    if "LAB" in globals():
+        LAB.stop()
+    os._exit(1)
+
+
 if __name__ == "__main__":
     if os.geteuid() != 0:  # as Slurm's daemons are
         os.execvp("sudo", ["sudo", "-E", sys.executable, "-B", *sys.argv])
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the lab is taken down all the same
+    signal.signal(signal.SIGTERM, stop_at_once)
     unittest.main(verbosity=2)
