@@ -27,10 +27,10 @@ void check_config(std::string_view rule, const AdamWConfig& c) {
   }
 }
 
-FrozenArrays frozen_arrays(const FlatBucket& layout, const Tensor& m, const Tensor& rates,
+FrozenArrays frozen_arrays(const FlatBucket& layout, const Tensor& m, const Tensor& v,
                            std::size_t i) {
   const std::int64_t at = layout.begins[i];
-  return {layout.params[i]->value.data<float>(), m.data<float>() + at, rates.data<float>() + at};
+  return {layout.params[i]->value.data<float>(), m.data<float>() + at, v.data<float>() + at};
 }
 
 std::vector<Parameter*> params_of(std::span<const FlatBucket> buckets) {
@@ -126,7 +126,7 @@ AdamWMath BucketOptimizer::math_of(const StepInfo& step, Age age, double weight_
 }
 
 void BucketOptimizer::adamw_step(Context& cx, Bucket& b, const StepInfo& step, Age age) {
-  forget_frozen(b);
+  b.live_is_made = false;
   for (std::size_t i = 0; i < b.layout.params.size(); ++i)
     adamw_step(cx, b, i, step, age);
 }
@@ -155,36 +155,10 @@ void BucketOptimizer::adamw_step(Context& cx, Bucket& b, std::size_t i, const St
   ++p.version;
 }
 
-FrozenRate BucketOptimizer::frozen_rate(Age age, float floor) const {
-  const AdamWMath math = math_of({}, age, 0.0);
-  return {math.inv_sqrt_bc2, math.eps, floor};
-}
-
-void BucketOptimizer::make_rates(Context& cx, Bucket& b, Age age) {
-  live_in(cx, b);
-  if (b.rates) return;
-  Context optim = cx.in(Segment::kOptim);
-  b.rates = Tensor::zeros(optim, b.v.shape(), DType::kF32);
-  for (std::size_t i = 0; i < b.layout.params.size(); ++i) {
-    const FrozenRate math = frozen_rate(age, b.floors[i]);
-    const Tensor v = b.layout.view_in(b.v, i), rates = b.layout.view_in(b.rates, i);
-    on_device(
-        v.device(),
-        [&](Device) {
-          parallel_for(v.numel(), kUpdateGrain, [&](std::int64_t from, std::int64_t to) {
-            onebit_kernels().make_rates(math, v.data<float>(), rates.data<float>(), from, to);
-          });
-        },
-        [&](auto) {
-          cuda::frozen_rates(cx.stream, math, v.data<float>(), rates.data<float>(), v.numel());
-        });
-  }
-}
-
 BucketOptimizer::FrozenStep BucketOptimizer::frozen_math(const StepInfo& step, Age age) const {
   const auto with_decay = [&](double decay) -> FrozenMath {
     const AdamWMath full = math_of(step, age, decay);
-    return {full.keep, full.step_size};
+    return {full.keep, full.step_size, full.inv_sqrt_bc2, full.eps, 0.0F};
   };
   return {with_decay(adam_.weight_decay), with_decay(0.0)};
 }
@@ -193,12 +167,12 @@ void BucketOptimizer::frozen_step(const Bucket& b, const FrozenStep& step, std::
                                   std::int64_t end) {
   b.layout.for_each_part(begin, end, [&](std::size_t i, std::int64_t from, std::int64_t to) {
     if (b.awake[i]) return;
-    onebit_kernels().step(step.of(slot(b, i)), frozen_arrays(b.layout, b.m, b.rates, i), from, to);
+    onebit_kernels().step(step.of(slot(b, i), b.floors[i]), frozen_arrays(b.layout, b.m, b.v, i),
+                          from, to);
   });
 }
 
 void BucketOptimizer::frozen_step(Context& cx, Bucket& b, const StepInfo& step, Age age) {
-  make_rates(cx, b, age);
   const FrozenStep maths = frozen_math(step, age);
   const std::int64_t n = b.layout.numel();
   on_device(
@@ -210,8 +184,8 @@ void BucketOptimizer::frozen_step(Context& cx, Bucket& b, const StepInfo& step, 
       [&](auto) {
         b.layout.for_each_part(0, n, [&](std::size_t i, std::int64_t, std::int64_t size) {
           if (b.awake[i]) return;
-          cuda::frozen_step(cx.stream, maths.of(slot(b, i)),
-                            frozen_arrays(b.layout, b.m, b.rates, i), size);
+          cuda::frozen_step(cx.stream, maths.of(slot(b, i), b.floors[i]),
+                            frozen_arrays(b.layout, b.m, b.v, i), size);
         });
       });
   for (Parameter* p : b.layout.params)
@@ -247,7 +221,7 @@ std::string BucketOptimizer::waking_text(const FlatBucket& layout,
 
 void BucketOptimizer::visit_moments(StateVisitor& visitor) {
   for (Bucket& b : buckets_) {
-    forget_frozen(b);  // the visitor may write v
+    b.live_is_made = false;  // the visitor may write v
     for (std::size_t i = 0; i < b.layout.params.size(); ++i) {
       const Parameter& p = *b.layout.params[i];
       Tensor m = b.layout.view_in(b.m, i);

@@ -39,7 +39,6 @@ class BucketOptimizer : public GradientOptimizer {
     Tensor live;                // u8 [ceil(n/8)], where v is not 0; see live_in()
     std::vector<float> floors;  // by parameter, of v in frozen steps; made with `live`
     bool live_is_made = false;
-    Tensor rates;  // f32 [n], FrozenRate of v, only while v stands still; see make_rates()
     // By parameter: its second moment moves while the others stand still; frozen steps pass it
     // over.
     std::vector<bool> awake;
@@ -66,22 +65,17 @@ class BucketOptimizer : public GradientOptimizer {
   void adamw_step(Context& cx, Bucket& b, const StepInfo& step, Age age);
   // That of parameter i alone.
   void adamw_step(Context& cx, Bucket& b, std::size_t i, const StepInfo& step, Age age);
-  // Before the frozen steps of a bucket, again whenever v has moved. Not to be called for parts of
-  // a step.
-  void make_rates(Context& cx, Bucket& b, Age age);
-  FrozenRate frozen_rate(Age age, float floor) const;
-  // v moves, or has moved.
-  static void forget_frozen(Bucket& b) {
-    b.live_is_made = false;
-    b.rates = {};
-  }
   // AdamW's step from the momentum as it is, with v standing still.
   void frozen_step(Context& cx, Bucket& b, const StepInfo& step, Age age);
   // The same of the elements [begin, end) of a bucket in main memory, without Parameter::version;
   // by several threads at once.
   struct FrozenStep {
     FrozenMath decayed, plain;
-    const FrozenMath& of(const Slot& slot) const { return slot.decays ? decayed : plain; }
+    FrozenMath of(const Slot& slot, float floor) const {
+      FrozenMath math = slot.decays ? decayed : plain;
+      math.floor = floor;
+      return math;
+    }
   };
   FrozenStep frozen_math(const StepInfo& step, Age age) const;
   void frozen_step(const Bucket& b, const FrozenStep& step, std::int64_t begin, std::int64_t end);

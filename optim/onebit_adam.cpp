@@ -43,7 +43,6 @@ Exchange OnebitAdam::frozen_exchange(Context& cx, std::size_t bucket, const Step
              .unchanged = !just_frozen()};
   add_awake(bucket, e);
   if (updates_in_exchange(b)) {
-    make_rates(cx, b, age);
     frozen_step_ = frozen_math(step, age);
     e.use = [this, bucket](std::int64_t begin, std::int64_t end) {
       frozen_step(buckets()[bucket], frozen_step_, begin, end);

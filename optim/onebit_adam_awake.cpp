@@ -86,7 +86,7 @@ void OnebitAdam::wake_and_settle(Context& cx) {
 void OnebitAdam::wake(const Awake& a) {
   Bucket& b = buckets()[a.bucket];
   b.awake[a.param] = true;
-  forget_frozen(b);
+  b.live_is_made = false;
   renewed_[a.bucket].push_back(range_of(a));
 }
 
@@ -99,7 +99,7 @@ void OnebitAdam::settle(Context& cx, const Awake& a) {
         bias_corrected(beta2, 1.0, of_others + a.norm.updates()) /
             bias_corrected(beta2, 1.0, of_others));
   b.awake[a.param] = false;
-  forget_frozen(b);
+  b.live_is_made = false;
   renewed_[a.bucket].push_back(range_of(a));
 }
 

@@ -12,7 +12,7 @@ namespace gradwire {
 struct FrozenArrays {
   float* value = nullptr;
   const float* m = nullptr;
-  const float* rate = nullptr;  // FrozenRate of v
+  const float* v = nullptr;
 };
 
 struct LiveArrays {
@@ -31,15 +31,12 @@ struct CoarseArrays {
 
 struct FollowArrays {
   float* value = nullptr;
-  const float* m = nullptr;  // finite
+  const float* m = nullptr;  // read where the code is not 0
   const std::uint8_t* code = nullptr;
-  const float* rates = nullptr;  // by code; 0 for code 0
 };
 
 struct OnebitKernels {
-  void (*make_rates)(const FrozenRate& math, const float* v, float* rate, std::int64_t begin,
-                     std::int64_t end);
-  // One pass: value is read and written, m and rate are read.
+  // One pass: value is read and written, m and v are read.
   void (*step)(const FrozenMath& math, const FrozenArrays& a, std::int64_t begin, std::int64_t end);
   // Bytes [begin, end) of live and their coordinates.
   void (*mark_live)(const LiveArrays& a, std::int64_t begin, std::int64_t end);
@@ -48,13 +45,12 @@ struct OnebitKernels {
   void (*make_coarse)(const CoarseSquare& coarse, const CoarseArrays& a, std::int64_t begin,
                       std::int64_t end);
   // As step(), with what the codes tell of v.
-  void (*follow)(const FrozenMath& math, const FollowArrays& a, std::int64_t begin,
-                 std::int64_t end);
+  void (*follow)(const FrozenMath& math, const CoarseSquare& coarse, const FollowArrays& a,
+                 std::int64_t begin, std::int64_t end);
 };
 GW_DECLARE_KERNELS(OnebitKernels, onebit_kernels);
 
 namespace cuda {
-void frozen_rates(Stream s, const FrozenRate& math, const float* v, float* rate, std::int64_t n);
 void frozen_step(Stream s, const FrozenMath& math, const FrozenArrays& a, std::int64_t n);
 void mark_live(Stream s, const LiveArrays& a);
 }  // namespace cuda

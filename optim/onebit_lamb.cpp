@@ -158,7 +158,7 @@ class OnebitLamb final : public BucketOptimizer {
   void dense_step(Context& cx, std::size_t bucket, std::size_t param, const StepInfo& step) {
     Bucket& b = buckets()[bucket];
     Parameter& p = *b.layout.params[param];
-    forget_frozen(b);
+    b.live_is_made = false;
     const double decay = slot(b, param).decays ? adam().weight_decay : 0.0;
     const LambMath math = lamb_math(step, watch_.updates() + 1, decay, 1.0);
     const LambArrays arrays = arrays_of(bucket, param);

@@ -19,24 +19,15 @@ namespace gradwire {
 // forth and back.
 constexpr float kLeastPartOfSquare = 1.0F / 256.0F;
 
-// What a momentum is multiplied by in all frozen steps: the reciprocal of v's root, taken once,
-// since a root and a division in every step would take longer than moving the memory.
-struct FrozenRate {
+struct FrozenMath {
+  float keep;          // 1 - lr * weight_decay
+  float step_size;     // lr / (1 - beta1^t)
   float inv_sqrt_bc2;  // 1 / sqrt(1 - beta2^T), T the updates that v has seen
   float eps;
-  float floor;  // of v
+  float floor = 0.0F;  // of v
 
-  GW_HD float operator()(float v) const {
-    return 1.0F / (sqrtf(v > floor ? v : floor) * inv_sqrt_bc2 + eps);
-  }
-};
-
-struct FrozenMath {
-  float keep;       // 1 - lr * weight_decay
-  float step_size;  // lr / (1 - beta1^t)
-
-  GW_HD void operator()(float& value, float m, float rate) const {
-    value = keep * value - step_size * m * rate;
+  GW_HD void operator()(float& value, float m, float v) const {
+    value = keep * value - step_size * m / (sqrtf(v > floor ? v : floor) * inv_sqrt_bc2 + eps);
   }
 };
 

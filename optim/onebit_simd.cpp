@@ -3,22 +3,13 @@
 namespace gradwire::GW_ISA {
 namespace {
 
-void make_rates(const FrozenRate& math, const float* v, float* rate, std::int64_t begin,
-                std::int64_t end) {
-  const FrozenRate rate_of = math;
-  const float* __restrict from = v;
-  float* __restrict to = rate;
-  for (std::int64_t i = begin; i < end; ++i)
-    to[i] = rate_of(from[i]);
-}
-
 void step(const FrozenMath& math, const FrozenArrays& a, std::int64_t begin, std::int64_t end) {
   const FrozenMath update = math;  // a copy, so that stores cannot be thought to change it
   float* __restrict value = a.value;
   const float* __restrict m = a.m;
-  const float* __restrict rate = a.rate;
+  const float* __restrict v = a.v;
   for (std::int64_t i = begin; i < end; ++i)
-    update(value[i], m[i], rate[i]);
+    update(value[i], m[i], v[i]);
 }
 
 void mark_live(const LiveArrays& a, std::int64_t begin, std::int64_t end) {
@@ -56,19 +47,19 @@ void make_coarse(const CoarseSquare& coarse, const CoarseArrays& a, std::int64_t
   }
 }
 
-void follow(const FrozenMath& math, const FollowArrays& a, std::int64_t begin, std::int64_t end) {
+void follow(const FrozenMath& math, const CoarseSquare& coarse, const FollowArrays& a,
+            std::int64_t begin, std::int64_t end) {
   const FrozenMath update = math;
+  const CoarseSquare square = coarse;
   float* __restrict value = a.value;
   const float* __restrict m = a.m;
   const std::uint8_t* __restrict code = a.code;
-  const float* __restrict rates = a.rates;
   for (std::int64_t i = begin; i < end; ++i)
-    update(value[i], m[i], rates[code[i]]);
+    update(value[i], code[i] != 0 ? m[i] : 0.0F, square(code[i]));
 }
 
 }  // namespace
 
-const OnebitKernels onebit_kernels{&make_rates, &step,        &mark_live,
-                                   &top_level,  &make_coarse, &follow};
+const OnebitKernels onebit_kernels{&step, &mark_live, &top_level, &make_coarse, &follow};
 
 }  // namespace gradwire::GW_ISA

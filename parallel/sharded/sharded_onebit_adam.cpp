@@ -1,6 +1,5 @@
 #include "parallel/sharded/sharded_onebit_adam.h"
 
-#include <array>
 #include <utility>
 #include <vector>
 
@@ -58,7 +57,7 @@ class ShardedOnebitAdam final : public OnebitAdam {
 
   Exchange frozen_exchange(Context& cx, std::size_t bucket, const StepInfo& step,
                            Age age) override {
-    gather_coarse(cx, bucket, age);
+    gather_coarse(cx, bucket);
     frozen_ = frozen_math(step, age);
     Exchange e{.value = shard_.whole()[bucket].flat,
                .weight = static_cast<float>(step.grad_scale),
@@ -86,9 +85,9 @@ class ShardedOnebitAdam final : public OnebitAdam {
   // What all ranks know of a bucket's v.
   struct Coarse {
     CoarseSquare square{};
-    Tensor codes;                                 // u8 [n]
-    Tensor live;                                  // u8 [n/8], where they are not 0
-    std::vector<std::array<float, 256>> rates{};  // by parameter: FrozenRate of what a code tells
+    Tensor codes;                 // u8 [n]
+    Tensor live;                  // u8 [n/8], where they are not 0
+    std::vector<float> floors{};  // by parameter, of v
   };
 
   // Updates elements of a bucket whose new momentum has taken the gradient's place.
@@ -97,10 +96,11 @@ class ShardedOnebitAdam final : public OnebitAdam {
     const Coarse& coarse = coarse_[bucket];
     whole.for_each_part(begin, end, [&](std::size_t i, std::int64_t from, std::int64_t to) {
       if (buckets()[bucket].awake[i]) return;
-      const FollowArrays arrays{
-          whole.params[i]->value.data<float>(), whole.flat.data<float>() + whole.begins[i],
-          coarse.codes.data<std::uint8_t>() + whole.begins[i], coarse.rates[i].data()};
-      onebit_kernels().follow(frozen_.of(slot(buckets()[bucket], i)), arrays, from, to);
+      const FollowArrays arrays{whole.params[i]->value.data<float>(),
+                                whole.flat.data<float>() + whole.begins[i],
+                                coarse.codes.data<std::uint8_t>() + whole.begins[i]};
+      onebit_kernels().follow(frozen_.of(slot(buckets()[bucket], i), coarse.floors[i]),
+                              coarse.square, arrays, from, to);
     });
   }
 
@@ -120,7 +120,7 @@ class ShardedOnebitAdam final : public OnebitAdam {
   }
 
   // v stands still from here on, so that once is enough.
-  void gather_coarse(Context& cx, std::size_t bucket, Age age) {
+  void gather_coarse(Context& cx, std::size_t bucket) {
     Bucket& b = buckets()[bucket];
     if (b.live_is_made) return;
     b.live_is_made = true;
@@ -133,21 +133,18 @@ class ShardedOnebitAdam final : public OnebitAdam {
     });
     gather(cx, bucket, own, coarse.codes);
     mark_live(coarse);
-    make_rates(coarse, shard_.whole()[bucket], age);
+    make_floors(coarse, shard_.whole()[bucket]);
   }
 
   // From what all ranks know, so that they agree.
-  void make_rates(Coarse& coarse, const FlatBucket& whole, Age age) {
-    coarse.rates.clear();
+  static void make_floors(Coarse& coarse, const FlatBucket& whole) {
+    coarse.floors.clear();
     for (std::size_t i = 0; i < whole.params.size(); ++i) {
       const auto* const codes = coarse.codes.data<std::uint8_t>() + whole.begins[i];
       std::vector<float> v(static_cast<std::size_t>(whole.params[i]->value.numel()));
       for (std::size_t j = 0; j < v.size(); ++j)
         v[j] = codes[j] != 0 ? coarse.square(codes[j]) : 0.0F;
-      const FrozenRate rate_of = frozen_rate(age, floor_of_squares(v));
-      std::array<float, 256>& rates = coarse.rates.emplace_back();
-      for (std::size_t code = 1; code < rates.size(); ++code)
-        rates[code] = rate_of(coarse.square(static_cast<std::uint8_t>(code)));
+      coarse.floors.push_back(floor_of_squares(v));
     }
   }
 
