@@ -76,10 +76,12 @@ class Match {
       const auto saved = by_name_.find(piece.name);
       if (saved == by_name_.end()) {
         missing.push_back(piece.name);
-      } else if (!alike(piece, *saved->second.front())) {
-        found.push_back(difference(piece, *saved->second.front()));
+      } else if (const ManifestEntry* other = unlike(piece, {saved->second.front()})) {
+        found.push_back(difference(piece, *other));
       } else if (other_ranks() && !has_rule(piece)) {
         unsplit.push_back(piece.name);
+      } else if (const ManifestEntry* read = unlike(piece, sources(piece))) {
+        found.push_back(difference(piece, *read));
       }
     }
     if (!missing.empty()) found.push_back(fmt::format("missing: {}", fmt::join(missing, ", ")));
@@ -91,6 +93,21 @@ class Match {
   }
 
  private:
+  // All that is read for a piece. What ranks saved under one name need not be of one shape.
+  std::vector<const ManifestEntry*> sources(const StatePiece& piece) const {
+    const auto& all = entries(piece.name);
+    const bool sliced = piece.full != ManifestEntry::kNoSlice || all.front()->is_slice();
+    if (sliced || (piece.share == Share::kMean && other_ranks())) return all;
+    const ManifestEntry* own = entry(piece.name, piece.share);
+    return own == nullptr ? std::vector<const ManifestEntry*>() : std::vector{own};
+  }
+  // The first of them that the piece cannot be read from, or null.
+  static const ManifestEntry* unlike(const StatePiece& piece,
+                                     const std::vector<const ManifestEntry*>& entries) {
+    const auto found =
+        std::ranges::find_if(entries, [&](const ManifestEntry* e) { return !alike(piece, *e); });
+    return found == entries.end() ? nullptr : *found;
+  }
   // A tensor that all ranks hold and the slices of one of its size are the same state.
   static bool alike(const StatePiece& piece, const ManifestEntry& e) {
     const bool sliced = piece.full != ManifestEntry::kNoSlice;

@@ -119,6 +119,24 @@ TEST(CheckpointResize, MeansAndSlicesFitAnyNumberOfRanks) {
   }
 }
 
+// Rank 0's fits; that of rank 1 would be written far beyond the tensor that takes the mean.
+TEST(CheckpointResize, EveryRanksTensorIsOfTheShapeThatIsReadOrRefused) {
+  const TempFolder folder;
+  save(folder, 2, [](Residuals& r) {
+    const bool is_rank_1 = r.drift > 7.05;
+    if (is_rank_1) r.error = Tensor::zeros(r.cx, {50000}, DType::kF32);
+  });
+  load(folder, 1, [](Residuals&, Coordinator&, const auto& load_it) {
+    try {
+      load_it();
+      FAIL() << "loaded";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::kCheckpoint);
+      EXPECT_THAT(e.what(), HasSubstr("e: saved as tensor f32 [50000]"));
+    }
+  });
+}
+
 TEST(CheckpointResize, SlicesThatDoNotMakeUpTheTensorAreRefused) {
   const TempFolder folder;
   save(folder, 4, [](Residuals& r) { r.full = kFull + 1; });
