@@ -12,12 +12,12 @@
 #include <vector>
 
 #include "comm/codec/codec.h"
+#include "core/codec_names.h"
 
 namespace gradwire::test {
 
 inline const std::vector<std::string>& all_codecs() {
-  static const std::vector<std::string> names = {"sign", "int8",     "int4", "qsgd", "natural",
-                                                 "bf16", "identity", "topk", "randk"};
+  static const std::vector<std::string> names(kCodecNames.begin(), kCodecNames.end());
   return names;
 }
 
