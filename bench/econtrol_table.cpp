@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-#include "comm/reducers/compressed_reducer.h"
+#include "comm/reducer/compressed_reducer.h"
 #include "tests/support/least_squares.h"
 
 namespace gradwire {

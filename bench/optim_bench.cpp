@@ -9,8 +9,8 @@
 
 #include <benchmark/benchmark.h>
 
-#include "comm/local_comm.h"
-#include "comm/reducers/compressed_reducer.h"
+#include "comm/local/local_comm.h"
+#include "comm/reducer/compressed_reducer.h"
 #include "core/parallel_for.h"
 #include "optim/adamw.h"
 #include "optim/onebit_adam.h"

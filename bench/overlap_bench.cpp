@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-#include "comm/mpi_comm.h"
+#include "comm/mpi/mpi_comm.h"
 #include "core/ops/linear/linear.h"
 #include "core/parallel_for.h"
 

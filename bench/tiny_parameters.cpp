@@ -18,14 +18,14 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "comm/local_comm.h"
-#include "comm/reducers/compressed_reducer.h"
+#include "comm/local/local_comm.h"
+#include "comm/reducer/compressed_reducer.h"
 #include "core/parallel_for.h"
 #include "models/module.h"
 #include "optim/adamw.h"
 #include "optim/onebit_adam.h"
-#include "train/checkpoint.h"
-#include "train/checkpoint_coordinator.h"
+#include "train/checkpoint/checkpoint.h"
+#include "train/coordinator.h"
 #include "train/update.h"
 
 namespace gradwire {

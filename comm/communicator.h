@@ -10,7 +10,7 @@
 #include <span>
 #include <string>
 
-#include "comm/wire_ledger.h"
+#include "comm/cost/wire_ledger.h"
 #include "core/tensor.h"
 
 namespace gradwire {

@@ -1,6 +1,6 @@
 // The one exception type of the program, and the check that throws it.
 // A message says what was asked, what was found and where: "matmul: inner dimensions differ:
-// [4, 8] x [16, 2]". The kind decides the exit code (launch/exit_code.h), nothing else.
+// [4, 8] x [16, 2]". The kind decides the exit code (launch/start/exit_code.h), nothing else.
 #pragma once
 
 #include <source_location>

@@ -16,7 +16,7 @@
 #include "core/context.h"
 #include "parallel/mesh.h"
 #include "parallel/pipeline/stages.h"
-#include "train/checkpoint_coordinator.h"
+#include "train/coordinator.h"
 #include "train/measure.h"
 #include "train/task.h"
 

@@ -8,9 +8,9 @@
 
 #include "comm/descriptors.h"
 #include "core/error.h"
-#include "launch/cli.h"
-#include "launch/console.h"
-#include "launch/standard_streams.h"
+#include "launch/cli/command_line.h"
+#include "launch/start/console.h"
+#include "launch/start/standard_streams.h"
 
 namespace gradwire {
 

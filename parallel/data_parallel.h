@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
-#include "comm/reducer.h"
+#include "comm/reducer/reducer.h"
 #include "core/tape.h"
 #include "parallel/grad_buckets.h"
 #include "parallel/norm_sketch.h"

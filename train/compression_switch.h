@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
-#include "comm/cost_model.h"
+#include "comm/cost/cost_model.h"
 #include "core/state.h"
 
 namespace gradwire {

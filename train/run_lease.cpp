@@ -21,7 +21,7 @@
 
 #include "core/host_name.h"
 #include "core/io_error.h"
-#include "train/checkpoint_files.h"
+#include "train/checkpoint/files.h"
 
 namespace gradwire {
 namespace {

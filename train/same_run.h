@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "train/checkpoint_coordinator.h"
+#include "train/coordinator.h"
 
 namespace gradwire {
 

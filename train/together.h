@@ -4,7 +4,7 @@
 
 #include <functional>
 
-#include "train/checkpoint_coordinator.h"
+#include "train/coordinator.h"
 
 namespace gradwire {
 

@@ -9,7 +9,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 
-#include "comm/tcp_comm.h"
+#include "comm/tcp/tcp_comm.h"
 
 namespace gradwire {
 

@@ -17,9 +17,9 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
-#include "comm/own_sleep.h"
 #include "comm/tcp/lane.h"
 #include "comm/tcp/mesh.h"
+#include "comm/watch/own_sleep.h"
 
 namespace gradwire {
 

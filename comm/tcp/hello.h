@@ -12,7 +12,7 @@
 #include <type_traits>
 
 #include "comm/proof.h"
-#include "comm/tcp_comm.h"
+#include "comm/tcp/tcp_comm.h"
 
 namespace gradwire {
 

@@ -14,7 +14,7 @@
 #include "comm/operation.h"
 #include "comm/plan.h"
 #include "comm/tcp/peer.h"
-#include "comm/tcp_comm.h"
+#include "comm/tcp/tcp_comm.h"
 
 namespace gradwire {
 

@@ -17,13 +17,13 @@
 #include <boost/asio/write.hpp>
 #include <fmt/format.h>
 
-#include "comm/own_sleep.h"
 #include "comm/tcp/doors.h"
 #include "comm/tcp/frame.h"
 #include "comm/tcp/greeting.h"
 #include "comm/tcp/hello.h"
 #include "comm/tcp/reception.h"
 #include "comm/tcp/roll.h"
+#include "comm/watch/own_sleep.h"
 #include "core/error.h"
 #include "core/hash.h"
 

@@ -10,7 +10,7 @@
 #include <boost/asio/ip/tcp.hpp>
 
 #include "comm/tcp/greeting.h"
-#include "comm/tcp_comm.h"
+#include "comm/tcp/tcp_comm.h"
 
 namespace gradwire {
 

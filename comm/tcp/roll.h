@@ -17,7 +17,7 @@
 #include "comm/tcp/greeting.h"
 #include "comm/tcp/hello.h"
 #include "comm/tcp/meeting_link.h"
-#include "comm/tcp_comm.h"
+#include "comm/tcp/tcp_comm.h"
 
 namespace gradwire {
 

@@ -10,7 +10,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/host_name.h"
-#include "train/checkpoint_manifest.h"
+#include "train/checkpoint/manifest.h"
 #include "train/together.h"
 
 #include "jobs/language_model/prepared_text.h"

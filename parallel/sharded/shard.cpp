@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "comm/reducer.h"
+#include "comm/reducer/reducer.h"
 #include "core/error.h"
 
 namespace gradwire {

@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "comm/local_comm.h"
+#include "comm/local/local_comm.h"
 
 namespace gradwire {
 namespace {

@@ -1,12 +1,12 @@
-#include "comm/cost_model.h"
+#include "comm/cost/cost_model.h"
 
 #include <cmath>
 
 #include <gtest/gtest.h>
 
-#include "comm/local_comm.h"
-#include "comm/network_model.h"
-#include "comm/network_probe.h"
+#include "comm/cost/network_model.h"
+#include "comm/cost/network_probe.h"
+#include "comm/local/local_comm.h"
 #include "tests/support/expect_error.h"
 
 namespace gradwire {

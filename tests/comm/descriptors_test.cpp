@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include "comm/tcp_comm.h"
+#include "comm/tcp/tcp_comm.h"
 #include "core/error.h"
 #include "tests/support/expect_error.h"
 

@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "comm/reducers/compressed_reducer.h"
+#include "comm/reducer/compressed_reducer.h"
 
 namespace gradwire::test {
 namespace {

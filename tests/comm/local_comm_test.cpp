@@ -1,4 +1,4 @@
-#include "comm/local_comm.h"
+#include "comm/local/local_comm.h"
 
 #include <atomic>
 #include <chrono>

@@ -1,4 +1,4 @@
-#include "comm/mpi_comm.h"
+#include "comm/mpi/mpi_comm.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

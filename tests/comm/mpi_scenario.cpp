@@ -13,8 +13,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "comm/mpi_comm.h"
-#include "comm/peer_watch.h"
+#include "comm/mpi/mpi_comm.h"
+#include "comm/watch/peer_watch.h"
 #include "core/error.h"
 #include "tests/support/comm_contract.h"
 

@@ -1,4 +1,4 @@
-#include "comm/own_sleep.h"
+#include "comm/watch/own_sleep.h"
 
 #include <gtest/gtest.h>
 

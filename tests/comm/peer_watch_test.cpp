@@ -1,4 +1,4 @@
-#include "comm/peer_watch.h"
+#include "comm/watch/peer_watch.h"
 
 #include <filesystem>
 #include <future>
@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
-#include "comm/local_comm.h"
+#include "comm/local/local_comm.h"
 #include "core/context.h"
 
 namespace gradwire {

@@ -6,8 +6,8 @@
 
 #include <gtest/gtest.h>
 
-#include "comm/cost_model.h"
-#include "comm/network_model.h"
+#include "comm/cost/cost_model.h"
+#include "comm/cost/network_model.h"
 
 namespace gradwire {
 namespace {

@@ -1,4 +1,4 @@
-#include "comm/tcp_comm.h"
+#include "comm/tcp/tcp_comm.h"
 
 #include <chrono>
 #include <numeric>

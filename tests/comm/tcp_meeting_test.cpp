@@ -17,7 +17,7 @@
 #include "comm/tcp/doors.h"
 #include "comm/tcp/hello.h"
 #include "comm/tcp/mesh.h"
-#include "comm/tcp_comm.h"
+#include "comm/tcp/tcp_comm.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/tcp_ranks.h"
 

@@ -1,9 +1,9 @@
-#include "launch/bf16_choice.h"
+#include "launch/measure/bf16_choice.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "comm/local_comm.h"
+#include "comm/local/local_comm.h"
 #include "tests/support/temp_folder.h"
 
 namespace gradwire {

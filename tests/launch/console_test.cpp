@@ -1,4 +1,4 @@
-#include "launch/console.h"
+#include "launch/start/console.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>

@@ -1,4 +1,4 @@
-#include "launch/continuation.h"
+#include "launch/assemble/continuation.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

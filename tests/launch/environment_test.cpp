@@ -1,4 +1,4 @@
-#include "launch/environment.h"
+#include "launch/start/environment.h"
 
 #include <map>
 

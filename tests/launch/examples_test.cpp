@@ -1,7 +1,7 @@
 // Every recipe that is shipped is one that runs.
 #include <gtest/gtest.h>
 
-#include "launch/validate.h"
+#include "launch/assemble/validate.h"
 #include "tests/support/recipe_files.h"
 
 namespace gradwire {

@@ -1,4 +1,4 @@
-#include "launch/exit_code.h"
+#include "launch/start/exit_code.h"
 
 #include <filesystem>
 #include <new>

@@ -1,11 +1,11 @@
-#include "launch/learner.h"
+#include "launch/assemble/learner.h"
 
 #include <atomic>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "comm/local_comm.h"
+#include "comm/local/local_comm.h"
 #include "core/error.h"
 #include "models/decoder_lm.h"
 #include "tests/support/expect_error.h"

@@ -1,4 +1,4 @@
-#include "launch/local_job.h"
+#include "launch/start/local_job.h"
 
 #include <csignal>
 

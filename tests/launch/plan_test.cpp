@@ -1,12 +1,12 @@
 // What a recipe is expected to cost, before anything is made.
-#include "launch/plan.h"
+#include "launch/assemble/plan.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/context.h"
 #include "core/error.h"
-#include "launch/stages.h"
+#include "launch/assemble/stages.h"
 #include "tests/support/recipes.h"
 
 #include "jobs/language_model/measure_units.h"

@@ -1,4 +1,4 @@
-#include "launch/rendezvous.h"
+#include "launch/start/rendezvous.h"
 
 #include <map>
 

@@ -1,11 +1,11 @@
-#include "launch/run_facts.h"
+#include "launch/assemble/run_facts.h"
 
 #include <fstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "comm/local_comm.h"
+#include "comm/local/local_comm.h"
 #include "tests/support/recipes.h"
 #include "tests/support/temp_folder.h"
 

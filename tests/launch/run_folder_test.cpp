@@ -1,4 +1,4 @@
-#include "launch/run_folder.h"
+#include "launch/start/run_folder.h"
 
 #include <filesystem>
 #include <vector>
@@ -6,7 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "comm/local_comm.h"
+#include "comm/local/local_comm.h"
 #include "core/context.h"
 #include "tests/support/temp_folder.h"
 

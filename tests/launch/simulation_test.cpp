@@ -1,11 +1,11 @@
-#include "launch/simulation.h"
+#include "launch/measure/simulation.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include <gtest/gtest.h>
 
-#include "launch/exchange_kinds.h"
+#include "launch/measure/exchange_kinds.h"
 #include "tests/support/recipes.h"
 
 namespace gradwire {

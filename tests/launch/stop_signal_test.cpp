@@ -1,4 +1,4 @@
-#include "launch/stop_signal.h"
+#include "launch/start/stop_signal.h"
 
 #include <atomic>
 #include <chrono>

@@ -1,4 +1,4 @@
-#include "launch/threads.h"
+#include "launch/start/threads.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

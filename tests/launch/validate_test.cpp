@@ -1,4 +1,4 @@
-#include "launch/validate.h"
+#include "launch/assemble/validate.h"
 
 #include <gtest/gtest.h>
 

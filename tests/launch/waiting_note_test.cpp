@@ -1,4 +1,4 @@
-#include "launch/waiting_note.h"
+#include "launch/start/waiting_note.h"
 
 #include <atomic>
 #include <future>

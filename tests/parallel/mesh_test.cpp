@@ -6,7 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "comm/local_comm.h"
+#include "comm/local/local_comm.h"
 #include "core/error.h"
 
 namespace gradwire {

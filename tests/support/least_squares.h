@@ -10,8 +10,8 @@
 #include <functional>
 #include <vector>
 
-#include "comm/local_comm.h"
-#include "comm/reducer.h"
+#include "comm/local/local_comm.h"
+#include "comm/reducer/reducer.h"
 #include "core/flat_bucket.h"
 #include "core/rng.h"
 

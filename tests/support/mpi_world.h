@@ -2,7 +2,7 @@
 // (tests/support/mpi_main.cpp) owns it and tests borrow it.
 #pragma once
 
-#include "comm/mpi_comm.h"
+#include "comm/mpi/mpi_comm.h"
 
 namespace gradwire::test {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "comm/sockets.h"
-#include "comm/tcp_comm.h"
+#include "comm/tcp/tcp_comm.h"
 #include "core/error.h"
 #include "core/parallel_for.h"
 

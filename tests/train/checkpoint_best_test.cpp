@@ -10,8 +10,8 @@
 #include "tests/data/temp_folder.h"
 #include "tests/support/expect_error.h"
 #include "tests/train/checkpoint_run.h"
-#include "train/checkpoint_manifest.h"
-#include "train/checkpointing.h"
+#include "train/checkpoint/checkpointing.h"
+#include "train/checkpoint/manifest.h"
 
 namespace gradwire {
 namespace {

@@ -1,5 +1,3 @@
-#include "train/checkpoint_coordinator.h"
-
 #include <atomic>
 #include <chrono>
 #include <mutex>
@@ -9,10 +7,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "comm/local_comm.h"
+#include "comm/local/local_comm.h"
 #include "core/error.h"
 #include "tests/data/temp_folder.h"
 #include "tests/support/tcp_ranks.h"
+#include "train/coordinator.h"
 
 namespace gradwire {
 namespace {

@@ -9,7 +9,7 @@
 #include "tests/support/expect_error.h"
 #include "tests/train/checkpoint_run.h"
 #include "tests/train/square_task.h"
-#include "train/checkpoint_manifest.h"
+#include "train/checkpoint/manifest.h"
 
 namespace gradwire {
 namespace {

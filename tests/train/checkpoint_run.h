@@ -10,8 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "train/checkpoint.h"
-#include "train/checkpoint_state.h"
+#include "train/checkpoint/checkpoint.h"
+#include "train/checkpoint/state.h"
 
 namespace gradwire::test {
 

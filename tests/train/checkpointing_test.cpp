@@ -1,6 +1,6 @@
 // Where a run goes on from, start after start: the same command always goes on, and what belongs to
 // another line of steps is moved aside and never lost.
-#include "train/checkpointing.h"
+#include "train/checkpoint/checkpointing.h"
 
 #include <filesystem>
 

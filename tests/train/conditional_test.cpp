@@ -9,16 +9,16 @@
 #include <gtest/gtest.h>
 
 #include "comm/call.h"
-#include "comm/local_comm.h"
-#include "comm/reducers/compressed_reducer.h"
-#include "comm/reducers/power_sgd.h"
+#include "comm/local/local_comm.h"
+#include "comm/reducer/compressed_reducer.h"
+#include "comm/reducer/power_sgd.h"
 #include "core/error.h"
 #include "optim/adamw.h"
 #include "optim/onebit_adam.h"
 #include "optim/sgd.h"
 #include "parallel/sharded/sharded_optimizer.h"
 #include "tests/support/expect_error.h"
-#include "train/checkpoint_state.h"
+#include "train/checkpoint/state.h"
 #include "train/update.h"
 
 namespace gradwire {

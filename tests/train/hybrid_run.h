@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "comm/local_comm.h"
-#include "comm/reducers/compressed_reducer.h"
-#include "comm/reducers/power_sgd.h"
+#include "comm/local/local_comm.h"
+#include "comm/reducer/compressed_reducer.h"
+#include "comm/reducer/power_sgd.h"
 #include "optim/adamw.h"
 #include "parallel/agreement.h"
 #include "parallel/mesh.h"

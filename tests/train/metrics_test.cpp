@@ -1,4 +1,4 @@
-#include "train/metrics.h"
+#include "train/metrics/metrics.h"
 
 #include <csignal>
 #include <filesystem>
@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "tests/data/temp_folder.h"
-#include "train/metrics_file.h"
+#include "train/metrics/metrics_file.h"
 
 namespace gradwire {
 namespace {

@@ -1,4 +1,4 @@
-#include "train/progress.h"
+#include "train/metrics/progress.h"
 
 #include <cmath>
 #include <sstream>

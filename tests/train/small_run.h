@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "comm/local_comm.h"
-#include "comm/reducers/compressed_reducer.h"
-#include "comm/reducers/power_sgd.h"
+#include "comm/local/local_comm.h"
+#include "comm/reducer/compressed_reducer.h"
+#include "comm/reducer/power_sgd.h"
 #include "core/ops/cross_entropy/cross_entropy.h"
 #include "core/ops/elementwise/elementwise.h"
 #include "core/ops/linear/linear.h"
@@ -27,7 +27,7 @@
 #include "parallel/agreement.h"
 #include "parallel/sharded/shard.h"
 #include "parallel/sharded/sharded_onebit_adam.h"
-#include "train/checkpoint.h"
+#include "train/checkpoint/checkpoint.h"
 #include "train/update.h"
 
 namespace gradwire::test {

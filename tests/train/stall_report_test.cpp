@@ -1,10 +1,10 @@
-#include "train/stall_report.h"
+#include "train/stall/stall_report.h"
 
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include "train/heartbeats.h"
+#include "train/stall/heartbeats.h"
 
 namespace gradwire {
 namespace {

@@ -1,4 +1,4 @@
-#include "train/status_board.h"
+#include "train/stall/status_board.h"
 
 #include <filesystem>
 #include <fstream>
@@ -6,10 +6,10 @@
 
 #include <gtest/gtest.h>
 
-#include "comm/local_comm.h"
+#include "comm/local/local_comm.h"
 #include "core/context.h"
 #include "tests/support/expect_error.h"
-#include "train/status_recorder.h"
+#include "train/stall/status_recorder.h"
 
 namespace gradwire {
 namespace {

@@ -1,4 +1,4 @@
-#include "train/tensorboard.h"
+#include "train/metrics/tensorboard.h"
 
 #include <cstring>
 #include <filesystem>
@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/data/temp_folder.h"
-#include "train/checkpoint_files.h"
+#include "train/checkpoint/files.h"
 
 namespace gradwire {
 namespace {

@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/expect_error.h"
-#include "train/step_tracer.h"
-#include "train/trace_file.h"
+#include "train/trace/step_tracer.h"
+#include "train/trace/trace_file.h"
 
 namespace gradwire {
 namespace {

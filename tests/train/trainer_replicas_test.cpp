@@ -7,8 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "comm/local_comm.h"
-#include "comm/reducers/compressed_reducer.h"
+#include "comm/local/local_comm.h"
+#include "comm/reducer/compressed_reducer.h"
 #include "core/error.h"
 #include "optim/adamw.h"
 #include "optim/zero_one_adam.h"

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "comm/local_comm.h"
+#include "comm/local/local_comm.h"
 #include "optim/sgd.h"
 #include "tests/data/temp_folder.h"
 #include "tests/support/expect_error.h"

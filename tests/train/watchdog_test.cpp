@@ -1,4 +1,4 @@
-#include "train/watchdog.h"
+#include "train/stall/watchdog.h"
 
 #include <filesystem>
 #include <future>

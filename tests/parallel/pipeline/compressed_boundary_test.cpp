@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "comm/local_comm.h"
+#include "comm/local/local_comm.h"
 #include "core/error.h"
 #include "parallel/pipeline/difference_code.h"
 #include "tests/support/decoder_stages.h"

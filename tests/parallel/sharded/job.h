@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "comm/local_comm.h"
-#include "comm/reducers/compressed_reducer.h"
+#include "comm/local/local_comm.h"
+#include "comm/reducer/compressed_reducer.h"
 #include "core/rng.h"
 #include "optim/adamw.h"
 #include "optim/onebit_adam.h"
@@ -17,7 +17,7 @@
 #include "parallel/sharded/shard.h"
 #include "parallel/sharded/sharded_onebit_adam.h"
 #include "parallel/sharded/sharded_optimizer.h"
-#include "train/checkpoint.h"
+#include "train/checkpoint/checkpoint.h"
 #include "train/update.h"
 
 namespace gradwire::test {

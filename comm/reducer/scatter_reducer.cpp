@@ -1,0 +1,51 @@
+#include <vector>
+
+#include "comm/call.h"
+#include "comm/reducer/reducer.h"
+#include "core/error.h"
+
+namespace gradwire {
+namespace {
+
+class ScatterReducer final : public Reducer {
+ public:
+  explicit ScatterReducer(Communicator& comm) : comm_(comm) {}
+
+  void submit(Context& cx, std::size_t, const Exchange& e) override {
+    if (e.momentum || e.live || e.recall || e.use) {
+      throw Error(ErrorKind::kUsage, "scatter reducer: takes values as they are");
+    }
+    if (e.weight != 1.0F) scale(cx, e.value, e.weight);
+    if (comm_.size() == 1) return;
+    works_.push_back(comm_.reduce_scatter(e.value, own_slice(e.value, comm_), ReduceOp::kMean,
+                                          {cx.stream, Traffic::kGradient}));
+  }
+
+  void finish(Context& cx) override {
+    for (const WorkPtr& work : works_)
+      work->wait(cx.stream);
+    works_.clear();
+  }
+
+  std::int64_t sent_bytes(const FlatBucket& bucket, int ranks) const override {
+    return all_reduce_bytes(bucket.numel(), ranks);  // with the gathering of what was updated
+  }
+  void visit_state(StateVisitor&) override {}
+
+ private:
+  Communicator& comm_;
+  std::vector<WorkPtr> works_;  // cleared, never shrunk
+};
+
+}  // namespace
+
+Tensor own_slice(const Tensor& t, const Communicator& comm) {
+  const std::int64_t part = t.numel() / comm.size();
+  return t.slice(comm.rank() * part, (comm.rank() + 1) * part);
+}
+
+std::unique_ptr<Reducer> make_scatter_reducer(Communicator& comm) {
+  return std::make_unique<ScatterReducer>(comm);
+}
+
+}  // namespace gradwire

@@ -1,0 +1,32 @@
+#include "launch/assemble/load_model.h"
+
+#include "launch/assemble/continuation.h"
+#include "train/together.h"
+
+namespace gradwire {
+
+std::vector<std::string> weight_sources(Session& session, const std::string& path) {
+  std::vector<std::string> found;
+  together(session.ranks(), [&] {
+    if (!session.is_first()) return;
+    const bool of_this_run = path.empty() || path == kBestName;
+    found = checkpoints_at(of_this_run ? session.run_dir() + "/" + path : path);
+  });
+  return found;
+}
+
+LoadResult load_weights(Session& session, const Job& job, Task& task,
+                        const std::vector<std::string>& sources) {
+  LoadOptions options;
+  options.model = job.model_identity();
+  options.weights_only = true;
+  options.objection = [&](const std::string& saved) {
+    return model_objection(session.recipe(), saved);
+  };
+  CheckpointState state;
+  state.params = task.saved();
+  state.frozen = digests_of(session.cx(), known_by_digest_in(task));
+  return load_checkpoint(session.cx(), sources, options, state, session.ranks());
+}
+
+}  // namespace gradwire
