@@ -1,6 +1,6 @@
 // All-reduce beside computation, under mpirun: the time of a 64 MiB all-reduce alone, of a batch of
 // matrix products alone, and of both at once. `hidden` is the share of the exchange that costs
-// nothing: 1 where both together take as long as the longer of the two, 0 where they add up.
+// nothing: 1 if both together take as long as the longer of the two, 0 if they add up.
 // Usage: mpirun -n 2 overlap_bench
 #include <algorithm>
 #include <array>

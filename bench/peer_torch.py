@@ -118,7 +118,7 @@ def make_model(torch, a):
 
 def make_optimizer(torch, parameters):
     options = dict(lr=3e-4, betas=(0.9, 0.95), weight_decay=0.1)
-    try:  # a fused CPU update is the fastest there is, where this version has one
+    try:  # a fused CPU update is the fastest there is, if this version has one
         return torch.optim.AdamW(parameters, fused=True, **options), True
     except (RuntimeError, TypeError):
         return torch.optim.AdamW(parameters, **options), False

@@ -19,7 +19,7 @@ hosts=4
 results=$(mktemp)
 trap 'bench/slownet.sh down; rm -f "$results"' EXIT
 
-# Steps that fit into about half a minute where the exchange is large, more where it is small.
+# Steps that fit into about half a minute if the exchange is large, more if it is small.
 steps_of() { case $2 in f32 | none) [ "$1" = 100mbit ] && echo 3 || echo 8 ;; *) echo 8 ;; esac; }
 
 gradwire_run() {  # RATE NAME BACKEND SETTINGS...

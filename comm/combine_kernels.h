@@ -10,7 +10,7 @@ namespace gradwire {
 
 struct CombineKernels {
   using Reduce = void (*)(void* dst, const void* const* srcs, int sources, std::int64_t n);
-  // By DType; null where the operation does not apply.
+  // By DType; null if the operation does not apply.
   struct Row {
     Reduce of[6];
   };

@@ -8,7 +8,7 @@
 namespace gradwire {
 
 // Raises the soft limit (RLIMIT_NOFILE) to the hard one, as every process may. Nothing happens
-// where that is refused.
+// if that is refused.
 void raise_descriptor_limit() noexcept;
 
 // That `more` descriptors can be opened beside those in use and some for files. `who` needs them:

@@ -24,7 +24,7 @@ class HostCommunicator : public Communicator {
  protected:
   // Starts a checked call; counts what it sends in the ledger before its wait() returns.
   virtual WorkPtr start(Call call, const CallOptions& options) = 0;
-  // The part of a split: `members` are its ranks here, in order; empty where this rank is in none.
+  // The part of a split: `members` are its ranks here, in order; empty if this rank is in none.
   // All ranks call it for the same `split`, a number no other split of this communicator has.
   virtual std::unique_ptr<Communicator> make_part(const std::vector<int>& members,
                                                   std::uint64_t split) = 0;

@@ -26,12 +26,12 @@ struct Round {
   std::function<void()> then;  // once all of them are done; may be empty
 };
 
-// Elements [begin, end) of the tensor, or of each rank's part where parts are what travels.
+// Elements [begin, end) of the tensor, or of each rank's part if parts are what travels.
 struct Piece {
   std::int64_t begin = 0;
   std::int64_t end = 0;
 };
-// The same on every rank. Empty where there is nothing to send.
+// The same on every rank. Empty if there is nothing to send.
 std::vector<Piece> cut_into_pieces(const Call& call, int ranks, std::int64_t piece_bytes);
 // `scratch` grows as needed and must live as long as the rounds, and so must `call`.
 std::vector<Round> plan_rounds(const Call& call, int rank, int ranks, Piece piece,

@@ -15,7 +15,7 @@ constexpr float kLeastGradient = 1e-18F;
 struct Exchange {
   Tensor value;         // f32 [n], this rank's; becomes the mean over the ranks of weight * value
   float weight = 1.0F;  // clipping, loss scale; the same on all ranks
-  // Where there is a momentum (f32 [n], the same on all ranks), the ranks agree on the mean of
+  // If there is a momentum (f32 [n], the same on all ranks), the ranks agree on the mean of
   // beta * momentum + (1 - beta) * weight * value instead, which replaces the momentum; the value
   // is left as it is.
   Tensor momentum{};
@@ -48,9 +48,9 @@ struct Exchange {
   // The momentum is what came of this bucket's last exchange, bit for bit, with the same
   // coordinates live: a reducer that still has that as it travelled reads those few bytes instead.
   bool unchanged = false;
-  // Instead of `momentum`, where no rank keeps one whole: it is what came of this bucket's last
+  // Instead of `momentum`, if no rank keeps one whole: it is what came of this bucket's last
   // exchange, which the reducer still has as it travelled. What comes of this one replaces the
-  // value. Where there is none (residuals are reset, or the run was restored) this fills it in,
+  // value. If there is none (residuals are reset, or the run was restored) this fills it in,
   // f32 [n]: called on all ranks, collective.
   using Recall = std::function<void(Context& cx, const Tensor& momentum)>;
   Recall recall{};

@@ -37,7 +37,7 @@ bool publish_folder(const std::string& from, const std::string& to);
 class PendingFile {
  public:
   explicit PendingFile(std::string path);
-  // Removes the temporary file where publish() was not reached.
+  // Removes the temporary file if publish() was not reached.
   ~PendingFile();
   PendingFile(PendingFile&&) = delete;
 

@@ -17,7 +17,7 @@ namespace {
 // A set of processors of any machine: cpu_set_t itself ends at 1024.
 class CpuSet {
  public:
-  // Of the calling thread; empty where the system does not say.
+  // Of the calling thread; empty if the system does not say.
   static CpuSet of_thread() {
     constexpr std::size_t kMost = 1024;  // times cpu_set_t: a million processors
     for (std::size_t n = 1; n <= kMost; n *= 2) {

@@ -20,7 +20,7 @@ struct CpuLimits {
 CpuLimits cpu_limits();
 
 // How many threads of computation this process can make use of: the processors that it is bound to,
-// or its quota where that is less.
+// or its quota if that is less.
 int available_cpus();
 
 // Main memory, or what the process's control groups allow of it.

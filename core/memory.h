@@ -64,7 +64,7 @@ struct CachingOptions {
   bool poison_freed = false;  // tests: freed CPU memory becomes NaN
 };
 
-// malloc and free (2 MiB-aligned with huge pages asked for, where large) or cudaMalloc and
+// malloc and free (2 MiB-aligned with huge pages asked for, if large) or cudaMalloc and
 // cudaFree.
 std::unique_ptr<Allocator> make_system_allocator(Device device);
 // Keeps freed blocks on free lists by size class and stream, over `upstream`, which it owns.

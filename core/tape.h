@@ -44,7 +44,7 @@ struct Parameter {
 inline void clear_grad(Parameter& p) {
   p.grad_empty = true;
 }
-// Adds dv to the gradient, allocating it where there is none.
+// Adds dv to the gradient, allocating it if there is none.
 void accumulate_grad(Context& cx, Parameter& p, const Tensor& dv);
 
 struct Var {
@@ -66,7 +66,7 @@ class Tape {
   Var constant(Tensor t);
   Var input(Tensor t);      // its gradient is kept after backward: grad()
   Var param(Parameter& p);  // the same Var when asked again
-  // Adds an op's output. `backward` is kept only where recording and some input needs a gradient;
+  // Adds an op's output. `backward` is kept only if recording and some input needs a gradient;
   // wants_grad() tells beforehand, so that an op saves nothing for a frozen path.
   Var record(Tensor out, std::initializer_list<Var> in, Backward backward);
   Var record(Tensor out, std::span<const Var> in, Backward backward);
@@ -87,7 +87,7 @@ class Tape {
   // dv must not be written afterwards. A v that needs no gradient is ignored.
   void accumulate(Context& cx, Var v, Tensor dv);
   // For closures that can add in place (matrix products): calls write(grad, beta) on the
-  // parameter's own gradient buffer, beta 0 where it is still empty and 1 where it must be added
+  // parameter's own gradient buffer, beta 0 if it is still empty and 1 if it must be added
   // to.
   using WriteGrad = std::function<void(const Tensor& grad, float beta)>;
   void accumulate_in_place(Context& cx, Var v, const WriteGrad& write);

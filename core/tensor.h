@@ -79,7 +79,7 @@ class Tensor {
   DType dtype() const noexcept { return dtype_; }
   Device device() const noexcept;
   Storage& storage() const { return *storage_; }
-  // True where this handle is the only one on its storage: it may then be overwritten in place.
+  // True if this handle is the only one on its storage: it may then be overwritten in place.
   bool unique() const noexcept { return storage_.use_count() == 1; }
 
   // The elements, wherever they live. Throws Error(kShape) unless T is the element type.
@@ -95,7 +95,7 @@ class Tensor {
     check_host();
     return {data<T>(), static_cast<std::size_t>(numel_)};
   }
-  // A host copy, waiting for the device where it must. Floats convert between f32, f64 and bf16.
+  // A host copy, waiting for the device if it must. Floats convert between f32, f64 and bf16.
   template <class T>
   std::vector<T> to_host(Context& cx) const {
     std::vector<T> out(static_cast<std::size_t>(numel_));

@@ -23,7 +23,7 @@ struct CorpusConfig {
 
 class Corpus {
  public:
-  // Opens every file once. Errors: kUsage without files; kIo where one cannot be read.
+  // Opens every file once. Errors: kUsage without files; kIo if one cannot be read.
   explicit Corpus(CorpusConfig config);
 
   std::int64_t bytes() const noexcept { return bytes_; }  // of all files
@@ -48,7 +48,7 @@ class Corpus {
   std::string line_text_;
 };
 
-// The byte at which text stops being UTF-8 (RFC 3629); text.size() where it never does.
+// The byte at which text stops being UTF-8 (RFC 3629); text.size() if it never does.
 std::size_t utf8_prefix(const std::string& text);
 
 }  // namespace gradwire

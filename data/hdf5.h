@@ -13,7 +13,7 @@
 
 namespace gradwire {
 
-// An HDF5 identifier, closed at the end of its life. Errors on that way out are lost: where they
+// An HDF5 identifier, closed at the end of its life. Errors on that way out are lost: if they
 // matter (writing), Hdf5File::close() or flush() comes first.
 class Hdf5Handle {
  public:
@@ -28,7 +28,7 @@ class Hdf5Handle {
 
   std::int64_t get() const noexcept { return id_; }
   explicit operator bool() const noexcept { return id_ >= 0; }
-  bool reset() noexcept;  // false where HDF5 refused to close it
+  bool reset() noexcept;  // false if HDF5 refused to close it
 
  private:
   std::int64_t id_ = -1;
@@ -77,17 +77,17 @@ class Hdf5File {
  public:
   // A new file; one that is there is overwritten. Errors: kIo.
   static Hdf5File create(const std::string& path);
-  // For reading. Errors: kIo where there is no such file, kData where it is not a whole HDF5 file.
+  // For reading. Errors: kIo if there is no such file, kData if it is not a whole HDF5 file.
   static Hdf5File open(const std::string& path);
 
-  // Where close() was not called, the destructor closes and errors are lost.
+  // If close() was not called, the destructor closes and errors are lost.
   ~Hdf5File();
   Hdf5File(Hdf5File&&) noexcept = default;
   Hdf5File& operator=(Hdf5File&&) = delete;
 
   const std::string& path() const noexcept { return path_; }
 
-  // A whole dataset. '/' in a name makes groups. Errors: kIo, also where the name is taken.
+  // A whole dataset. '/' in a name makes groups. Errors: kIo, also if the name is taken.
   void write(const std::string& name, DType dtype, const Shape& shape, const void* values);
   Hdf5Dataset create_growing(const std::string& name, const GrowingLayout& layout);
 
@@ -101,7 +101,7 @@ class Hdf5File {
   // All elements of a dataset that must have this type and shape. Errors: kData.
   void read(const std::string& name, DType dtype, const Shape& shape, void* out) const;
 
-  // Attributes of the file. Errors: kIo writing; kData where one is missing or of another kind.
+  // Attributes of the file. Errors: kIo writing; kData if one is missing or of another kind.
   void set_attribute(const std::string& name, std::int64_t value);
   void set_attribute(const std::string& name, double value);
   void set_attribute(const std::string& name, const std::string& value);
@@ -110,7 +110,8 @@ class Hdf5File {
   double double_attribute(const std::string& name) const;
   std::string string_attribute(const std::string& name) const;
 
-  // Hands everything to the operating system (no fsync). Errors: kIo, as where the disk is full.
+  // Hands everything to the operating system (no fsync). Errors: kIo, for example if the disk is
+  // full.
   void flush();
   // flush() and close: after it only path() may be called.
   void close();

@@ -30,7 +30,7 @@ Hdf5Handle own(hid_t id, herr_t (*closer)(hid_t));
 // The type of a value in memory, and in the file: the same but for the byte order, which is little.
 Hdf5Handle memory_type(DType dtype);
 Hdf5Handle file_type(DType dtype);
-// The element type that holds every value of a file's type; false where there is none.
+// The element type that holds every value of a file's type; false if there is none.
 bool element_type(hid_t file_type, DType& dtype);
 
 Shape extent(hid_t space);

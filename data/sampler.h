@@ -22,7 +22,7 @@ struct SamplerConfig {
   int rank = 0;
   int ranks = 1;
   // Training only: every rank draws from its own stretch of the stream, the r-th of `ranks`,
-  // instead of all from all of it. What ranks see then differs, as it does where data cannot be
+  // instead of all from all of it. What ranks see then differs, as it does if data cannot be
   // moved.
   bool own_stretch = false;
 };
@@ -38,7 +38,7 @@ struct Batch {
 // so that a run resumes exactly, with any number of ranks or rows.
 class TrainSampler : public Stateful {
  public:
-  // Errors: kUsage; kData where the file has fewer than T + 1 tokens.
+  // Errors: kUsage; kData if the file has fewer than T + 1 tokens.
   TrainSampler(const Context& cx, const TokenFile& file, const SamplerConfig& config);
 
   // This rank's rows [rank*B, (rank+1)*B) of the next ranks*B sequences, or the next B of its own
@@ -69,7 +69,7 @@ class TrainSampler : public Stateful {
 // past its end have only ignored targets. All ranks get the same number of batches.
 class ValidationSampler {
  public:
-  // Errors: kUsage; kData where the file has fewer than 2 tokens.
+  // Errors: kUsage; kData if the file has fewer than 2 tokens.
   ValidationSampler(const Context& cx, const TokenFile& file, const SamplerConfig& config);
 
   std::int64_t batches() const noexcept;

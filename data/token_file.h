@@ -1,4 +1,4 @@
-// Token ids of a corpus in an HDF5 file: one stream `tokens` (16 bits an id where the vocabulary
+// Token ids of a corpus in an HDF5 file: one stream `tokens` (16 bits an id if the vocabulary
 // allows) and `offsets`, where each document begins in it, plus the end. The file knows its format
 // version, its vocabulary, its tokenizer and the hash of its tokens. Neither side holds more than a
 // bounded buffer, whatever the size of the corpus.
@@ -41,13 +41,13 @@ class TokenColumn {
   std::vector<T> buffer_;
 };
 
-// The file appears under its name with finish(), and not at all where that is not reached.
+// The file appears under its name with finish(), and not at all if that is not reached.
 class TokenFileWriter {
  public:
   // Errors: kUsage for a vocabulary below 1; kIo.
   TokenFileWriter(const std::string& path, const TokenFileInfo& info);
 
-  // Errors: kData for an id outside the vocabulary; kIo, as where the disk is full.
+  // Errors: kData for an id outside the vocabulary; kIo, for example if the disk is full.
   void add_document(std::span<const std::int32_t> ids);
   std::int64_t tokens() const noexcept { return tokens_written_; }
   std::int64_t documents() const noexcept { return documents_; }
@@ -66,8 +66,8 @@ class TokenFileWriter {
 
 class TokenFile {
  public:
-  // Checks versions, counts and offsets, not the tokens. Where a tokenizer is named, the file must
-  // be made with it. Errors: kIo where there is no such file; kData, saying what is wrong with it.
+  // Checks versions, counts and offsets, not the tokens. If a tokenizer is named, the file must
+  // be made with it. Errors: kIo if there is no such file; kData, saying what is wrong with it.
   static TokenFile open(const std::string& path,
                         std::optional<std::uint64_t> tokenizer_hash = std::nullopt);
 
@@ -79,7 +79,7 @@ class TokenFile {
   // As written with the tokens; verify() compares it with them.
   std::string tokens_hash() const { return file_.string_attribute("tokens_hash"); }
 
-  // Ids [begin, begin + out.size()) of the stream. Errors: kUsage outside of it; kData where the
+  // Ids [begin, begin + out.size()) of the stream. Errors: kUsage outside of it; kData if the
   // file is damaged or holds an id outside the vocabulary.
   void read(std::int64_t begin, std::span<std::int32_t> out) const;
   // Begin and end of document i in the stream.

@@ -25,7 +25,7 @@ struct TokenizerConfig {
 
 class Tokenizer {
  public:
-  // Errors: kIo where there is no such file, kData where it is no model or has no bos or eos.
+  // Errors: kIo if there is no such file, kData if it is no model or has no bos or eos.
   static Tokenizer load(const std::string& path);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
@@ -61,7 +61,7 @@ class DocumentSource {
 };
 
 // The model file's content. The same documents and config give the same bytes. Errors: kData, as
-// where the text is too small for the vocabulary.
+// if the text is too small for the vocabulary.
 std::string train_tokenizer(const TokenizerConfig& config, DocumentSource& documents);
 
 }  // namespace gradwire

@@ -8,7 +8,7 @@ namespace gradwire {
 
 // Perplexity exp(-mean log p) of the validation tokens, where p(v) = (count(v) + 1) / (N + V) over
 // the N training tokens (add-one smoothing; Jurafsky and Martin, "Speech and Language Processing",
-// chapter 3). Errors: kData where the vocabularies differ or there are no validation tokens.
+// chapter 3). Errors: kData if the vocabularies differ or there are no validation tokens.
 double unigram_perplexity(const TokenFile& train, const TokenFile& valid);
 
 }  // namespace gradwire

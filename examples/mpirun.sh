@@ -16,7 +16,7 @@ ranks_per_host=2
 #   pml ob1              the transport for plain TCP; the default probes for InfiniBand first
 #   mpi_yield_when_idle  a waiting rank leaves its core to the others
 #   odls_base_sigkill_timeout   on Ctrl-C, 60 s to commit a checkpoint before mpirun kills
-# Where hosts have several networks, name the one to use, by interface or subnet:
+# If hosts have several networks, name the one to use, by interface or subnet:
 #   --mca btl_tcp_if_include 10.0.0.0/24 --mca oob_tcp_if_include 10.0.0.0/24
 exec mpirun -n $((2 * ranks_per_host)) \
   --host "$1:$ranks_per_host,$2:$ranks_per_host" --bind-to none \

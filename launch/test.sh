@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need, builds, and runs the whole suite: the release build with CUDA where a
+# Installs what the tests need, builds, and runs the whole suite: the release build with CUDA if a
 # toolkit is found, then the sanitizer builds with ranks as threads.
 # Usage: launch/test.sh [--quick]      --quick leaves the sanitizer builds out
 set -euo pipefail

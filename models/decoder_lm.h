@@ -91,7 +91,7 @@ class DecoderLm final : public Module {
   DecoderConfig config_;
   std::vector<bool> here_;  // by unit
   Parameter embedding_, norm_, head_;
-  std::vector<std::unique_ptr<DecoderBlock>> blocks_;  // null where not here
+  std::vector<std::unique_ptr<DecoderBlock>> blocks_;  // null if not here
 };
 
 }  // namespace gradwire

@@ -1,5 +1,5 @@
 // A layer is a struct of parameters with a forward function. Parameter names are full paths, given
-// at construction, and follow the Hugging Face names of the architecture where there is one.
+// at construction, and follow the Hugging Face names of the architecture if there is one.
 #pragma once
 
 #include <cstdint>

@@ -36,7 +36,7 @@ class BucketOptimizer : public GradientOptimizer {
     bool dense = false;  // opted out
     Tensor m, v;         // f32 [n], 0 in the gaps
     std::size_t first_slot = 0;
-    Tensor live;                // u8 [ceil(n/8)], where v is not 0; see live_in()
+    Tensor live;                // u8 [ceil(n/8)], if v is not 0; see live_in()
     std::vector<float> floors;  // by parameter, of v in frozen steps; made with `live`
     bool live_is_made = false;
     // By parameter: its second moment moves while the others stand still; frozen steps pass it

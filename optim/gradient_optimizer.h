@@ -29,7 +29,7 @@ class GradientOptimizer : public Optimizer {
   const std::vector<Slot>& slots() const { return slots_; }
   std::string state_name(const Parameter& p, std::string_view what) const;  // adamw/<param>/m
   const std::string& rule() const { return rule_; }
-  // The gradient to read: null where it is empty, which counts as zero. Throws Error(kShape) where
+  // The gradient to read: null if it is empty, which counts as zero. Throws Error(kShape) if
   // it does not fit the value.
   const float* gradient(const Parameter& p) const;
   static bool is_left_out(const Slot& slot) { return slot.conditional && slot.param->grad_empty; }

@@ -24,9 +24,9 @@ class OnebitAdam : public BucketOptimizer {
   void visit_state(StateVisitor& visitor) override;
 
  protected:
-  // The bucket whose gradients are exchanged: this rank's own, and longer where state is sharded.
+  // The bucket whose gradients are exchanged: this rank's own, and longer if state is sharded.
   virtual const FlatBucket& exchanged(std::size_t bucket) const { return buckets()[bucket].layout; }
-  // After this rank has updated what it has the state of: where that is a part of a parameter,
+  // After this rank has updated what it has the state of: if that is a part of a parameter,
   // brings the others' parts together.
   virtual void share_values(Context&, std::size_t, std::size_t) {}
   // The two halves of a frozen step of a bucket; `age` is that of the moments in it.

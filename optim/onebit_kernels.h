@@ -17,21 +17,21 @@ struct FrozenArrays {
 
 struct LiveArrays {
   std::uint8_t* live = nullptr;  // [ceil(n/8)]: bit i % 8 of byte i / 8 is v[i] != 0
-  float* m = nullptr;            // cleared where v is 0
+  float* m = nullptr;            // cleared if v is 0
   const float* v = nullptr;
   std::int64_t n = 0;
 };
 
-// A byte for each element: v in steps of a quarter octave (CoarseSquare), and 0 where it is 0.
+// A byte for each element: v in steps of a quarter octave (CoarseSquare), and 0 if it is 0.
 struct CoarseArrays {
   std::uint8_t* code = nullptr;
-  float* m = nullptr;  // cleared where v is 0
+  float* m = nullptr;  // cleared if v is 0
   const float* v = nullptr;
 };
 
 struct FollowArrays {
   float* value = nullptr;
-  const float* m = nullptr;  // read where the code is not 0
+  const float* m = nullptr;  // read if the code is not 0
   const std::uint8_t* code = nullptr;
 };
 

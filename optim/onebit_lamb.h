@@ -21,7 +21,7 @@ struct OnebitLambConfig {
 };
 
 // With d(v) = sqrt(v^) + eps, both bias corrections and x the value, by parameter:
-//   dense      r = m^ / d(v) + wd x     c = |x| / |r| within bounds (1 where either is 0)
+//   dense      r = m^ / d(v) + wd x     c = |x| / |r| within bounds (1 if either is 0)
 //              x = x - lr c r           c_mean: c's exponential mean at 0.9, bias-corrected
 //   compressed p = m^ / d(v), v and its bias correction frozen     r = p + wd x
 //              fresh v: takes ((m - beta1 m_before) / (1 - beta1))^2, the mean gradient rebuilt

@@ -33,9 +33,9 @@ class Optimizer : public Stateful {
   // something else (a rule that is in one leaves it). Does nothing for rules without such stages.
   // The same on every rank; whoever calls it keeps it, it is not state.
   virtual void hold_dense(bool) {}
-  // Where needed: what this rank brings, by bucket of the layout it was made for; the agreed means
+  // If needed: what this rank brings, by bucket of the layout it was made for; the agreed means
   // are in place when apply() is called, and values may have been updated as they came in
-  // (Exchange::use). An exchange without a value is passed over. Errors: kUsage where the step
+  // (Exchange::use). An exchange without a value is passed over. Errors: kUsage if the step
   // needs none.
   virtual std::span<const Exchange> exchange(Context& cx, const StepInfo& step);
   // Updates the parameters' values, as far as the exchange has not, and raises their versions.

@@ -1,4 +1,4 @@
-// Stochastic gradient descent, with momentum (plain or Nesterov's) where asked, equal to PyTorch's
+// Stochastic gradient descent, with momentum (plain or Nesterov's) if asked, equal to PyTorch's
 // with dampening 0. The exchange is the gradient.
 #pragma once
 

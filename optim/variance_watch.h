@@ -17,7 +17,7 @@ namespace gradwire {
 struct FreezeConfig {
   std::int64_t freeze_step = 0;  // > 0: freeze after so many updates; 0: by the rule; < 0: never
   std::int64_t lr_warmup_steps = 0;  // the rule waits until the learning rate has risen
-  double thaw_ratio = 2.0;           // thaw where ||v||_1 would have moved by this factor; 0: never
+  double thaw_ratio = 2.0;           // thaw if ||v||_1 would have moved by this factor; 0: never
 };
 
 // Freezes at the first update after which v has settled (optim/settling_norm.h). Frozen, ||v||_1 is
@@ -38,7 +38,7 @@ class VarianceWatch {
   double norm() const { return norm_.norm(); }            // ||v||_1, bias-corrected
 
   // After update number `step` of the schedule. Not frozen, it was one of v as well. Errors:
-  // kNumeric where the norm is not finite.
+  // kNumeric if the norm is not finite.
   void observe(std::int64_t step, double squared_norm);
   // v thaws with the next update, whatever thaw_ratio is: some of what it stands for has had its
   // first gradients since it was frozen. `why` is for the log.

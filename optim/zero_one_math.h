@@ -14,13 +14,13 @@ struct ZeroOneMath {
   float weight;        // lr / (1 - beta1^t)
   float inv_sum;       // 1 / W before an agreement, else 1
   float keep;          // K
-  float gain;          // of u: W where u is the agreed momentum, else 1
+  float gain;          // of u: W if u is the agreed momentum, else 1
   float inv_sqrt_bc2;  // as FrozenMath
   float eps;
   float floor = 0.0F;  // of v, as in FrozenMath
 
   // Nothing can be agreed on if v is 0: such a coordinate stands still, but what came for it stays
-  // in u, where the exchange sees that it wakes up (Exchange::woken).
+  // in u, if the exchange sees that it wakes up (Exchange::woken).
   GW_HD void collect(float grad, float& m, float& u, float v) const {
     const float moved = beta1 * m + one_minus_beta1 * (grad * grad_scale);
     const float sum = (keep_u * u + weight * moved) * inv_sum;

@@ -17,12 +17,12 @@ struct StepWord {
   double loss_count = 0.0;       // ... so many
   std::vector<double> counts{};  // of work done; as many on every rank
 };
-// Flags: raised where any rank raised them. Sums: over all ranks.
+// Flags: raised if any rank raised them. Sums: over all ranks.
 StepWord agree(Context& cx, Communicator& comm, const StepWord& mine);
 
 // Added up in the order of the ranks.
 double sum_over_ranks(Context& cx, Communicator& comm, double value);
-// sum(value * weight) / sum(weight) over the ranks; NaN where all weights are zero.
+// sum(value * weight) / sum(weight) over the ranks; NaN if all weights are zero.
 double mean_over_ranks(Context& cx, Communicator& comm, double value, double weight = 1.0);
 
 double max_over_ranks(Context& cx, Communicator& comm, double value);

@@ -82,7 +82,7 @@ class DataParallel : public Stateful {
   // the order in which they become ready. Earlier tapes of the step may be left out. `cx` must
   // outlive the backward.
   void overlap(Context& cx, Tape& tape, int passes = 1);
-  // The gradient of the tied parameter is final here; a no-op where there is none.
+  // The gradient of the tied parameter is final here; a no-op if there is none.
   void submit_tied(Context& cx);
   // After the last backward: submits what is left, with zeros for gradients that nothing reached,
   // and waits. Then every gradient that is averaged is the mean over the ranks (of this rank's
@@ -93,11 +93,11 @@ class DataParallel : public Stateful {
   // Holds from the next step on.
   void average(Averaged which) { averaged_ = which; }
 
-  // The norm of the mean gradient over all ranks and stages, the same on all of them: exact where
-  // gradients were averaged, estimated where not (parallel/norm_sketch.h, with signs of this step).
-  // Not finite where any rank's gradient is not. Collective.
+  // The norm of the mean gradient over all ranks and stages, the same on all of them: exact if
+  // gradients were averaged, estimated if not (parallel/norm_sketch.h, with signs of this step).
+  // Not finite if any rank's gradient is not. Collective.
   double mean_gradient_norm(Context& cx, std::uint64_t step);
-  // Every gradient becomes weight times its mean, agreed on by compression where it was not
+  // Every gradient becomes weight times its mean, agreed on by compression if it was not
   // averaged before. The gradients must be finite.
   void compress_gradients(Context& cx, double weight);
   // By bucket; those without a value are passed over.

@@ -1,6 +1,6 @@
 // The parallel shape as a value, and the communicators that go with it. Ranks of one pipeline are
 // neighbours: rank = data * pipeline_size + pipeline, so that stages, which talk most often, share
-// a host where they can. Built once, then passed down; several meshes may live in one process.
+// a host if they can. Built once, then passed down; several meshes may live in one process.
 #pragma once
 
 #include <memory>
@@ -35,7 +35,7 @@ struct Mesh {
   std::unique_ptr<Communicator> pipeline;  // the stages of this replica
   std::unique_ptr<Communicator> ends;      // first and last stages of all replicas; else null
 };
-// Collective over `world`, which must outlive the mesh. Errors: kConfig where the shape does not
+// Collective over `world`, which must outlive the mesh. Errors: kConfig if the shape does not
 // have as many ranks as the world.
 Mesh make_mesh(Communicator& world, const MeshShape& shape);
 

@@ -24,7 +24,7 @@ class NormSketch {
     return 2 * (ranks - 1) * kWidth * static_cast<std::int64_t>(sizeof(float)) / ranks;
   }
   // The same on all ranks, whatever their number of threads. Another `step` gives other signs, so
-  // that errors of several steps average out. NaN or infinite where a gradient is. Collective;
+  // that errors of several steps average out. NaN or infinite if a gradient is. Collective;
   // sends one tensor of kWidth floats. The gradients are flat f32 tensors.
   double mean_norm(Context& cx, Communicator& comm, std::span<const Tensor> gradients,
                    std::uint64_t step);

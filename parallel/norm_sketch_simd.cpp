@@ -6,7 +6,7 @@ namespace {
 
 constexpr std::int64_t kWord = 32;
 
-// x with its sign changed where the lowest bit is set.
+// x with its sign changed if the lowest bit is set.
 float flipped(float x, std::uint32_t bits) {
   return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, x) ^ (bits << 31));
 }

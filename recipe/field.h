@@ -60,7 +60,7 @@ Limits one_of(std::initializer_list<std::string_view> choices);
 Limits one_of(std::span<const std::string_view> choices);
 Limits nonempty();
 
-// "in [0, 1)", ">= 1", "one of 'bpe', 'unigram'", "not empty"; empty where all is allowed.
+// "in [0, 1)", ">= 1", "one of 'bpe', 'unigram'", "not empty"; empty if all is allowed.
 std::string to_text(const Limits& limits);
 
 // What is wrong with a value ("must be > 0, got -1"), or nothing.
@@ -78,7 +78,7 @@ std::string toml_text(std::string_view value);
 std::string toml_text(const std::string& value);
 std::string toml_text(const StringList& value);
 
-// The candidate nearest to a mistyped word, or nothing where none is near: at most a third of the
+// The candidate nearest to a mistyped word, or nothing if none is near: at most a third of the
 // word differs, in insertions, deletions, replacements and swaps of neighbours.
 std::optional<std::string> nearest(std::string_view word, const StringList& candidates);
 int edit_distance(std::string_view a, std::string_view b);

@@ -68,7 +68,7 @@ class Reader : public FieldVisitor {
          std::span<const JobKind> jobs)
       : root_(root), origins_(origins), problems_(problems), jobs_(jobs) {}
 
-  // `line` overrides the table's own lines where it is not 0.
+  // `line` overrides the table's own lines if it is not 0.
   void read(Recipe& r, const std::string& file, std::uint32_t line) {
     file_ = file;
     line_ = line;

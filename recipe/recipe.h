@@ -29,7 +29,7 @@ struct BatchRecipe {
   std::int64_t global = 32;
   std::int64_t micro = 8;
 
-  // Micro-batches that each rank adds up before an update, where validate() passed.
+  // Micro-batches that each rank adds up before an update, if validate() passed.
   std::int64_t accumulation(std::int64_t ranks) const { return global / (micro * ranks); }
 
   void fields(FieldVisitor& v) {
@@ -82,7 +82,7 @@ struct OptimRecipe {
       "zero_one_adam refreshes it for the last time (0: half of the steps)",
       at_least(0));
     v("thaw_ratio", thaw_ratio,
-      "onebit_adam: dense steps again where the second moment would have moved by this factor; 0: "
+      "onebit_adam: dense steps again if the second moment would have moved by this factor; 0: "
       "never",
       at_least(0.0));
     v("local_steps", local_steps,
@@ -134,7 +134,7 @@ struct TrainRecipe {
       "steps in a row with non-finite gradients, each skipped, before the run gives up (exit 5)",
       at_least(1).beside_training());
     v("replica_check_every", replica_check_every,
-      "steps between comparisons of all ranks' parameters, frozen ones too (exit 5 where they "
+      "steps between comparisons of all ranks' parameters, frozen ones too (exit 5 if they "
       "differ); 0: only at the start",
       at_least(0).beside_training());
     v("stall_timeout_s", stall_timeout_s,
@@ -159,7 +159,7 @@ struct ParallelRecipe {
   std::int64_t bucket_bytes = 4 << 20;
   bool shard_optimizer = false;
 
-  // Replicas of the model on so many ranks, where validate() passed.
+  // Replicas of the model on so many ranks, if validate() passed.
   std::int64_t replicas(std::int64_t ranks) const { return ranks / pipeline; }
 
   void fields(FieldVisitor& v) {
@@ -244,7 +244,7 @@ struct CommRecipe {
   std::int64_t timeout_s = 300;
 
   void fields(FieldVisitor& v) {
-    v("backend", backend, "how ranks talk; auto: mpi where mpirun or PMIx started them, else tcp",
+    v("backend", backend, "how ranks talk; auto: mpi if mpirun or PMIx started them, else tcp",
       one_of({"auto", "mpi", "tcp"}).per_start());
     v("address", address,
       "tcp: HOST:PORT where rank 0 is met; empty: as the launcher says (docs/launch.md)",
@@ -318,7 +318,7 @@ struct Recipe {
   LogRecipe log;
   Origins origins;
 
-  // The step with which a 1-bit optimizer's second moment is frozen, or at the earliest where it is
+  // The step with which a 1-bit optimizer's second moment is frozen, or at the earliest if it is
   // to settle first.
   std::int64_t freeze_step() const {
     if (optim.freeze_step > 0) return optim.freeze_step;

@@ -124,7 +124,7 @@ class CommCoordinator final : public Coordinator {
     return gather_equal(std::vector<std::int64_t>{static_cast<std::int64_t>(mine.size())});
   }
 
-  // A collective; nothing where this rank is at work.
+  // A collective; nothing if this rank is at work.
   Summary summary_of(const std::optional<std::string>& mine) {
     constexpr std::int64_t kHalf = std::int64_t{1} << 32;
     // Two halves are exact as doubles, and the greatest of x and of -x are equal for equal x.

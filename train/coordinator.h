@@ -17,7 +17,7 @@ class Coordinator {
   virtual ~Coordinator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  // Every rank's text, in order of rank. Collective and bounded: Error(kComm) where a rank is lost.
+  // Every rank's text, in order of rank. Collective and bounded: Error(kComm) if a rank is lost.
   virtual std::vector<std::string> all_gather(const std::string& mine) = 0;
   // What `work` gives on every rank, in order of rank; it must not throw. However long it takes on
   // one of them, the others wait, as long as that one's process lives: bounded is only the silence

@@ -16,7 +16,7 @@
 
 namespace gradwire {
 
-// A process, known beyond the reuse of its number. Numbers of processes can only be looked up where
+// A process, known beyond the reuse of its number. Numbers of processes can only be looked up if
 // host name, boot and namespace of processes are the same.
 struct LeaseHolder {
   std::string nonce;  // of the lease

@@ -14,7 +14,7 @@
 namespace gradwire {
 namespace {
 
-// "kind message", or empty where all went well.
+// "kind message", or empty if all went well.
 std::string report(const std::function<void()>& work, std::exception_ptr& failure) {
   try {
     work();

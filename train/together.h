@@ -8,7 +8,7 @@
 
 namespace gradwire {
 
-// Runs `work` on every rank. Where it threw on any, throws on all of them: its own error where it
+// Runs `work` on every rank. If it threw on any, throws on all of them: its own error if it
 // failed, elsewhere one of the same kind that names the first rank that did. Collective.
 void together(Coordinator& ranks, const std::function<void()>& work);
 

@@ -50,7 +50,7 @@ struct TrainParts {
   Reporter& report;
   ScheduleConfig schedule;
   std::function<bool()> stop_requested;      // asked once per step
-  CompressionSwitch* compression = nullptr;  // where the run compresses; tracked as the rest
+  CompressionSwitch* compression = nullptr;  // if the run compresses; tracked as the rest
   std::vector<StepObserver*> observers{};
 };
 

@@ -13,7 +13,7 @@ namespace gradwire {
 
 struct UpdateOptions {
   double clip_norm = 1.0;  // of the global gradient; 0: off
-  // Gradients travel as they are up to this step, compressed from then on where `ranks` compresses;
+  // Gradients travel as they are up to this step, compressed from then on if `ranks` compresses;
   // negative: always as they are.
   std::int64_t dense_steps = 0;
 };
@@ -22,7 +22,7 @@ class Update {
  public:
   Update(UpdateOptions options, Optimizer& optimizer, DataParallel& ranks);
 
-  // While `hold`, steps are dense even where the options or the optimizer would have them
+  // While `hold`, steps are dense even if the options or the optimizer would have them
   // compressed.
   void hold_dense(bool hold) { hold_ = hold; }
   // Before the first micro-batch of step `step`, counted from 1. `settle` as in Optimizer::needs().
@@ -34,8 +34,8 @@ class Update {
   void overlap(Context& cx, Tape& tape, int passes);
   // The gradient of a parameter tied over two stages is final here.
   void submit_tied(Context& cx) { ranks_.submit_tied(cx); }
-  // After the last backward: the norm of the mean gradient over the ranks (an estimate where
-  // gradients do not travel as they are), the same on all of them. Not finite where any rank's
+  // After the last backward: the norm of the mean gradient over the ranks (an estimate if
+  // gradients do not travel as they are), the same on all of them. Not finite if any rank's
   // gradient is not. Collective.
   double norm(Context& cx);
   // Clips by that norm, agrees on what is left to agree on, and updates. Collective.

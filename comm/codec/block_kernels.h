@@ -23,7 +23,7 @@ struct BlockInput {
   double norm1 = 0.0;        // the sum of magnitudes, for formats that ask for it
 };
 
-// The parts of one block's code; null where the codec has none.
+// The parts of one block's code; null if the codec has none.
 template <class Byte, class Float>
 struct BlockCodeOf {
   Float* scale = nullptr;

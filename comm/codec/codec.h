@@ -60,11 +60,11 @@ class Codec {
   virtual ~Codec() = default;
   virtual const char* name() const = 0;
 
-  // The size of any payload of n elements; less only where the number of elements sent depends on
+  // The size of any payload of n elements; less only if the number of elements sent depends on
   // the data. Error: kUsage unless 0 <= n < 2^31.
   virtual std::size_t max_bytes(std::int64_t n) const = 0;
   // The contraction delta, ||c - q||^2 <= (1 - delta) ||c||^2: of codecs that pick elements what
-  // holds for all values, k / n; of those that round what normally distributed values show; 0 where
+  // holds for all values, k / n; of those that round what normally distributed values show; 0 if
   // there is none.
   virtual double delta_hint(std::int64_t n) const = 0;
   // Whether a zero arrives as a zero; one bit has none.

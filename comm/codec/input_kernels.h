@@ -26,7 +26,7 @@ struct InputKernels {
   double (*norm1)(const float* c, std::int64_t n);
   // acc += weight * value
   void (*add)(float* acc, const float* value, float weight, std::int64_t n);
-  // Where bit i of `live` is set: acc[i] += weight * value[i], to[i] = value[i]. n padded to 64.
+  // If bit i of `live` is set: acc[i] += weight * value[i], to[i] = value[i]. n padded to 64.
   void (*add_live)(float* acc, const float* value, float weight, const std::byte* live,
                    std::int64_t n);
   void (*set_live)(float* to, const float* value, const std::byte* live, std::int64_t n);

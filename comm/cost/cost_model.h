@@ -20,7 +20,7 @@ struct StepCost {
 
   double dense_step_s() const;
   double compressed_step_s() const;
-  // Share of the dense step that compression saves; negative where it costs.
+  // Share of the dense step that compression saves; negative if it costs.
   double gain() const { return 1.0 - compressed_step_s() / dense_step_s(); }
 };
 
@@ -35,7 +35,7 @@ struct ExchangeForecast {
 StepCost step_cost(const ExchangeForecast& exchange, double compute_s);
 
 // The bandwidth, in bytes per second, at which both exchanges take equally long for a rank that
-// sends so many bytes each way; infinite where encoding takes no time.
+// sends so many bytes each way; infinite if encoding takes no time.
 double break_even_bandwidth(double dense_bytes, double compressed_bytes, double codec_s);
 
 // "a step is predicted to take 1.25 s compressed and 5 s as it is, a gain of 75 %"
@@ -45,7 +45,7 @@ struct Decision {
   bool compress = true;
   std::string why;  // for the log
 };
-// Compression pays where its gain is at least `least_gain`; it is on in any case where that is 0.
+// Compression pays if its gain is at least `least_gain`; it is on in any case if that is 0.
 Decision decide(const StepCost& cost, double least_gain);
 
 }  // namespace gradwire

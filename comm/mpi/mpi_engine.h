@@ -22,7 +22,7 @@ namespace gradwire {
 
 class MpiEngine {
  public:
-  // Starts MPI. Errors: kComm, kUsage where MPI is running or has run already.
+  // Starts MPI. Errors: kComm, kUsage if MPI is running or has run already.
   explicit MpiEngine(MpiOptions options);
   // Finalises MPI unless something failed. No lane may be in use any more.
   ~MpiEngine();
@@ -33,7 +33,7 @@ class MpiEngine {
   const std::shared_ptr<MpiLane>& world() const { return world_; }
   WireLedger& ledger() { return ledger_; }
 
-  // The lane of the group `members`, ranks of `parent`; null where there are none. Collective over
+  // The lane of the group `members`, ranks of `parent`; null if there are none. Collective over
   // the parent.
   std::shared_ptr<MpiLane> split(const MpiLane& parent, const std::vector<int>& members);
   void release(const std::shared_ptr<MpiLane>& lane);

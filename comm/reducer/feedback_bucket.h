@@ -64,7 +64,7 @@ class FeedbackBucket {
   const FlatBucket& layout_;
   FeedbackShared& shared_;
   TwoPhase wire_;
-  std::optional<TouchedMask> mask_;  // where the codec cannot send zeros
+  std::optional<TouchedMask> mask_;  // if the codec cannot send zeros
   WokenParameters woken_parameters_;
   Tensor error_, estimate_, velocity_, sum_;
   bool has_answer_ = false;  // of the last exchange, on the wire's buffers

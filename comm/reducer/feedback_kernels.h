@@ -8,7 +8,7 @@
 
 namespace gradwire {
 
-// What a rank keeps of a bucket, at the first element of a range; e is null where a method has
+// What a rank keeps of a bucket, at the first element of a range; e is null if a method has
 // none.
 struct FeedbackArrays {
   float* e = nullptr;
@@ -17,7 +17,7 @@ struct FeedbackArrays {
 };
 
 struct FeedbackKernels {
-  // u = weight * x, or beta * momentum + (1 - beta) * weight * x where there is a momentum.
+  // u = weight * x, or beta * momentum + (1 - beta) * weight * x if there is a momentum.
   void (*contribution)(const float* x, const float* momentum, float weight, float beta,
                        std::int64_t n, float* u);
   // v = (1 - b) v + b u; u = v.

@@ -12,7 +12,7 @@ struct LowRankKernels {
   static constexpr int kMost = 4;  // vectors in one call
   // out[k] = the sum of x[i] y[k][i] over i < n, for k < count <= kMost.
   void (*dots)(const float* x, const float* const* y, int count, std::int64_t n, float* out);
-  // y = the sum of c[k] x[k] over k < count <= kMost, in this order, after y itself where `add`.
+  // y = the sum of c[k] x[k] over k < count <= kMost, in this order, after y itself if `add`.
   void (*combine)(bool add, const float* c, const float* const* x, int count, std::int64_t n,
                   float* y);
   // Of n doubles, a multiple of kDoubles: the sum of a[i] b[i]; y -= c x.

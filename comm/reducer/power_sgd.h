@@ -21,7 +21,7 @@ struct PowerSgdConfig {
 };
 
 // A parameter of two dimensions or more is a matrix [first dimension, all others]. It travels as it
-// is where that takes no more, r (m + n) >= m n, and so do parameters of one dimension, beside the
+// is if that takes no more, r (m + n) >= m n, and so do parameters of one dimension, beside the
 // P: two all-reduces a bucket. Rows, columns and matrices that are zero on all ranks give zeros.
 //
 // A residual leaves out what the other ranks brought, unlike that of the authors' program, M - P
@@ -31,7 +31,7 @@ struct PowerSgdConfig {
 //
 // State: powersgd/e/<parameter> (of each rank, Share::kMean), powersgd/q/<parameter> (f32 [r, n],
 // replicated), of those that travel as matrices. `comm` and the parameters must outlive it.
-// Errors: kConfig for a rank below 1, kDevice; of finish(), kNumeric where M Q was not finite.
+// Errors: kConfig for a rank below 1, kDevice; of finish(), kNumeric if M Q was not finite.
 std::unique_ptr<Reducer> make_power_sgd_reducer(Context& cx, Communicator& comm,
                                                 std::span<const FlatBucket> layout,
                                                 const PowerSgdConfig& config);

@@ -40,7 +40,7 @@ std::unique_ptr<Reducer> make_dense_reducer(Communicator& comm);
 // ranks, so that the mean is in this rank's slice alone and the rest stays this rank's own.
 std::unique_ptr<Reducer> make_scatter_reducer(Communicator& comm);
 
-// The part of a flat tensor that is this rank's where all ranks have equal ones.
+// The part of a flat tensor that is this rank's if all ranks have equal ones.
 Tensor own_slice(const Tensor& t, const Communicator& comm);
 
 }  // namespace gradwire

@@ -25,7 +25,7 @@ class TouchedMask {
   // f(i) for every element of the news.
   template <class F>
   void for_each_news(const F& f) const;
-  // The news of all ranks become touched. Collective; to be called where any rank has news.
+  // The news of all ranks become touched. Collective; to be called if any rank has news.
   void share(Context& cx);
   // <prefix>/touched/<parameter>.
   void visit_state(StateVisitor& visitor, std::string_view prefix, const FlatBucket& layout);

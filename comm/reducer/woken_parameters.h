@@ -15,7 +15,7 @@ class WokenParameters {
   // Notes which parameters have a coordinate that takes no part and a value on this rank; true if
   // any does. Before the value is changed.
   bool note(const Exchange& e);
-  // Where note() was true on any rank: tells the exchange of all ranks' parameters. Collective.
+  // If note() was true on any rank: tells the exchange of all ranks' parameters. Collective.
   void tell(Context& cx, const Exchange& e);
 
  private:

@@ -18,7 +18,7 @@ using boost::system::error_code;
 
 namespace {
 
-// All that is left, in one system call where the socket takes it: Asio alone stops at 64 KiB.
+// All that is left, in one system call if the socket takes it: Asio alone stops at 64 KiB.
 std::size_t everything(const error_code& error, std::size_t) {
   constexpr std::size_t kMost = std::size_t{1} << 30;
   return error ? 0 : kMost;

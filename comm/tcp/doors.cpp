@@ -20,7 +20,7 @@ namespace {
 std::vector<address> resolve(asio::io_context& io, const std::vector<std::string>& names) {
   std::vector<address> all;
   for (const std::string& name : names) {
-    if (name == "localhost") {  // ::1 as well, perhaps, where nobody can listen
+    if (name == "localhost") {  // ::1 as well, perhaps, if nobody can listen
       all.push_back(asio::ip::address_v4::loopback());
       continue;
     }

@@ -18,8 +18,8 @@ struct Doors {
   std::string warning;  // why it is all interfaces; empty: it is not
 };
 
-// Of what the names of rank 0 resolve to here. All interfaces remain where none of that is an
-// address of this host (`is_own`), as behind a service's address, and where it is loopback alone
+// Of what the names of rank 0 resolve to here. All interfaces remain if none of that is an
+// address of this host (`is_own`), as behind a service's address, and if it is loopback alone
 // though ranks run on other hosts: a host often knows itself as 127.0.1.1.
 Doors choose_doors(const std::vector<boost::asio::ip::address>& resolved, bool one_host,
                    const std::function<bool(const boost::asio::ip::address&)>& is_own);

@@ -22,7 +22,7 @@ class Inbox {
     int peer = 0;
   };
 
-  // Calls receive.done at once where the message is there. Error(kComm) where the message is not
+  // Calls receive.done at once if the message is there. Error(kComm) if the message is not
   // what its receive waits for, here and in begin().
   void expect(Receive receive);
   // A message begins: where its bytes go.

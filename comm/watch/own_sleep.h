@@ -9,7 +9,7 @@ namespace gradwire {
 class OwnSleep {
  public:
   using Clock = std::chrono::steady_clock;
-  // For how long this process has not run since the last call, where a loop calls it every few
+  // For how long this process has not run since the last call, if a loop calls it every few
   // milliseconds; zero for what scheduling explains.
   Clock::duration look(Clock::time_point now) {
     const Clock::duration gap = now - last_;

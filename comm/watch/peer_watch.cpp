@@ -73,7 +73,7 @@ std::vector<std::string> gather_hosts(Context& cx, Communicator& comm) {
 //   hello RANK NONCE PROOF  the answer
 //   welcome PROOF        from rank 0, once all ranks are there
 //   bye                  either way: the end that follows is no loss
-//   absent SENTENCE      instead, where not all have come in time
+//   absent SENTENCE      instead, if not all have come in time
 //   stop                 to rank 0, and from it instead of the welcome: a stop was requested
 //   news SENTENCE        from rank 0, before the welcome: who lets the others wait
 //   lost RANK SENTENCE   that rank is lost; rank 0 passes it on
@@ -131,7 +131,7 @@ class PeerWatch::Impl {
   }
 
   // Rank 0 alone decides that somebody has stayed away, or that all stop, and tells the others;
-  // they give up by themselves only where it does not.
+  // they give up by themselves only if it does not.
   void await_all(std::chrono::milliseconds timeout) {
     using Clock = std::chrono::steady_clock;
     std::future<std::string> start = start_.get_future();

@@ -10,7 +10,7 @@
 
 namespace gradwire::cuda {
 
-// Error(kMemory) where the device has no more memory, else Error(kDevice). Clears the error that
+// Error(kMemory) if the device has no more memory, else Error(kDevice). Clears the error that
 // CUDA keeps per thread, so that the next check does not see it again.
 [[noreturn]] void throw_error(cudaError_t code, const char* what, std::source_location at);
 

@@ -1,6 +1,6 @@
 // What the device-independent half of core needs from CUDA: streams, memory, events, copies. Free
-// of CUDA headers, so that any file may include it; defined only where CUDA is built, and called
-// only through on_device(). Errors: kDevice, kMemory where the device has no more.
+// of CUDA headers, so that any file may include it; defined only if CUDA is built, and called
+// only through on_device(). Errors: kDevice, kMemory if the device has no more.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace gradwire::cuda {
 
-int device_count();              // 0 where no usable GPU or driver is found
+int device_count();              // 0 if no usable GPU or driver is found
 std::string describe(Device d);  // name, memory, compute capability
 Stream create_stream(Device d);
 void destroy_stream(Stream s) noexcept;

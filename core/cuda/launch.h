@@ -16,7 +16,7 @@ inline constexpr int kBlock = 256;  // threads of every block
 inline constexpr int kWarp = 32;
 inline constexpr std::int64_t kMaxBlocks = 4096;  // loops in the kernels cover what is left
 
-// Blocks for `work` threads, or for `work` rows of a block each where per_block is 1.
+// Blocks for `work` threads, or for `work` rows of a block each if per_block is 1.
 inline unsigned blocks_for(std::int64_t work, std::int64_t per_block = kBlock) {
   return static_cast<unsigned>(
       std::clamp<std::int64_t>((work + per_block - 1) / per_block, 1, kMaxBlocks));

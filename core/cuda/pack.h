@@ -1,5 +1,5 @@
 // Elementwise kernels: several neighbouring elements per thread, loaded and stored as one word of
-// 16 bytes where every pointer is so aligned, one element at a time where not.
+// 16 bytes if every pointer is so aligned, one element at a time if not.
 #pragma once
 
 #include <algorithm>
@@ -34,7 +34,7 @@ __device__ __forceinline__ Compute<T> widen(T x) {
 template <class... T>
 inline constexpr int kPackWidth = 16 / static_cast<int>(std::max({sizeof(T)...}));
 
-// True where each pointer may be read as packs of kWidth. Null pointers may.
+// True if each pointer may be read as packs of kWidth. Null pointers may.
 template <int kWidth, class... T>
 bool aligned_for(T*... pointers) {
   return ((reinterpret_cast<std::uintptr_t>(pointers) % (sizeof(T) * kWidth) == 0) && ...);
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(kBlock) each_kernel(F f, std::int64_t n) {
   if (kWidth > 1 && rest < n) f.template at<1>(rest);
 }
 
-// Runs f over n elements, kWidth at a time where `aligned`.
+// Runs f over n elements, kWidth at a time if `aligned`.
 template <int kWidth, class F>
 void each(Stream s, std::int64_t n, bool aligned, const F& f) {
   if (n == 0) return;

@@ -9,7 +9,7 @@ struct Axis {
   std::int64_t outer = 1, length = 1, inner = 1;
 };
 
-// Dimension `dim` of the shape, counted from the end where negative. Errors: kShape.
+// Dimension `dim` of the shape, counted from the end if negative. Errors: kShape.
 int checked_dim(const char* op, const Shape& shape, int dim);
 Axis axis_of(const char* op, const Shape& shape, int dim);
 

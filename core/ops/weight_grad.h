@@ -6,7 +6,7 @@
 
 namespace gradwire {
 
-// Calls write(grad, beta) where w wants a gradient: beta 0 overwrites, 1 adds. `like` has the
+// Calls write(grad, beta) if w wants a gradient: beta 0 overwrites, 1 adds. `like` has the
 // weight's shape and type.
 template <class Write>
 void accumulate_weight_grad(Context& cx, Tape& tape, Var w, const Tensor& like,

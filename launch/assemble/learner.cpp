@@ -219,7 +219,7 @@ ScheduleConfig schedule_config(const Recipe& recipe) {
 }
 
 UpdateOptions update_options(const Recipe& recipe) {
-  // The 1-bit rules want the mean of the gradients itself where they want gradients.
+  // The 1-bit rules want the mean of the gradients itself if they want gradients.
   const std::int64_t dense_steps = recipe.optim.is_onebit() ? -1 : recipe.compress.dense_steps;
   return {.clip_norm = recipe.optim.clip_norm, .dense_steps = dense_steps};
 }

@@ -33,7 +33,7 @@ struct Plan {
   std::int64_t boundary_bytes_per_step = 0;  // sent by a stage in the middle
 };
 
-// All parameters count as trainable. Where a pipeline's cut is to be measured, it is taken to be
+// All parameters count as trainable. If a pipeline's cut is to be measured, it is taken to be
 // even.
 Plan make_plan(const Recipe& recipe, const ModelOutline& model, const MeshShape& shape);
 // Errors: kConfig if as many ranks as share a host need more than the bytes that they may use

@@ -25,7 +25,7 @@ class RunWatch {
   RunWatch(const RunWatch&) = delete;
   RunWatch& operator=(const RunWatch&) = delete;
 
-  // Null where nothing is watched.
+  // Null if nothing is watched.
   StepObserver* steps() { return steps_.get(); }
 
  private:

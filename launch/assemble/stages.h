@@ -27,7 +27,7 @@ MeshShape mesh_shape(const Recipe& recipe, int ranks);
 // `tied`: the first and the last stage share a parameter.
 Schedule pipeline_schedule(const Recipe& recipe, int replicas, bool tied);
 
-// As the recipe says; even where it asks to measure. Errors: kConfig.
+// As the recipe says; even if it asks to measure. Errors: kConfig.
 Stages stages_without_measuring(const Recipe& recipe, const ModelOutline& model, int replicas);
 // As the recipe says. Measured cuts are rank 0's, or those that keep_stages() has kept in the
 // folder of the run. Collective over `world`. Errors: kConfig.
@@ -37,7 +37,7 @@ Stages plan_stages(Context& cx, Communicator& world, const Recipe& recipe, Job& 
 // process. Errors: kIo.
 void keep_stages(const Recipe& recipe, const Stages& stages);
 
-// A line for each rank: host, device, stages with their units, and what they take where that was
+// A line for each rank: host, device, stages with their units, and what they take if that was
 // measured. Collective.
 std::string placement_text(Coordinator& ranks, const Mesh& mesh, const Stages& stages);
 

@@ -9,7 +9,7 @@
 
 namespace gradwire {
 
-// Null where the recipe asks for none. `session` must outlive it. Collective.
+// Null if the recipe asks for none. `session` must outlive it. Collective.
 std::unique_ptr<StepObserver> make_tracer(Session& session, const Schedule& schedule);
 
 }  // namespace gradwire

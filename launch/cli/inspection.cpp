@@ -19,7 +19,7 @@ void add_config(CLI::App& app, CommandAction& chosen, std::span<const JobKind> j
   CLI::App* explain = config->add_subcommand("explain", "what a key means and where it was set");
   ConfigArgs& explain_args = on_parsed(*explain, chosen, run_config_explain);
   add_recipe(*explain, explain_args.recipe, jobs);
-  explain->add_option("KEY", explain_args.key, "a key or a section; all where it is left out");
+  explain->add_option("KEY", explain_args.key, "a key or a section; all if it is left out");
 
   CLI::App* docs =
       config->add_subcommand("docs", "print the reference of all keys (docs/recipes.md)");

@@ -57,7 +57,7 @@ void add_launch(CLI::App& app, CommandAction& chosen) {
 }
 
 // The value of an option as an override of the recipe: a list if the option may be repeated. A text
-// is quoted only where it would be read as something else.
+// is quoted only if it would be read as something else.
 void add_verb_option(CLI::App& command, const VerbOption& option, RecipeArgs& recipe) {
   const std::string doc = fmt::format("{} ({})", option.doc, option.key);
   if (option.repeated) {

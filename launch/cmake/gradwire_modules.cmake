@@ -1,7 +1,7 @@
 # One library per module. What a module may link is what it may include.
 
 # gw_module(NAME DEPS module... LIBS library...): the library gw_NAME from every source below the module.
-#   *.cu          compiled where CUDA is on; *_cuda.cpp likewise
+#   *.cu          compiled if CUDA is on; *_cuda.cpp likewise
 #   *_simd.cpp    compiled once per instruction set (core/simd.h)
 function(gw_module name)
   cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})

@@ -16,7 +16,7 @@ struct Finding {
   Verdict verdict = Verdict::kOk;
   std::string what;   // "/dev/shm"
   std::string found;  // "24.0 GB free"
-  std::string fix;    // what to do; empty where all is well
+  std::string fix;    // what to do; empty if all is well
 };
 std::string to_text(const Finding& f);
 using Findings = std::vector<Finding>;

@@ -83,7 +83,7 @@ Finding starts_alone() {
   return {Verdict::kFail, what, "no: see the message above", "install Open MPI's runtime anew"};
 }
 
-// The first line of `mpirun --version`; empty where there is no mpirun.
+// The first line of `mpirun --version`; empty if there is no mpirun.
 std::string mpirun_version() {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> pipe(
       popen("mpirun --version 2>/dev/null", "r"), pclose);

@@ -13,7 +13,7 @@
 namespace gradwire {
 namespace {
 
-// "" where the driver does not know, as for virtual interfaces.
+// "" if the driver does not know, as for virtual interfaces.
 std::string speed(const char* interface) {
   int megabits = 0;
   std::ifstream(fmt::format("/sys/class/net/{}/speed", interface)) >> megabits;

@@ -27,7 +27,7 @@ struct Bf16Choice {
   bool remembered = false;   // from an earlier measurement
 };
 
-// Of the file `remembered_in`, or else measured and written there; where that fails it is measured
+// Of the file `remembered_in`, or else measured and written there; if that fails it is measured
 // again next time. An empty name: neither read nor written. A choice that the meter does not offer
 // is none.
 Bf16Choice choose_bf16(const Bf16Meter& meter, const std::string& remembered_in);

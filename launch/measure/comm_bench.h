@@ -15,7 +15,7 @@ namespace gradwire {
 struct ExchangeRow {
   std::string name;
   double bytes_per_parameter = 0.0;   // of a payload; a rank sends 2 (n-1)/n of it
-  double encode = 0.0, decode = 0.0;  // parameters per second; 0 where nothing is encoded
+  double encode = 0.0, decode = 0.0;  // parameters per second; 0 if nothing is encoded
   double predicted_s = 0.0, measured_s = 0.0;
   double break_even = 0.0;  // bytes per second of a rank's link; below it compressing is faster
   double step_s = 0.0;      // of the recipe, predicted

@@ -16,7 +16,7 @@ struct PipelineReport {
   double bubble_share = 0.0;            // median over the steps
   double predicted_bubble_share = 0.0;  // by the dry run, with the mean costs of the steps
   // By rank: high-water marks of activations, and what the dry run expects of as many micro-batches
-  // as it sees alive at once; none where units were not measured.
+  // as it sees alive at once; none if units were not measured.
   std::vector<std::int64_t> activation_bytes, predicted_activation_bytes;
 };
 

@@ -14,7 +14,7 @@ namespace gradwire {
 
 class ScratchGroup {
  public:
-  // About `elements` normally distributed values in buckets of the recipe's size; compresses where
+  // About `elements` normally distributed values in buckets of the recipe's size; compresses if
   // the recipe does. `comm` must outlive it.
   ScratchGroup(Context& cx, Communicator& comm, const Recipe& recipe, std::int64_t elements);
 

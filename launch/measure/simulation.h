@@ -34,11 +34,11 @@ struct Simulation {
   double speed_up = 1.0;
 };
 
-// The steps of a run in which all gradients travel as they are. Where a rule ends them that looks
+// The steps of a run in which all gradients travel as they are. If a rule ends them that looks
 // at the run, its earliest end.
 std::int64_t dense_steps_of(const Recipe& recipe);
 // `recipe` fits so many workers (launch/measure/exchange_kinds.h); `compute_s` of a step, measured
-// here where it is not given.
+// here if it is not given.
 Simulation simulate(Context& cx, const Recipe& recipe, const NetworkModel& network,
                     std::optional<double> compute_s);
 

@@ -16,7 +16,7 @@
 namespace gradwire {
 namespace {
 
-// The variables of one launcher; null where it has none.
+// The variables of one launcher; null if it has none.
 struct Launcher {
   const char* name;
   const char* rank;

@@ -22,7 +22,7 @@ struct RankEnvironment {
   bool launched() const { return !source.empty(); }
 };
 
-// Null where a variable is not set; std::getenv for the real environment.
+// Null if a variable is not set; std::getenv for the real environment.
 using EnvironmentLookup = std::function<const char*(const char* name)>;
 
 // Throws Error(kUsage) naming the variables for values that are not counts or missing, ranks
@@ -37,7 +37,7 @@ std::string to_text(const RankEnvironment& env);
 // starts.
 std::vector<const char*> rank_variables();
 
-// Throws Error(kUsage) where MPI itself counts other ranks than the launcher announced: each
+// Throws Error(kUsage) if MPI itself counts other ranks than the launcher announced: each
 // process then is alone with itself, because mpirun belongs to another MPI than the program.
 void check_world(const RankEnvironment& env, int mpi_rank, int mpi_size);
 

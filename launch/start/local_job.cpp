@@ -147,7 +147,7 @@ LocalJob::LocalJob() {
     arrived[i] = 0;
     if (kPassedOn[i] != SIGHUP || !hangup_is_ignored()) ::sigaction(kPassedOn[i], &action, nullptr);
   }
-  ::signal(SIGCHLD, SIG_DFL);  // where it is ignored, the system keeps nobody's status
+  ::signal(SIGCHLD, SIG_DFL);  // if it is ignored, the system keeps nobody's status
 }
 
 LocalJob::~LocalJob() {

@@ -20,11 +20,11 @@ struct RankEnd {
   bool by_us = false;  // was asked to end because another one had failed
 };
 
-// What the job's exit code is, from the ranks' ends in the order in which they came: 0 where all
-// are 0; 75 where all are 0 or 75; else the first failure that is not another one's consequence. A
+// What the job's exit code is, from the ranks' ends in the order in which they came: 0 if all
+// are 0; 75 if all are 0 or 75; else the first failure that is not another one's consequence. A
 // rank that a signal killed is a lost peer.
 int job_exit_code(const std::vector<RankEnd>& ends);
-// "rank 1 was killed by signal 9 (Killed)"; empty where it exited by itself, since it has then
+// "rank 1 was killed by signal 9 (Killed)"; empty if it exited by itself, since it has then
 // said why.
 std::string describe(const RankEnd& end);
 

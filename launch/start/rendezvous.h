@@ -38,9 +38,9 @@ Address parse_address(std::string_view text);
 std::vector<std::string> expand_host_list(std::string_view list);
 
 // The address is the first that is known of: comm.address; GRADWIRE_ADDRESS (`gradwire launch`);
-// MASTER_ADDR and MASTER_PORT (torchrun); loopback where all ranks share this host; the first host
-// of the Slurm step. Throws Error(kUsage), asking for comm.address, where none is. The token is
-// GRADWIRE_TOKEN, else the launcher's name for the job, which also picks the port where nothing
+// MASTER_ADDR and MASTER_PORT (torchrun); loopback if all ranks share this host; the first host
+// of the Slurm step. Throws Error(kUsage), asking for comm.address, if none is. The token is
+// GRADWIRE_TOKEN, else the launcher's name for the job, which also picks the port if nothing
 // else does; else, on loopback, the folder of the run, which all ranks of a host share and no other
 // job.
 TcpOptions find_rendezvous(const RankEnvironment& env, const CommRecipe& recipe,

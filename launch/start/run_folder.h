@@ -21,7 +21,7 @@ class RunFolder {
   RunFolder(Coordinator& ranks, std::string dir, std::function<void(const std::string&)> say);
 
   // Rank 0 takes the lease, which is given back when this object goes; then every rank looks for
-  // it. False if `stop_requested` is true on any rank before that. Where another takes the lease
+  // it. False if `stop_requested` is true on any rank before that. If another takes the lease
   // over later, the process ends with 2. Collective. Errors, on every rank: kConfig if a run that
   // lives has the lease, or if ranks do not see it; kIo.
   bool take(const std::function<bool()>& stop_requested);

@@ -29,7 +29,7 @@ int first_count(const char* omp_num_threads) {
   return static_cast<int>(count);
 }
 
-// Of the quota, where there is one.
+// Of the quota, if there is one.
 int part_of_quota(const CpuShare& share, int otherwise) {
   return share.limits.quota ? part(*share.limits.quota, share.on_quota) : otherwise;
 }

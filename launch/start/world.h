@@ -1,4 +1,4 @@
-// The ranks of this run: over MPI or TCP where a launcher started several, else this process alone.
+// The ranks of this run: over MPI or TCP if a launcher started several, else this process alone.
 // When a peer dies, this process says which one and ends with exit code 6: whatever it waits for
 // will not come.
 #pragma once
@@ -24,14 +24,14 @@ inline constexpr std::string_view kStoppedWhileMeeting =
 
 class World {
  public:
-  // Collective. Errors: kComm; kUsage where MPI counts other ranks than the launcher, or nothing
+  // Collective. Errors: kComm; kUsage if MPI counts other ranks than the launcher, or nothing
   // says where ranks are to meet; kIo for descriptors. Throws MeetingStopped if `stop_requested`,
-  // which may be empty, is true on any rank before all have met; where MPI is still joining the
+  // which may be empty, is true on any rank before all have met; if MPI is still joining the
   // ranks it ends the process with kStopped, since MPI cannot be told to give up.
   World(Context& cx, const RankEnvironment& env, const Recipe& recipe,
         const std::function<bool()>& stop_requested);
   Communicator& comm() { return mpi_ ? mpi_->comm() : tcp_ ? tcp_->comm() : *alone_.front(); }
-  // Called where a lost peer is about to end this process, on another thread: `hook` may end it in
+  // Called if a lost peer is about to end this process, on another thread: `hook` may end it in
   // its own way. Null: none.
   void before_leaving(std::function<void()> hook);
 

@@ -21,7 +21,7 @@ std::unique_ptr<Boundary> make_bf16_boundary(Communicator& stages);
 // micro-batch of the step before (Wang et al., "Fine-tuning language models over slow networks
 // using activation compression with guarantees", NeurIPS 2022, algorithm 1). The sender takes the
 // difference to what the receiver really has, so that what one step loses is in the next step's
-// difference: for activations that come back, the error goes to zero. Where samples do not come
+// difference: for activations that come back, the error goes to zero. If samples do not come
 // back, a block of a is often nearer to zero than to m; then it is sent by itself, as m = 0, and no
 // loss is ever larger than without references. That also heals a reference of a step that went
 // wrong. Gradients are sent as Q(g), as there: an error fed back would meet other samples'

@@ -30,7 +30,7 @@ struct Costs {
 struct DryRun {
   std::string problem;  // empty: valid; else the first found, and the rest holds nothing
   // Per rank, by order of the program: stages times micro-batches whose activations are held, from
-  // the forward to the backward, or to the weight gradient where backward is split ...
+  // the forward to the backward, or to the weight gradient if backward is split ...
   std::vector<int> peak_live;
   // ... and those of them whose input gradient is done and whose weight gradient is not: gradients
   // of outputs are held as well.
@@ -51,7 +51,7 @@ DryRun dry_run(const Schedule& s, SendModel model, const Costs& costs = {});
 // Errors: kConfig with the problem. For schedules that people write: adjacent messages are grouped.
 void check_schedule(const Schedule& s);
 
-// A schedule out of a file: parsed, given its messages where it has only computing, and checked.
+// A schedule out of a file: parsed, given its messages if it has only computing, and checked.
 // `tied` as in with_messages. Errors: kConfig.
 Schedule written_schedule(std::string_view text, bool tied);
 

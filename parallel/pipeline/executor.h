@@ -33,7 +33,7 @@ struct ExecutorHooks {
 class Executor {
  public:
   // `stages` has one rank per rank of the schedule and must outlive this, as must `boundary`, which
-  // says how results travel. The schedule has its messages (with_messages). Errors: kUsage where
+  // says how results travel. The schedule has its messages (with_messages). Errors: kUsage if
   // their numbers differ.
   Executor(Communicator& stages, const Schedule& schedule, Boundary& boundary);
 

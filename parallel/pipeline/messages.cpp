@@ -32,7 +32,7 @@ struct Timed {
 // Plans the computing in steps that all ranks take together, one action each, and sorts messages
 // into it by the step after which they are sent. That is one order for all messages, which every
 // rank keeps: the first message that is not yet through is always the next of both its ranks. So
-// there is no deadlock, even where a send waits for its receive.
+// there is no deadlock, even if a send waits for its receive.
 class Messages {
  public:
   Messages(const Schedule& compute, bool tied)

@@ -70,7 +70,7 @@ Schedule one_f_one_b(int ranks, int micros);
 // were. Rank r holds up to 2 (ranks - r) - 1 + (chunks - 1) ranks micro-batches of one stage.
 Schedule interleaved(int ranks, int chunks, int micros);
 // 1F1B with the backward pass split, so that weights' gradients fill the bubble: a third of 1F1B's
-// where a forward and both gradients cost the same (Qi et al., "Zero bubble pipeline parallelism",
+// if a forward and both gradients cost the same (Qi et al., "Zero bubble pipeline parallelism",
 // ICLR 2024: ZB-H1). To do so, every rank holds as many micro-batches as the first rank of 1F1B.
 Schedule zero_bubble(int ranks, int micros);
 // Only the forwards, for evaluation.

@@ -28,7 +28,7 @@ class StageModel {
   virtual ~StageModel() = default;
   // What stage `stage` makes of `in`, the tensors that the stage before hands on (none in the
   // first): tensors as activations() says. The last stage gives one scalar f32, the mean loss of
-  // the micro-batch, where every unit of weight counts the same.
+  // the micro-batch, if every unit of weight counts the same.
   virtual std::vector<Var> forward(Context& cx, Tape& tape, int stage, int micro,
                                    std::span<const Var> in) = 0;
   // What stage `stage` hands to the next one for this micro-batch; may be empty. Not asked of the

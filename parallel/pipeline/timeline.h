@@ -34,7 +34,7 @@ double bubble_share(std::span<const TimelineEvent> events);
 std::string_view kind_of(Act act);
 
 // A drawing: a row per rank, a box per action that computes with the number of its micro-batch, a
-// line under the boxes where a message or a reduction takes time, a time axis, a legend and the
+// line under the boxes if a message or a reduction takes time, a time axis, a legend and the
 // bubble share. A rank's later chunks are paler.
 std::string to_svg(std::span<const TimelineEvent> events, std::string_view title);
 

@@ -32,8 +32,8 @@ class Simulation {
   }
 
  private:
-  // Forwards and input gradients in the order of 1F1B; a weight gradient where the next of them
-  // cannot be yet, or where a forward has no room. False: the rank has done all.
+  // Forwards and input gradients in the order of 1F1B; a weight gradient if the next of them
+  // cannot be yet, or if a forward has no room. False: the rank has done all.
   bool advance(std::size_t r, const std::vector<Rank>& before) {
     Rank& rank = ranks_[r];
     const int ranks = static_cast<int>(ranks_.size());

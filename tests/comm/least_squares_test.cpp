@@ -17,7 +17,7 @@ constexpr LeastSquares kExact{.zeta = 100.0}, kNoisy{.zeta = 100.0, .sigma = 10.
 
 using Path = std::vector<std::vector<double>>;
 
-// With a step of 2^-halvings / L; a tenth of the elements where the codec picks some.
+// With a step of 2^-halvings / L; a tenth of the elements if the codec picks some.
 Path path_of(const LeastSquares& problem, int halvings, int steps, Feedback method,
              const char* codec, std::optional<double> eta = {}) {
   const CompressionConfig config{

@@ -8,7 +8,7 @@ CGROUP = pathlib.Path("/sys/fs/cgroup")
 
 
 def make_cgroup(name, controller, limits):
-    """A group with these limits below the tester's own privileges; None where there are none."""
+    """A group with these limits below the tester's own privileges; None if there are none."""
     version1 = (CGROUP / controller).is_dir()
     if not version1 and not (CGROUP / "cgroup.controllers").exists():
         return None

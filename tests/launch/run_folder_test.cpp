@@ -16,7 +16,7 @@ namespace {
 using namespace std::chrono_literals;
 using test::TempFolder;
 
-// What each of three ranks throws, with its kind; empty where nothing is thrown.
+// What each of three ranks throws, with its kind; empty if nothing is thrown.
 std::vector<std::string> complaints(ErrorKind kind, const std::function<void(Coordinator&)>& work) {
   std::vector<std::string> all(3);
   run_ranks(3, [&](Communicator& comm) {

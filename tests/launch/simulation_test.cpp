@@ -98,7 +98,7 @@ TEST(Simulate, BytesAndTimesByHand) {
   EXPECT_NEAR(s.speed_up, 1.0 / (0.15 + 0.85 * bit.step_s / dense.step_s), 1e-9);
 }
 
-// Where the network is slow, bits decide; where it is fast, encoding costs and nothing is gained.
+// If the network is slow, bits decide; if it is fast, encoding costs and nothing is gained.
 TEST(Simulate, TheSlowerTheNetworkTheMoreIsGained) {
   double before = 1e9;
   for (const double bandwidth : {1e5, 1e6, 1e12}) {

@@ -1,4 +1,4 @@
-// 1-bit Adam where a coordinate gets its first gradients after the freeze: its tensor goes back to
+// 1-bit Adam if a coordinate gets its first gradients after the freeze: its tensor goes back to
 // AdamW's steps until its own second moment has settled, and the others do not notice.
 #include <algorithm>
 #include <cmath>

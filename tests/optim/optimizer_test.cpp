@@ -272,7 +272,7 @@ TEST(OptimizerConfig, OutOfRangeIsAConfigError) {
 }
 
 // Every instruction set this processor has gives the same step, but for the rounding that fused
-// multiply-add saves, also where the range is no multiple of a vector.
+// multiply-add saves, also if the range is no multiple of a vector.
 TEST(OptimizerKernels, InstructionSetsAgree) {
   constexpr std::size_t kSize = 1003;
   const AdamWMath adamw{.beta1 = 0.9F,

@@ -115,7 +115,7 @@ TEST(VarianceWatch, ThawsWhenTheNormHasBeenFarOffForAWindow) {
   }
 }
 
-// Held, v moves; let go, it is frozen at once where the configured step has passed, else by the
+// Held, v moves; let go, it is frozen at once if the configured step has passed, else by the
 // rule.
 TEST(VarianceWatch, HeldItIsNotFrozenAndThaws) {
   for (const std::int64_t freeze_step : {0, 300}) {

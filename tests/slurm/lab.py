@@ -71,6 +71,19 @@ def wait_for(condition, what, timeout=120):
     raise AssertionError(f"{what}: not within {timeout} s")
 
 
+def heard(pid):
+    """Whether a stopped process has been sent USR1 or TERM, goes on already, or is gone."""
+    try:
+        lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return True
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    if not fields["State"].strip().startswith("T"):
+        return True
+    pending = int(fields["SigPnd"], 16) | int(fields["ShdPnd"], 16)
+    return bool(pending & (1 << signal.SIGUSR1 - 1 | 1 << signal.SIGTERM - 1))
+
+
 class Lab:
     def __init__(self, nodes=2):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="gradwire-slurm-"))
@@ -137,6 +150,20 @@ class Lab:
         """Every Key=Value that scontrol knows of a job."""
         text = self.run("scontrol", "show", "job", number)
         return dict(word.split("=", 1) for word in text.split() if "=" in word)
+
+    def ranks(self, job):
+        """The process ids of the ranks of a job, whichever node they are on."""
+        found = []
+        for folder in pathlib.Path("/proc").iterdir():
+            try:
+                if not folder.name.isdigit() or (folder / "comm").read_text().strip() != "gradwire":
+                    continue
+                environment = (folder / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if {f"SLURM_CONF={self.dir}/slurm.conf".encode(), f"SLURM_JOB_ID={job}".encode()} <= set(environment):
+                found.append(int(folder.name))
+        return found
 
     def kill_node(self, node):
         """As a machine that loses its power: its daemon and all that it has started are gone at once."""

@@ -2,6 +2,7 @@
 time, or loses a node. What goes on must end with the checkpoint of a run that nothing happened to, bit for
 bit."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -12,10 +13,10 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
 from harness import GRADWIRE, RECIPE, corpus
-from lab import Lab, free_ports, wait_for
+from lab import Lab, free_ports, heard, wait_for
 
 TEMPLATE = pathlib.Path(__file__).resolve().parents[2] / "examples" / "slurm.sbatch"
-STEPS = 400
+STEPS = 2000
 
 
 def setUpModule():
@@ -26,7 +27,7 @@ def setUpModule():
     FOLDER = LAB.dir / "work"
     FOLDER.mkdir()
     (FOLDER / "corpus.txt").write_text(corpus())
-    recipe = RECIPE.replace("steps = 40", f"steps = {STEPS}").replace("every = 10", "every = 50")
+    recipe = RECIPE.replace("steps = 40", f"steps = {STEPS}").replace("every = 10", "every = 250")
     (FOLDER / "recipe.toml").write_text(recipe.replace("eval_every = 20", f"eval_every = {STEPS}"))
     job = submit("whole")
     wait_for_state(job, "COMPLETED")
@@ -102,6 +103,23 @@ class SlurmTest(unittest.TestCase):
         wait_for(lambda: last_step(run) >= step, f"{run} trains")
         return job
 
+    @contextlib.contextmanager
+    def held(self, job, run):
+        """The ranks of a job, stopped inside a step: however fast they are, the job does not end before what is done
+        to it has reached them. They go on once they are told to stop, or the test says that they need not be."""
+        ranks = LAB.ranks(job)
+        for pid in ranks:
+            os.kill(pid, signal.SIGSTOP)
+        self.assertEqual(len(ranks), 2, f"{run} trains on two nodes\n{log(run)}")
+        self.assertLess(last_step(run), STEPS, "the steps of the tests are too few for this machine")
+        try:
+            yield
+            wait_for(lambda: all(heard(pid) for pid in ranks), "the ranks are told to stop")
+        finally:
+            for pid in ranks:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     def resume_now(self, job):
         """Slurm lets a job that was requeued wait for two minutes, since nodes refuse credentials that are not newer,
         by whole seconds, than the moment in which they ended the job. So once that is over, seconds are enough."""
@@ -121,7 +139,8 @@ class SlurmTest(unittest.TestCase):
 
     def test_cancelled_stays_cancelled_with_a_checkpoint_of_its_last_step(self):
         job = self.running("cancelled")
-        LAB.run("scancel", job)
+        with self.held(job, "cancelled"):
+            LAB.run("scancel", job)
         found = wait_for_state(job, "CANCELLED")
         wait_for(lambda: "stopped on request" in log("cancelled"), "the run says that it stopped")
         wait_for(lambda: LAB.states() == {"idle"}, "the nodes are idle")
@@ -131,18 +150,21 @@ class SlurmTest(unittest.TestCase):
 
     def test_usr1_to_the_shell_stops_requeues_and_finishes(self):
         job = self.running("warned")
-        LAB.run("scancel", "-b", "-s", "USR1", job)
+        with self.held(job, "warned"):
+            LAB.run("scancel", "-b", "-s", "USR1", job)
         self.finishes_as_if_nothing_happened(job, "warned")
 
     def test_term_to_the_steps_stops_requeues_and_finishes(self):
         job = self.running("stopped")
-        LAB.run("scancel", "--signal=TERM", job)
+        with self.held(job, "stopped"):
+            LAB.run("scancel", "--signal=TERM", job)
         self.finishes_as_if_nothing_happened(job, "stopped")
 
     def test_preempted_jobs_requeue_and_finish(self):
         job = self.running("preempted")
-        urgent = LAB.run("sbatch", "--parsable", "-p", "urgent", "--nodes=2", "--ntasks-per-node=4", "--mem=100",
-                         f"--output={FOLDER}/urgent.log", "--wrap", "true").strip()
+        with self.held(job, "preempted"):
+            urgent = LAB.run("sbatch", "--parsable", "-p", "urgent", "--nodes=2", "--ntasks-per-node=4", "--mem=100",
+                             f"--output={FOLDER}/urgent.log", "--wrap", "true").strip()
         wait_for_state(urgent, "COMPLETED")
         self.finishes_as_if_nothing_happened(job, "preempted")
 
@@ -161,13 +183,13 @@ class SlurmTest(unittest.TestCase):
 
     def test_requeue_by_hand_goes_on(self):
         job = self.running("by_hand")
-        LAB.run("scontrol", "requeue", job)
+        with self.held(job, "by_hand"):
+            LAB.run("scontrol", "requeue", job)
         self.finishes_as_if_nothing_happened(job, "by_hand")
 
     def test_a_lost_node_requeues_and_finishes(self):
         job = self.running("lost", step=60)
-        other = LAB.job(job)["NodeList"]
-        self.assertEqual(other, "node[1-2]")
+        self.assertEqual(LAB.job(job)["NodeList"], "node[1-2]")
         LAB.kill_node("node2")  # the batch shell is on the first node
         wait_for(lambda: int(LAB.job(job)["Restarts"]) >= 1 or LAB.job(job)["JobState"] == "PENDING", "requeued")
         LAB.start_node("node2")

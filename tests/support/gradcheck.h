@@ -21,7 +21,7 @@ struct GradCheckOptions {
   int directions = 8;             // of random projections above the limit
 };
 
-// Empty where the gradients agree, else a line for each disagreement (the first few).
+// Empty if the gradients agree, else a line for each disagreement (the first few).
 std::string gradient_mismatch(const Context& cx, const Build& f, const std::vector<Tensor>& inputs,
                               const GradCheckOptions& options = {});
 

@@ -2,7 +2,7 @@
 // Islamov & Stich, "EControl", ICLR 2024, section 5; the generator is that of Islamov et al.,
 // "MoTEF", ICLR 2025): rank i of n holds f_i(x) = |A_i x - b_i|^2 / 2 with A_i = i / sqrt(n) I and
 // b_i drawn from N(0, (zeta / i)^2 I); gradients carry noise of N(0, sigma^2 / d I). With zeta > 0
-// the ranks' gradients do not vanish where their mean does.
+// the ranks' gradients do not vanish if their mean does.
 #pragma once
 
 #include <algorithm>
@@ -108,7 +108,7 @@ inline std::vector<std::vector<double>> descend(const LeastSquares& problem, dou
   return path;
 }
 
-// The mean of |x - x*|^2 over the last fifth; infinite where it has diverged.
+// The mean of |x - x*|^2 over the last fifth; infinite if it has diverged.
 inline double tail_error(const std::vector<std::vector<double>>& path) {
   const std::size_t first = path.size() * 4 / 5;
   double sum = 0.0;

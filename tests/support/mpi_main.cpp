@@ -57,7 +57,7 @@ int run_tests(Communicator& comm) {
   return 1;
 }
 
-// The largest over the ranks, where they can still talk.
+// The largest over the ranks, if they can still talk.
 int worst_of(Communicator& comm, int result) {
   try {
     Runtime runtime;

@@ -17,8 +17,8 @@ namespace gradwire::test {
 struct OpInput {
   Shape shape;
   double low = -2.0, high = 2.0;  // values are drawn from [low, high)
-  double gap = 0.0;               // and kept this far from zero, where the op has a kink there
-  bool weight = false;            // f32 where the op runs in bf16, and enters as a parameter too
+  double gap = 0.0;               // and kept this far from zero, if the op has a kink there
+  bool weight = false;            // f32 if the op runs in bf16, and enters as a parameter too
 };
 
 using Values = std::vector<std::vector<double>>;  // one per input, row-major
@@ -52,12 +52,12 @@ Values to_values(Context& cx, const std::vector<Tensor>& tensors);
 
 struct OpResult {
   std::vector<double> output;
-  Values gradients;  // of <w, output> for a fixed w; empty where not asked for
+  Values gradients;  // of <w, output> for a fixed w; empty if not asked for
 };
 OpResult run_case(const Context& cx, const OpCase& c, const std::vector<Tensor>& inputs,
                   bool backward);
 
-// Empty where every element agrees within rel (tolerance.h), sums judged by the largest of them.
+// Empty if every element agrees within rel (tolerance.h), sums judged by the largest of them.
 std::string difference(const std::vector<double>& got, const std::vector<double>& want, double rel);
 
 }  // namespace gradwire::test

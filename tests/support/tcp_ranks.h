@@ -30,7 +30,7 @@ inline std::vector<TcpOptions> tcp_options(int ranks, TcpOptions common = {}) {
   return all;
 }
 
-// Calls fn on every rank's thread; returns what each rank failed with, empty where it did not.
+// Calls fn on every rank's thread; returns what each rank failed with, empty if it did not.
 inline std::vector<std::string> failures_of_tcp_ranks(
     const std::vector<TcpOptions>& options, const std::function<void(Communicator&)>& fn) {
   std::vector<std::string> failures(options.size());

@@ -1,4 +1,4 @@
-// A folder of its own for one test, where two suites run at once too; removed at the end.
+// A folder of its own for one test, even if two suites run at once; removed at the end.
 #pragma once
 
 #include <filesystem>

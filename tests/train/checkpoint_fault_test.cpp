@@ -286,7 +286,7 @@ TEST_F(CheckpointFault, FailureAtAnyOperationLeavesAGoodCheckpointAndTrainingGoe
   EXPECT_GE(failed, 15);
 }
 
-// Dies just before operation `die_at`. True where the save got that far.
+// Dies just before operation `die_at`. True if the save got that far.
 bool killed(const std::function<void(FileHook)>& save, int die_at) {
   constexpr int kDied = 9;
   const pid_t child = fork();

@@ -62,7 +62,7 @@ class SmallRun {
     make_samples();
   }
 
-  // A step of the schedule; where `broken`, the last rank's gradient is not finite and all skip it.
+  // A step of the schedule; if `broken`, the last rank's gradient is not finite and all skip it.
   // Whether it was one.
   bool step(int step, bool broken = false) {
     for (Parameter* p : params())

@@ -50,7 +50,7 @@ struct Origin {
 struct RunIdentity {
   std::string model;
   std::string recipe;
-  // How state is spread over ranks beyond their number; empty where all have the same pieces. Of
+  // How state is spread over ranks beyond their number; empty if all have the same pieces. Of
   // another layout, what each rank has of its own is averaged or dropped (Share), as for another
   // number of ranks.
   std::string layout{};
@@ -82,16 +82,16 @@ struct SaveOptions {
 
 struct SaveResult {
   bool committed = false;
-  std::string path;                   // of the checkpoint, where committed
+  std::string path;                   // of the checkpoint, if committed
   std::string why;                    // it was not
   std::uint64_t bytes = 0;            // of all files
   std::vector<std::string> warnings;  // what could not be deleted; on rank 0
 };
 
-// Saves as step-<step>. Where any rank fails (disk full, read-only, quota), all abandon, the
+// Saves as step-<step>. If any rank fails (disk full, read-only, quota), all abandon, the
 // temporary folder is removed, earlier checkpoints are untouched, and every rank gets the reason:
 // training goes on. An existing checkpoint of the same step is replaced. At most one tensor is
-// copied, and only where it lives on a device. Throws only what the Coordinator throws.
+// copied, and only if it lives on a device. Throws only what the Coordinator throws.
 SaveResult save_checkpoint(Context& cx, const SaveOptions& options, std::int64_t step,
                            const CheckpointState& state, Coordinator& ranks);
 
@@ -99,7 +99,7 @@ SaveResult save_checkpoint(Context& cx, const SaveOptions& options, std::int64_t
 std::int64_t checkpoint_bytes(const CheckpointState& state, Coordinator& ranks);
 
 // Whose value of a per-rank piece of state this rank takes from a checkpoint of `saved_ranks` ranks
-// where this run has another number; nullopt: the piece stays as it was constructed.
+// if this run has another number; nullopt: the piece stays as it was constructed.
 using ResizeRule = std::function<std::optional<int>(std::string_view name, int saved_ranks)>;
 
 struct LoadOptions {

@@ -29,7 +29,7 @@ class Match {
       by_name_[e.name].push_back(&e);
   }
 
-  // Null where the piece stays as it was constructed. Errors: kCheckpoint where nothing fits.
+  // Null if the piece stays as it was constructed. Errors: kCheckpoint if nothing fits.
   const ManifestEntry* entry(std::string_view name, Share share) const {
     int owner = rank_;
     if (is_dropped(share)) return nullptr;
@@ -54,7 +54,7 @@ class Match {
 
   bool is_dropped(Share share) const { return share == Share::kPerLayout && other_ranks(); }
 
-  // Saved, but not of these pieces. Where no rank wants it, the checkpoint is of another run.
+  // Saved, but not of these pieces. If no rank wants it, the checkpoint is of another run.
   std::vector<std::string> unwanted(const std::vector<StatePiece>& pieces) const {
     std::unordered_set<std::string> wanted;
     for (const StatePiece& piece : pieces)
@@ -310,7 +310,7 @@ Error unreadable(const std::string& path, const Error& e) {
                   path, e.what())};
 }
 
-// Throws Error(kCheckpoint or kIo) on all ranks where it fails on one.
+// Throws Error(kCheckpoint or kIo) on all ranks if it fails on one.
 LoadResult load_one(Context& cx, const std::string& path, const LoadOptions& options,
                     const CheckpointState& state, Coordinator& ranks) {
   const CheckpointFiles files(options.before_file_operation);

@@ -86,7 +86,7 @@ std::vector<bool> written_here(const std::vector<StatePiece>& pieces, Coordinato
   std::string shared;
   for (const StatePiece& piece : pieces)
     if (piece.share == Share::kReplicated) shared += piece.name + "\n";
-  // Mostly all ranks have the same; their names are only sent where not.
+  // Mostly all ranks have the same; their names are only sent if not.
   const std::string digest = fmt::format("{:x}", hash_of(shared));
   const std::vector<std::string> digests = ranks.all_gather(digest);
   std::unordered_map<std::string, std::vector<int>> holders;

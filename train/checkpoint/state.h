@@ -28,7 +28,7 @@ struct StatePiece {
   std::vector<std::byte> value;
 };
 
-// Walks the state without changing it. Error(kInternal) where two pieces have one name.
+// Walks the state without changing it. Error(kInternal) if two pieces have one name.
 std::vector<StatePiece> pieces_of(const CheckpointState& state);
 
 // Which of these pieces this rank writes: its own, and of what several ranks hold its share, spread

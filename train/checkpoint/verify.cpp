@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What a file says of itself, where it can still say anything: a shard of another step or rank in
+// What a file says of itself, if it can still say anything: a shard of another step or rank in
 // this one's place is the commonest reason for a checksum that does not fit.
 std::string self_description(const std::string& path, std::int64_t step, int rank) {
   try {
@@ -46,7 +46,7 @@ std::string problem_of(const CheckpointFiles& files, const std::string& dir, con
   return fmt::format("{}: its checksum is not the manifest's{}", name, whose());
 }
 
-// Datasets whose elements are not what was saved; only worth asking where the file is damaged or to
+// Datasets whose elements are not what was saved; only worth asking if the file is damaged or to
 // be sure to the last element.
 void check_elements(const std::string& dir, const Manifest& manifest,
                     std::vector<std::string>& problems) {

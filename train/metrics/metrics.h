@@ -48,8 +48,8 @@ struct EvaluationMetrics {
 struct CheckpointMetrics {
   std::int64_t step = 0;
   bool committed = false;
-  std::string path{};  // where committed
-  std::string why{};   // where not
+  std::string path{};  // if committed
+  std::string why{};   // if not
   std::uint64_t bytes = 0;
   double seconds = 0.0;
 };

@@ -17,7 +17,7 @@ namespace gradwire {
 namespace {
 
 // Keeps a write to a closed pipe from killing the process: the signal is held back for this thread
-// and, where the write raised it, taken away.
+// and, if the write raised it, taken away.
 class NoBrokenPipeSignal {
  public:
   NoBrokenPipeSignal() {

@@ -20,9 +20,9 @@ class MetricsFile {
   MetricsFile(const MetricsFile&) = delete;
   MetricsFile& operator=(const MetricsFile&) = delete;
 
-  // Where only a part of it fits, a regular file is cut back to what it was.
+  // If only a part of it fits, a regular file is cut back to what it was.
   void append(std::string_view bytes) noexcept;
-  // The last byte of the file; '\n' where it is empty or cannot be read.
+  // The last byte of the file; '\n' if it is empty or cannot be read.
   char last_byte() const noexcept;
 
  private:

@@ -32,7 +32,7 @@ std::unique_ptr<MetricsSink> make_progress_sink(const ProgressOptions& options,
 std::string short_count(double x);
 // 512 B, 18.3 MB: powers of a thousand.
 std::string short_bytes(double bytes);
-// 45s, 12m03, 1h47, 2d04h; "?" where it is not known.
+// 45s, 12m03, 1h47, 2d04h; "?" if it is not known.
 std::string short_duration(double seconds);
 
 }  // namespace gradwire

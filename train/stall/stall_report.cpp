@@ -49,7 +49,7 @@ std::string doing_text(const RankStatus& s) {
   return "?";
 }
 
-// Whom a collective waits for: the ranks of its group that have not begun it; where all have, any
+// Whom a collective waits for: the ranks of its group that have not begun it; if all have, any
 // of the others.
 std::string others_in(const StallView& view, const RankStatus& s) {
   const GroupStatus& group = group_of(s, s.waits_for);

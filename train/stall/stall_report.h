@@ -32,7 +32,7 @@ struct StallView {
 std::string describe(const Action& action);
 
 // The rank that holds up the others: one whose process is gone, stopped or silent; else, of those
-// that wait for nobody, the one that has been at the same thing for longest. Nothing where all
+// that wait for nobody, the one that has been at the same thing for longest. Nothing if all
 // wait.
 std::optional<int> find_culprit(const StallView& view);
 

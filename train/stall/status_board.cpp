@@ -23,7 +23,7 @@ static_assert(sizeof(RankStatus) % sizeof(std::uint64_t) == 0);
 using Words = std::array<std::uint64_t, sizeof(RankStatus) / sizeof(std::uint64_t)>;
 
 // Version v of the status is slot v % kSlots: the last one published stays whole while the next is
-// written, and for good where the writer is stopped in between. Who reads a word of version
+// written, and for good if the writer is stopped in between. Who reads a word of version
 // v + kSlots, with acquire, then also sees that v + kSlots - 1 was out.
 constexpr std::uint64_t kSlots = 4;
 
@@ -38,7 +38,7 @@ namespace {
 
 constexpr std::uint64_t kMark = 0x32647261'6f627767;  // "gwboard2"
 
-// A reader looks again where its slot has been written anew under its eyes, which takes kSlots - 1
+// A reader looks again if its slot has been written anew under its eyes, which takes kSlots - 1
 // versions within one look.
 constexpr int kLooks = 1000;
 constexpr std::chrono::microseconds kBetweenLooks(100);
@@ -58,7 +58,7 @@ Error trouble(const std::string& path) {
   return Error(ErrorKind::kIo, fmt::format("{}: cannot be written: {}", path, strerror(errno)));
 }
 
-// Nothing where the writer overtook this reader.
+// Nothing if the writer overtook this reader.
 std::optional<RankStatus> last_version(const StatusPage& page) {
   const std::uint64_t version = page.version.load(std::memory_order_acquire);
   const auto& slot = page.slots[version % kSlots];

@@ -1,7 +1,7 @@
 // What each rank of a run is at, in a small file per rank that is mapped into memory: kept up to
 // date by plain stores, without a system call, and there for others to read even while the process
 // itself is stopped. A board owns its file and mapping; read_status() reads any rank's. Ranks of
-// other hosts see it where they share the folder, as old as the last flush().
+// other hosts see it if they share the folder, as old as the last flush().
 #pragma once
 
 #include <array>
@@ -38,7 +38,7 @@ struct RankStatus {
   std::array<char, 64> host{};
   std::int32_t rank = 0;
   std::int32_t pid = 0;
-  std::int64_t heartbeat_ms = 0;  // of the watchdog's own thread: old where the process is stopped
+  std::int64_t heartbeat_ms = 0;  // of the watchdog's own thread: old if the process is stopped
   std::uint64_t progress = 0;     // grows with everything below
   std::int64_t step = 0;
   Doing doing = Doing::kBetweenSteps;
@@ -86,7 +86,7 @@ class StatusBoard {
   StatusPage* page_ = nullptr;
 };
 
-// Nothing where there is no board, or none that this program can read.
+// Nothing if there is no board, or none that this program can read.
 std::optional<RankStatus> read_status(const std::string& path);
 
 std::string status_path(const std::string& dir, int rank);  // DIR/rank-00003

@@ -67,7 +67,7 @@ std::string listing(const std::vector<std::int64_t>& steps) {
   return steps.empty() ? "none" : fmt::format("{}", fmt::join(steps, ", "));
 }
 
-// Mean length of the actions of one kind in one stage; 0 where there are none.
+// Mean length of the actions of one kind in one stage; 0 if there are none.
 double mean_length(const std::vector<TimelineEvent>& events, Act act, int stage) {
   double sum = 0.0;
   int count = 0;

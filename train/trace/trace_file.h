@@ -41,7 +41,7 @@ struct RankTrace {
 std::string trace_path(const std::string& run_dir, int rank);  // DIR/trace/rank-00003.jsonl
 // Errors: kData with file and line, also for a step whose actions are not those of the schedule.
 RankTrace read_rank_trace(const std::string& path);
-// Of all ranks of the run. Errors: kData, also where files are missing or not of one run.
+// Of all ranks of the run. Errors: kData, also if files are missing or not of one run.
 std::vector<RankTrace> read_traces(const std::string& run_dir);
 
 // Of all ranks.

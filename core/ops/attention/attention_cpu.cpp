@@ -122,7 +122,7 @@ std::int64_t seen_from(const AttentionShape& s, std::int64_t query, std::int64_t
   return s.causal ? std::min(all, s.query_start + query + 1 - first_key) : all;
 }
 
-// The block of scores of `rows` queries from `query` with the keys from `key`; cols <= 0 where they
+// The block of scores of `rows` queries from `query` with the keys from `key`; cols <= 0 if they
 // see none of them.
 template <class C>
 ScoreBlock<C> score_block(const AttentionShape& s, std::int64_t query, std::int64_t rows,

@@ -23,7 +23,7 @@ struct ScoreBlock {
 template <class C>
 struct AttentionLoops {
   // One step of the online softmax: scores become exp(scale * score - maximum); the running maximum
-  // and sum of each row take the block in, and out [rows, width], where there is one, is scaled to
+  // and sum of each row take the block in, and out [rows, width], if there is one, is scaled to
   // the new maximum. A row that has seen nothing keeps a maximum of minus infinity and a sum of 0.
   void (*softmax_step)(const ScoreBlock<C>& block, C* row_max, C* row_sum, C* out,
                        std::int64_t width);

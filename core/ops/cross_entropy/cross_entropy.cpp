@@ -74,7 +74,7 @@ Var cross_entropy(Context& cx, Tape& tape, Var logits, const Tensor& targets,
   const double share = 1.0 / static_cast<double>(std::max<std::int64_t>(1, counted));
   const Tensor loss = sum_axis(cx, losses, {1, n, 1}).view({});
   scale(cx, loss, share);
-  // The closure's handle on the logits is the last one where no other op saved them and no caller
+  // The closure's handle on the logits is the last one if no other op saved them and no caller
   // holds them: the gradient then takes their place.
   return tape.record(loss, {logits}, [=, kept = x](Context& c, Tape& t, const Tensor& dy) mutable {
     const Tensor own = std::exchange(kept, Tensor{});

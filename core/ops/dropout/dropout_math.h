@@ -1,5 +1,5 @@
 // The mask of dropout, the same on every device: element i of a call that took its numbers from
-// `first` on is dropped where its 24-bit uniform number is below the threshold.
+// `first` on is dropped if its 24-bit uniform number is below the threshold.
 #pragma once
 
 #include "core/rng.h"

@@ -27,11 +27,11 @@ struct Broadcast {
   std::int64_t start(std::int64_t run, bool Dim::*in) const;
 };
 
-// Errors: kShape where the shapes do not fit.
+// Errors: kShape if the shapes do not fit.
 Broadcast broadcast(const char* op, const Shape& a, const Shape& b);
 
 // The gradient of a stretched operand: dy of `plan.shape` summed over the dimensions along which a
-// (or b) is stretched, in a's shape and dy's type. dy itself where nothing is stretched.
+// (or b) is stretched, in a's shape and dy's type. dy itself if nothing is stretched.
 Tensor sum_to_a(Context& cx, const Tensor& dy, const Broadcast& plan, const Shape& a);
 Tensor sum_to_b(Context& cx, const Tensor& dy, const Broadcast& plan, const Shape& b);
 

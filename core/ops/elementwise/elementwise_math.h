@@ -1,6 +1,6 @@
 // Mathematics of the unary operations, written once: f(x) and its derivative df(x) as functors over
 // float or double, instantiated by the CPU loops, the CUDA kernels and the fused gated operation.
-// Every value is finite where the exact one is; NaN stays NaN. No loops, no storage types here.
+// Every value is finite if the exact one is; NaN stays NaN. No loops, no storage types here.
 #pragma once
 
 #include "core/hd.h"

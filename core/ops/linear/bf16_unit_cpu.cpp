@@ -192,7 +192,7 @@ class UnitGemm {
   }
 
  private:
-  // A part of the rows of op(a) has gaps where a is transposed.
+  // A part of the rows of op(a) has gaps if a is transposed.
   bool copies_a() const { return g_.a.transposed && t_.down > 1; }
 
   std::size_t copy_bytes() const {

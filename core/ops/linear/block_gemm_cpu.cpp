@@ -13,7 +13,7 @@
 namespace gradwire::cpu {
 namespace {
 
-// Libraries leave c alone where there is nothing to add up.
+// Libraries leave c alone if there is nothing to add up.
 template <class T>
 bool empty_product(BlockShape s, T beta, Block<T> c) {
   if (s.k > 0 && s.m > 0 && s.n > 0) return false;

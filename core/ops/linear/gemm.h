@@ -33,7 +33,7 @@ struct Gemm {
   DType c_dtype = DType::kF32;
   std::int64_t c_batch_stride = 0;
   bool accumulate = false;     // add to c; not for a bf16 c
-  const void* bias = nullptr;  // [n], f32 (f64 where c is f64)
+  const void* bias = nullptr;  // [n], f32 (f64 if c is f64)
 };
 
 // Any device. Operands are f32 and bf16 in any mixture, or all f64; errors: kShape.

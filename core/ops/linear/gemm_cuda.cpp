@@ -138,7 +138,7 @@ void choose_algorithm(cublasLtHandle_t handle, const Gemm& g, Plan& plan) {
   blas_check(cublasLtMatmulPreferenceCreate(&raw), "create a preference");
   const Preference preference(raw);
   set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kMostWorkspaceBytes);
-  // Where k is split, parts are added in f32 (f64) in a fixed order.
+  // If k is split, parts are added in f32 (f64) in a fixed order.
   set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
       static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(g.b.data));

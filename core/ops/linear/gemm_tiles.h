@@ -22,7 +22,7 @@ inline std::int64_t pieces(std::int64_t n, std::int64_t at_most) {
   return (n + at_most - 1) / at_most;
 }
 
-// Tiles of at most these rows and columns, and of fewer rows where that gives too few tiles.
+// Tiles of at most these rows and columns, and of fewer rows if that gives too few tiles.
 Tiling tiling_of(const Gemm& g, std::int64_t most_rows, std::int64_t most_cols);
 
 // The first element of a part of an operand, counted from its data.

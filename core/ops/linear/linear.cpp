@@ -94,8 +94,8 @@ void give_gradient(Context& cx, Tape& tape, Var v, const Shape& shape, DType dty
 
 struct Saved {
   Var x, w, b;
-  Tensor x_value;  // empty where the weight is frozen
-  Tensor w_value;  // empty where x needs no gradient, or where the weight is a parameter
+  Tensor x_value;  // empty if the weight is frozen
+  Tensor w_value;  // empty if x needs no gradient, or if the weight is a parameter
   Parameter* param = nullptr;
   Shape x_shape, w_shape;
   DType w_dtype = DType::kF32;

@@ -75,7 +75,7 @@ Shape result_shape(const Stack& a, const Stack& b) {
   return sa.with(lead, a.rows()).with(lead + 1, b.cols());
 }
 
-// dA = dy B^T, or its transpose B dy^T where a is stored transposed.
+// dA = dy B^T, or its transpose B dy^T if a is stored transposed.
 Tensor gradient_of_a(Context& cx, const Shape& shape, bool transposed, const Stack& b,
                      const Stack& dy) {
   const Tensor da = Tensor::empty(cx, shape, dy.t.dtype());
@@ -87,8 +87,8 @@ Tensor gradient_of_a(Context& cx, const Shape& shape, bool transposed, const Sta
   return da;
 }
 
-// dB = A^T dy, or its transpose dy^T A where b is stored transposed; the sum of all of them, made
-// in f32 at least, where one matrix served the whole batch.
+// dB = A^T dy, or its transpose dy^T A if b is stored transposed; the sum of all of them, made
+// in f32 at least, if one matrix served the whole batch.
 Tensor gradient_of_b(Context& cx, const Stack& a, const Shape& shape, bool transposed,
                      const Stack& dy) {
   const Stack left = transposed ? dy.flipped() : a.flipped();

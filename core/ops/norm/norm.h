@@ -1,5 +1,5 @@
 // Normalisation over the last dimension; statistics in f32 (f64 for f64), saved for backward.
-// Weights are f32 where x is f32 or bf16, and f64 where x is f64.
+// Weights are f32 if x is f32 or bf16, and f64 if x is f64.
 #pragma once
 
 #include "core/tape.h"

@@ -12,7 +12,7 @@ Var sum_dim(Context& cx, Tape& tape, Var x, int dim);  // the dimension is dropp
 
 // Without a tape. Sum of squares in f64 over any float tensors: gradient norms.
 double sum_of_squares(Context& cx, std::span<const Tensor> tensors);
-// True where every element is finite.
+// True if every element is finite.
 bool all_finite(Context& cx, const Tensor& t);
 // x [outer, length, inner] summed over its length: [outer, inner], f32 for bf16.
 Tensor sum_axis(Context& cx, const Tensor& x, const Axis& axis);

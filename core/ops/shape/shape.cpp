@@ -36,7 +36,7 @@ void move_part(Context& cx, const Tensor& whole, const Tensor& part, int dim, st
                       : BlockCopy{inside, part.raw(), big.outer, bytes, stride, bytes});
 }
 
-// A view where the part is contiguous, else a copy.
+// A view if the part is contiguous, else a copy.
 Tensor take_part(Context& cx, const Tensor& whole, int dim, std::int64_t begin, std::int64_t end) {
   const Shape shape = whole.shape().with(dim, end - begin);
   const Axis axis = axis_of("slice", whole.shape(), dim);

@@ -5,7 +5,7 @@
 
 namespace gradwire {
 
-// Dimensions count from the end where negative. Errors: kShape.
+// Dimensions count from the end if negative. Errors: kShape.
 Var reshape(Context& cx, Tape& tape, Var x, const Shape& shape);  // a view
 Var transpose(Context& cx, Tape& tape, Var x, int a, int b);      // two dimensions swapped; a copy
 Var concat(Context& cx, Tape& tape, std::span<const Var> xs, int dim);

@@ -278,7 +278,7 @@ TEST(Telescoping, NothingIsLostForGood) {
 }
 
 // A momentum that is recalled is the one that was kept whole, bit for bit; asked for it is only
-// where there is none: at first, when the exchange is fresh, and when the state was visited.
+// if there is none: at first, when the exchange is fresh, and when the state was visited.
 TEST(Recall, IsTheMomentumThatNobodyKept) {
   constexpr float kBeta = 0.9F, kWeight = 0.7F;
   for (const char* codec : {"sign", "topk", "int8"}) {

@@ -19,7 +19,7 @@ TEST(ActivationMemory, ByHand) {
   EXPECT_EQ(peak("0F0 0I0 0F1 0W0 0B1"), 22);      // 12 kept and 10
 }
 
-// Where all micro-batches of all stages keep one byte, it is the dry run's count.
+// If all micro-batches of all stages keep one byte, it is the dry run's count.
 TEST(ActivationMemory, IsThePeakOfLiveMicroBatches) {
   const std::vector<StageMemory> ones(8, {1, 1, 1, 1});
   for (const int micros : {1, 4, 9}) {

@@ -24,7 +24,7 @@ std::string label(const char* name, int ranks, int chunks, int micros) {
   return fmt::format("{} of {} ranks, {} chunks, {} micro-batches", name, ranks, chunks, micros);
 }
 
-// Valid under all models, tied or not, and not slowed by sends that wait where actions take equally
+// Valid under all models, tied or not, and not slowed by sends that wait if actions take equally
 // long. Gives what the eager one found.
 DryRun expect_valid(const Schedule& compute, const Costs& costs) {
   DryRun first;
@@ -71,7 +71,7 @@ TEST(ScheduleProperty, OneForwardOneBackwardHoldsAsManyAsStagesFollow) {
   });
 }
 
-// Bubble (ranks - 1) (forward + input - weight) where there are as many micro-batches as ranks (Qi
+// Bubble (ranks - 1) (forward + input - weight) if there are as many micro-batches as ranks (Qi
 // et al., table 1), and at most the first rank's memory of 1F1B. Fewer micro-batches go to the last
 // rank and back, 2 (ranks + micros - 1) steps, and a weight gradient ends it.
 TEST(ScheduleProperty, ZeroBubbleHasAThirdOfTheBubble) {
@@ -171,7 +171,7 @@ TEST(ScheduleProperty, MessagesLetNoOrderOfComputingDeadlock) {
   }
 }
 
-// What the interleaved schedule loses where a send waits and backward takes twice as long as
+// What the interleaved schedule loses if a send waits and backward takes twice as long as
 // forward. The plan of messages takes them as equal.
 TEST(ScheduleProperty, WaitingSendsCostInterleavedLittle) {
   for_shapes([](int ranks, int micros) {

@@ -26,7 +26,7 @@ void load(Context& cx, const TempFolder& folder, Job& job, Coordinator& ranks) {
   load_checkpoint(cx, paths_of(list_checkpoints(folder.file("c"))), {"m"}, job.state(), ranks);
 }
 
-// Steps [first, last] of a job of `ranks`, loaded before and saved after where there are folders.
+// Steps [first, last] of a job of `ranks`, loaded before and saved after if there are folders.
 std::vector<float> train(JobConfig config, int ranks, std::pair<int, int> steps,
                          const test::Gradient& gradient, const TempFolder* from,
                          const TempFolder* to) {
