@@ -12,13 +12,13 @@ constexpr int kRoundTrips = 8;
 
 void send(Context& cx, Communicator& comm, int peer, double value) {
   const std::array group{P2p{P2p::Dir::kSend, peer, Tensor::from(cx, {1}, std::vector{value})}};
-  comm.exchange(group, cx.stream)->wait(cx.stream);
+  comm.batch_send_recv(group, cx.stream)->wait(cx.stream);
 }
 
 double receive(Context& cx, Communicator& comm, int peer) {
   const Tensor value = Tensor::empty(cx, {1}, DType::kF64);
   const std::array group{P2p{P2p::Dir::kRecv, peer, value}};
-  comm.exchange(group, cx.stream)->wait(cx.stream);
+  comm.batch_send_recv(group, cx.stream)->wait(cx.stream);
   return value.to_host<double>(cx)[0];
 }
 

@@ -72,7 +72,7 @@ class Communicator {
   virtual WorkPtr broadcast(Tensor t, int root, const CallOptions& options) = 0;  // in place
   // One group of sends and receives with no order among them, and none against the collectives;
   // messages between two ranks arrive in the order in which they were given.
-  virtual WorkPtr exchange(std::span<const P2p> group, const CallOptions& options) = 0;
+  virtual WorkPtr batch_send_recv(std::span<const P2p> group, const CallOptions& options) = 0;
   virtual void barrier() = 0;
 
   // Makes every other rank's pending and later call fail with `why`, so that one rank's error is

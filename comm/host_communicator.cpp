@@ -164,7 +164,7 @@ WorkPtr HostCommunicator::broadcast(Tensor t, int root, const CallOptions& optio
   return submit(std::move(call), options);
 }
 
-WorkPtr HostCommunicator::exchange(std::span<const P2p> group, const CallOptions& options) {
+WorkPtr HostCommunicator::batch_send_recv(std::span<const P2p> group, const CallOptions& options) {
   Call call;
   call.kind = CallKind::kExchange;
   for (const P2p& p : group) {

@@ -17,7 +17,7 @@ class HostCommunicator : public Communicator {
   WorkPtr all_gather(Tensor in, Tensor out, const CallOptions& options) final;
   WorkPtr all_to_all(Tensor in, Tensor out, const CallOptions& options) final;
   WorkPtr broadcast(Tensor t, int root, const CallOptions& options) final;
-  WorkPtr exchange(std::span<const P2p> group, const CallOptions& options) final;
+  WorkPtr batch_send_recv(std::span<const P2p> group, const CallOptions& options) final;
   void barrier() final;
   void observe(CallObserver* by) final { observer_ = by; }
 

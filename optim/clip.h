@@ -5,7 +5,7 @@
 
 namespace gradwire {
 
-// The factor that brings gradients of this norm down to max_norm, 1 where they are below it already
+// The factor that brings gradients of this norm down to max_norm, 1 if they are below it already
 // or if max_norm is 0, which means no bound. Errors: kNumeric for a norm that is negative or not
 // finite (such a step is skipped, not clipped), kUsage for a bound that is negative or not a
 // number.

@@ -109,8 +109,8 @@ Exchange::Range OnebitAdam::range_of(const Awake& a) const {
   return {begin, begin + whole.params[a.param]->value.numel()};
 }
 
-std::string OnebitAdam::take_news() {
-  const std::string of_all = watch_.take_news();
+std::string OnebitAdam::take_log_message() {
+  const std::string of_all = watch_.take_log_message();
   const std::string of_some = std::exchange(news_, {});
   return of_all.empty() || of_some.empty() ? of_all + of_some : of_all + "; " + of_some;
 }

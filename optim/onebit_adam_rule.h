@@ -20,7 +20,7 @@ class OnebitAdam : public BucketOptimizer {
   std::span<const Exchange> exchange(Context& cx, const StepInfo& step) override;
   void apply(Context& cx, const StepInfo& step) override;
   void hold_dense(bool hold) override { watch_.hold(hold); }
-  std::string take_news() override;
+  std::string take_log_message() override;
   void visit_state(StateVisitor& visitor) override;
 
  protected:

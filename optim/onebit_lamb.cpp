@@ -91,7 +91,7 @@ class OnebitLamb final : public BucketOptimizer {
   }
 
   void hold_dense(bool hold) override { watch_.hold(hold); }
-  std::string take_news() override { return watch_.take_news(); }
+  std::string take_log_message() override { return watch_.take_log_message(); }
 
   void visit_state(StateVisitor& visitor) override {
     visitor.number("onebit_lamb/step", updates_);

@@ -43,7 +43,7 @@ class Optimizer : public Stateful {
   // Whether all replicas are equal now. A step that was skipped leaves them as they were.
   virtual bool settled() const { return true; }
   // A sentence for the log on what has changed since the last call (a stage, say); often empty.
-  virtual std::string take_news() { return {}; }
+  virtual std::string take_log_message() { return {}; }
 };
 
 }  // namespace gradwire

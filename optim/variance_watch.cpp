@@ -65,7 +65,7 @@ void VarianceWatch::thaw(const std::string& why) {
   woken_.clear();
 }
 
-std::string VarianceWatch::take_news() {
+std::string VarianceWatch::take_log_message() {
   return std::exchange(news_, {});
 }
 

@@ -46,7 +46,7 @@ class VarianceWatch {
   // While held, v moves: it is not frozen, and thaws with the next update where it was.
   void hold(bool held) { held_ = held; }
   // What has changed since the last call, for the log.
-  std::string take_news();
+  std::string take_log_message();
   void visit_state(StateVisitor& visitor, std::string_view prefix);
 
  private:

@@ -100,7 +100,7 @@ class ZeroOneAdam final : public BucketOptimizer {
 
   void hold_dense(bool hold) override { held_ = hold; }
   bool settled() const override { return since_agreement_ == 0; }
-  std::string take_news() override { return std::exchange(news_, {}); }
+  std::string take_log_message() override { return std::exchange(news_, {}); }
 
   void visit_state(StateVisitor& visitor) override {
     check(settled(), ErrorKind::kUsage,

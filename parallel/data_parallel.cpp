@@ -273,11 +273,11 @@ void DataParallel::visit_state(StateVisitor& v) {
   }
 }
 
-std::string DataParallel::take_news() {
-  std::string news;
+std::string DataParallel::take_log_message() {
+  std::string message;
   for (Group& g : groups_)
-    if (g.compressed && news.empty()) news = g.compressed->take_news();
-  return news;
+    if (g.compressed && message.empty()) message = g.compressed->take_log_message();
+  return message;
 }
 
 StepBytes DataParallel::sent_bytes(int replicas) const {

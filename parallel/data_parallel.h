@@ -109,7 +109,7 @@ class DataParallel : public Stateful {
   void check_replicas(Context& cx, std::int64_t step);
 
   // What the reducers have to say, for the log; often empty.
-  std::string take_news();
+  std::string take_log_message();
   // With so many replicas, whatever their number here.
   StepBytes sent_bytes(int replicas) const;
   // Seconds spent waiting for or compressing for others since the last call of this.

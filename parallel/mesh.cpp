@@ -36,7 +36,7 @@ Mesh make_mesh(Communicator& world, const MeshShape& shape) {
   mesh.pipeline = world.split(mesh.here.data, mesh.here.pipeline);
   if (shape.pipeline > 1) {
     const bool end = mesh.here.pipeline == 0 || mesh.here.pipeline == shape.pipeline - 1;
-    mesh.ends = world.split(end ? 0 : -1, world.rank());
+    mesh.tied_embedding = world.split(end ? 0 : -1, world.rank());
   }
   return mesh;
 }

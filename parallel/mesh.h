@@ -31,9 +31,9 @@ int rank_of(const Coord& coord, const MeshShape& shape);
 struct Mesh {
   MeshShape shape;
   Coord here;
-  std::unique_ptr<Communicator> data;      // the replicas of this stage
-  std::unique_ptr<Communicator> pipeline;  // the stages of this replica
-  std::unique_ptr<Communicator> ends;      // first and last stages of all replicas; else null
+  std::unique_ptr<Communicator> data;            // the replicas of this stage
+  std::unique_ptr<Communicator> pipeline;        // the stages of this replica
+  std::unique_ptr<Communicator> tied_embedding;  // first and last stages of all replicas; else null
 };
 // Collective over `world`, which must outlive the mesh. Errors: kConfig if the shape does not
 // have as many ranks as the world.

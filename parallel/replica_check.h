@@ -1,6 +1,6 @@
 // Whether replicas still hold the same parameters, bit for bit: what compression by error feedback
 // rests on, and what a wrong reducer, a bad memory module or a host with another library breaks
-// without a word. 8 bytes a rank; parameter by parameter only where ranks disagree.
+// unnoticed. 8 bytes a rank; parameter by parameter only if ranks disagree.
 #pragma once
 
 #include <cstdint>

@@ -114,8 +114,7 @@ class Rules {
     } else if (method != "ef" && method != "plain") {
       out_.blame(
           {"parallel.shard_optimizer", "compress.method"},
-          fmt::format("sharded, onebit_adam goes on from what was sent last, which takes 'ef' (or "
-                      "'plain'), not '{}'",
+          fmt::format("sharded onebit_adam requires compress.method 'ef' or 'plain', not '{}'",
                       method));
     }
   }

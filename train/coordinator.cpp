@@ -168,7 +168,7 @@ class CommCoordinator final : public Coordinator {
   }
 
   void exchange(const std::vector<P2p>& group) {
-    if (!group.empty()) comm_->exchange(group, cx_.stream)->wait(cx_.stream);
+    if (!group.empty()) comm_->batch_send_recv(group, cx_.stream)->wait(cx_.stream);
   }
 
   template <class T>

@@ -110,8 +110,9 @@ Trainer::StepResult Trainer::train_step(Context& cx) {
   enter(StepPart::kUpdate);
   nonfinite_in_row_ = 0;
   update_.apply(cx, result.lr);
-  for (const std::string& news : {parts_.optimizer.take_news(), parts_.ranks.take_news()}) {
-    if (!news.empty()) parts_.report.note(fmt::format("step {}: {}", step_, news));
+  for (const std::string& message :
+       {parts_.optimizer.take_log_message(), parts_.ranks.take_log_message()}) {
+    if (!message.empty()) parts_.report.note(fmt::format("step {}: {}", step_, message));
   }
   return result;
 }

@@ -31,9 +31,9 @@ double all_reduce_seconds(const NetworkModel& net, double bytes);
 // A compressed exchange (comm/reducer/two_phase.h) of a payload of `bytes`: two rounds as well.
 double two_phase_seconds(const NetworkModel& net, double bytes);
 // `exchanges` of either kind, submitted at once, in which a rank sends `sent` bytes altogether, as
-// a ledger counts them. Two are under way at a time (comm/mpi/mpi_lane.h), so that the latency of
-// one hides behind the bytes of the other; if there are few bytes, latency counts, or, among many
-// ranks, the number of messages.
+// a ledger counts them. Two are under way at a time (comm/mpi/mpi_channel.h), so that the latency
+// of one hides behind the bytes of the other; if there are few bytes, latency counts, or, among
+// many ranks, the number of messages.
 double exchange_seconds(const NetworkModel& net, double sent, std::int64_t exchanges);
 // The ring all-reduce of other libraries, whose ring crosses each host's link once. Its 2 (n-1)
 // messages wait for each other, so that each adds its latency.

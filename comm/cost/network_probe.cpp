@@ -59,7 +59,8 @@ double seconds_of_messages(Context& cx, Communicator& comm, int count) {
     }
   }
   comm.barrier();
-  return agreed(cx, comm, seconds_of([&] { comm.exchange(group, cx.stream)->wait(cx.stream); }));
+  return agreed(cx, comm,
+                seconds_of([&] { comm.batch_send_recv(group, cx.stream)->wait(cx.stream); }));
 }
 
 template <class F>

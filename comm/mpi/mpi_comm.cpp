@@ -14,11 +14,11 @@ namespace {
 
 class MpiComm final : public HostCommunicator {
  public:
-  MpiComm(std::shared_ptr<MpiEngine> engine, std::shared_ptr<MpiLane> lane)
-      : engine_(std::move(engine)), lane_(std::move(lane)) {}
+  MpiComm(std::shared_ptr<MpiEngine> engine, std::shared_ptr<MpiChannel> channel)
+      : engine_(std::move(engine)), channel_(std::move(channel)) {}
   ~MpiComm() override {
     try {
-      engine_->release(lane_);
+      engine_->release(channel_);
     } catch (const std::exception&) {
       // After a failure MPI keeps its communicators.
     }
@@ -26,8 +26,8 @@ class MpiComm final : public HostCommunicator {
   MpiComm(const MpiComm&) = delete;
   MpiComm& operator=(const MpiComm&) = delete;
 
-  int rank() const override { return lane_->rank(); }
-  int size() const override { return lane_->size(); }
+  int rank() const override { return channel_->rank(); }
+  int size() const override { return channel_->size(); }
   std::string describe() const override {
     return fmt::format("mpi ({}), {} ranks", engine_->library(), size());
   }
@@ -46,17 +46,17 @@ class MpiComm final : public HostCommunicator {
 
   WorkPtr start(Call call, const CallOptions& options) override {
     return std::make_unique<OperationWork<MpiEngine>>(
-        engine_, engine_->submit(*lane_, std::move(call), options));
+        engine_, engine_->submit(*channel_, std::move(call), options));
   }
 
   std::unique_ptr<Communicator> make_part(const std::vector<int>& members, std::uint64_t) override {
-    std::shared_ptr<MpiLane> lane = engine_->split(*lane_, members);
-    return lane ? std::make_unique<MpiComm>(engine_, std::move(lane)) : nullptr;
+    std::shared_ptr<MpiChannel> channel = engine_->split(*channel_, members);
+    return channel ? std::make_unique<MpiComm>(engine_, std::move(channel)) : nullptr;
   }
 
  private:
   std::shared_ptr<MpiEngine> engine_;
-  std::shared_ptr<MpiLane> lane_;
+  std::shared_ptr<MpiChannel> channel_;
 };
 
 }  // namespace

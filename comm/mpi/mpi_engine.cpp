@@ -16,7 +16,7 @@ namespace gradwire {
 namespace {
 
 using namespace std::chrono_literals;
-using Clock = MpiLane::Clock;
+using Clock = MpiChannel::Clock;
 
 constexpr std::size_t kNoteBytes = 4096;
 constexpr int kNoteTag = 1;
@@ -95,8 +95,8 @@ void MpiEngine::start_mpi() {
   check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &level), "MPI_Init_thread");
   check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   library_ = library_name();
-  world_ = std::make_shared<MpiLane>(MPI_COMM_WORLD, options_);
-  lanes_.push_back(world_);
+  world_ = std::make_shared<MpiChannel>(MPI_COMM_WORLD, options_);
+  channels_.push_back(world_);
   check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &notes_), "MPI_Comm_dup");
   check_mpi(MPI_Irecv(note_.data(), static_cast<int>(note_.size()), MPI_CHAR, MPI_ANY_SOURCE,
                       kNoteTag, notes_, &note_request_),
@@ -120,9 +120,9 @@ void MpiEngine::loop() {
       if (now - checked > kCheckEvery) {
         checked = now;
         const auto slept = own_sleep.look(now);
-        for (const auto& lane : lanes_) {
-          lane->forgive(slept);
-          lane->check_stalled(now);
+        for (const auto& channel : channels_) {
+          channel->forgive(slept);
+          channel->check_stalled(now);
         }
       }
     } catch (const Error& e) {
@@ -145,7 +145,7 @@ bool MpiEngine::take_work() {
     stopping = stopping_;
   }
   for (const Submission& s : submissions)
-    s.lane->submit(s.op);
+    s.channel->submit(s.op);
   for (const auto& task : tasks) {
     if (!failed_) task();
   }
@@ -154,8 +154,8 @@ bool MpiEngine::take_work() {
 
 bool MpiEngine::progress() {
   bool moved = false;
-  for (const auto& lane : lanes_)
-    moved |= lane->progress(finished_);
+  for (const auto& channel : channels_)
+    moved |= channel->progress(finished_);
   if (finished_.empty()) return moved;
   for (const OperationPtr& op : finished_)
     op->count(ledger_);
@@ -175,8 +175,8 @@ void MpiEngine::nap(int idle_turns) {
     sched_yield();
     return;
   }
-  const bool idle =
-      std::all_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return lane->idle(); });
+  const bool idle = std::all_of(channels_.begin(), channels_.end(),
+                                [](const auto& channel) { return channel->idle(); });
   const int naps = idle_turns - kTurnsBeforeNap;
   const auto busy_nap = kNap * std::min(kLongestNap, 1 + naps / kNapsPerStep);
   std::unique_lock lock(mutex_);
@@ -197,12 +197,12 @@ void MpiEngine::hear_notes() {
 // No MPI call follows this one. Operations end only when nothing can write into their memory any
 // more.
 void MpiEngine::fail(const std::string& why, bool tell) {
-  for (const auto& lane : lanes_)
-    lane->cancel();
+  for (const auto& channel : channels_)
+    channel->cancel();
   if (tell) tell_others(why);
   std::vector<OperationPtr> unfinished;
-  for (const auto& lane : lanes_)
-    lane->abandon(unfinished);
+  for (const auto& channel : channels_)
+    channel->abandon(unfinished);
   const std::lock_guard lock(mutex_);
   failed_ = true;
   why_ = why;
@@ -239,8 +239,8 @@ void MpiEngine::finish_mpi() {
   check_mpi(MPI_Cancel(&note_request_), "MPI_Cancel");
   check_mpi(MPI_Wait(&note_request_, MPI_STATUS_IGNORE), "MPI_Wait");
   check_mpi(MPI_Comm_free(&notes_), "MPI_Comm_free");
-  for (const auto& lane : lanes_)
-    lane->free();
+  for (const auto& channel : channels_)
+    channel->free();
   check_mpi(MPI_Finalize(), "MPI_Finalize");
 }
 
@@ -285,12 +285,12 @@ void MpiEngine::run(std::function<void()> task) {
   if (!state->done) throw Error(ErrorKind::kComm, why_);
 }
 
-OperationPtr MpiEngine::submit(MpiLane& lane, Call call, const CallOptions& options) {
+OperationPtr MpiEngine::submit(MpiChannel& channel, Call call, const CallOptions& options) {
   OperationPtr op = make_operation(std::move(call), options);
   {
     const std::lock_guard lock(mutex_);
     if (failed_) throw Error(ErrorKind::kComm, why_);
-    submissions_.push_back({&lane, op});
+    submissions_.push_back({&channel, op});
   }
   to_thread_.notify_all();
   return op;
@@ -321,8 +321,9 @@ void MpiEngine::abort(const std::string& why) {
   run([this, why] { fail(why, true); });
 }
 
-std::shared_ptr<MpiLane> MpiEngine::split(const MpiLane& parent, const std::vector<int>& members) {
-  std::shared_ptr<MpiLane> lane;
+std::shared_ptr<MpiChannel> MpiEngine::split(const MpiChannel& parent,
+                                             const std::vector<int>& members) {
+  std::shared_ptr<MpiChannel> channel;
   run([&] {
     const auto here = std::find(members.begin(), members.end(), parent.rank());
     const int color = members.empty() ? MPI_UNDEFINED : members.front();
@@ -330,17 +331,17 @@ std::shared_ptr<MpiLane> MpiEngine::split(const MpiLane& parent, const std::vect
     MPI_Comm part = MPI_COMM_NULL;
     check_mpi(MPI_Comm_split(parent.comm(), color, key, &part), "MPI_Comm_split");
     if (part == MPI_COMM_NULL) return;
-    lane = std::make_shared<MpiLane>(part, options_);
+    channel = std::make_shared<MpiChannel>(part, options_);
     check_mpi(MPI_Comm_free(&part), "MPI_Comm_free");
-    lanes_.push_back(lane);
+    channels_.push_back(channel);
   });
-  return lane;
+  return channel;
 }
 
-void MpiEngine::release(const std::shared_ptr<MpiLane>& lane) {
-  run([this, lane] {
-    std::erase(lanes_, lane);
-    lane->free();
+void MpiEngine::release(const std::shared_ptr<MpiChannel>& channel) {
+  run([this, channel] {
+    std::erase(channels_, channel);
+    channel->free();
   });
 }
 

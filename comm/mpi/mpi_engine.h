@@ -1,5 +1,5 @@
 // The one thread that talks to MPI, from MPI_Init to MPI_Finalize. Callers hand it operations and
-// sleep until they are done; it keeps all lanes moving, so that communication overlaps with
+// sleep until they are done; it keeps all channels moving, so that communication overlaps with
 // whatever the other threads compute. When nothing moves it naps instead of spinning.
 // A failure ends the engine for good: every pending and later call gets its text, and the other
 // ranks are told.
@@ -16,7 +16,7 @@
 
 #include <mpi.h>
 
-#include "comm/mpi/mpi_lane.h"
+#include "comm/mpi/mpi_channel.h"
 
 namespace gradwire {
 
@@ -24,21 +24,21 @@ class MpiEngine {
  public:
   // Starts MPI. Errors: kComm, kUsage if MPI is running or has run already.
   explicit MpiEngine(MpiOptions options);
-  // Finalises MPI unless something failed. No lane may be in use any more.
+  // Finalises MPI unless something failed. No channel may be in use any more.
   ~MpiEngine();
   MpiEngine(const MpiEngine&) = delete;
   MpiEngine& operator=(const MpiEngine&) = delete;
 
   const std::string& library() const { return library_; }  // "Open MPI v4.1.4"
-  const std::shared_ptr<MpiLane>& world() const { return world_; }
+  const std::shared_ptr<MpiChannel>& world() const { return world_; }
   WireLedger& ledger() { return ledger_; }
 
-  // The lane of the group `members`, ranks of `parent`; null if there are none. Collective over
+  // The channel of the group `members`, ranks of `parent`; null if there are none. Collective over
   // the parent.
-  std::shared_ptr<MpiLane> split(const MpiLane& parent, const std::vector<int>& members);
-  void release(const std::shared_ptr<MpiLane>& lane);
+  std::shared_ptr<MpiChannel> split(const MpiChannel& parent, const std::vector<int>& members);
+  void release(const std::shared_ptr<MpiChannel>& channel);
 
-  OperationPtr submit(MpiLane& lane, Call call, const CallOptions& options);
+  OperationPtr submit(MpiChannel& channel, Call call, const CallOptions& options);
   // Blocks until `op` is done; throws what it failed with.
   void wait(Operation& op);
   // For a handle that is given up: ends the world unless `op` is done.
@@ -50,7 +50,7 @@ class MpiEngine {
 
  private:
   struct Submission {
-    MpiLane* lane;
+    MpiChannel* channel;
     OperationPtr op;
   };
   void thread_main();
@@ -73,8 +73,8 @@ class MpiEngine {
   WireLedger ledger_;
 
   // Of the thread alone.
-  std::shared_ptr<MpiLane> world_;
-  std::vector<std::shared_ptr<MpiLane>> lanes_;
+  std::shared_ptr<MpiChannel> world_;
+  std::vector<std::shared_ptr<MpiChannel>> channels_;
   MPI_Comm notes_ = MPI_COMM_NULL;  // carries the reason of an abort
   MPI_Request note_request_ = MPI_REQUEST_NULL;
   std::vector<char> note_;

@@ -61,7 +61,7 @@ class CompressedReducer final : public Reducer {
     }
   }
 
-  // All buckets are on their way before the first is waited for, and on their way back again.
+  // All buckets are sent before waiting on the first, and the aggregates likewise.
   void finish(Context& cx) override {
     dense_->finish(cx);
     for (const Submitted& s : submitted_) {
@@ -83,7 +83,7 @@ class CompressedReducer final : public Reducer {
     return TwoPhase::sent_bytes(*codec_, bucket, ranks);
   }
 
-  std::string take_news() override {
+  std::string take_log_message() override {
     if (config_.method != Feedback::kEcontrol || warned_ || buckets_.empty()) return {};
     const FeedbackBucket& largest = *std::ranges::max_element(
         buckets_, {}, [](const FeedbackBucket& b) { return b.elements(); });

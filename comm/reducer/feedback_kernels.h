@@ -26,7 +26,7 @@ struct FeedbackKernels {
   void (*target)(const FeedbackArrays& a, float eta, std::int64_t n, float* u, float* c);
   // With d what was sent of u: e += u - d, h += d.
   void (*settle)(const FeedbackArrays& a, const float* u, const float* d, std::int64_t n);
-  // x = 0 where the bit in `live` is clear.
+  // x = 0 at each clear bit of `live`.
   void (*zero_dead)(const std::byte* live, std::int64_t n, float* x);
   // Whether |x| is above `least` anywhere where the bit in `live` is clear.
   bool (*wakes)(const std::byte* live, std::int64_t n, float least, const float* x);

@@ -32,7 +32,7 @@ class PowerSgdReducer final : public Reducer {
     buckets_[bucket].send(cx, e);
   }
 
-  // All buckets are on their way before the first is waited for, and on their way back again.
+  // All buckets are sent before waiting on the first, and the aggregates likewise.
   void finish(Context& cx) override {
     for (const std::size_t b : submitted_)
       buckets_[b].serve(cx);

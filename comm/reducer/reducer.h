@@ -26,7 +26,7 @@ class Reducer : public Stateful {
   // model, and for worlds of other sizes than the reducer's own.
   virtual std::int64_t sent_bytes(const FlatBucket& bucket, int ranks) const = 0;
   // A sentence for the log, if there is something to say since the last call.
-  virtual std::string take_news() { return {}; }
+  virtual std::string take_log_message() { return {}; }
 };
 
 // Exchange::use of all n elements, for reducers that have them all at once.

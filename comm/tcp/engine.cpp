@@ -31,6 +31,12 @@ constexpr auto kLastWords = 1s;
 constexpr auto kGoodbyes = 5s;
 constexpr std::size_t kMostText = 4096;
 
+[[noreturn]] void invalid_frame(int peer, const FrameHeader& header) {
+  throw Error(ErrorKind::kComm,
+              fmt::format("tcp: rank {} sent an invalid frame (type {}, {} bytes)", peer,
+                          static_cast<int>(header.type), header.bytes));
+}
+
 const TcpOptions& checked(const TcpOptions& o) {
   constexpr std::int64_t kMostBytes = std::int64_t{1} << 30;
   constexpr int kMostConnections = 64;
@@ -66,7 +72,7 @@ TcpEngine::TcpEngine(const TcpOptions& options)
   }
   std::vector<int> all(links.size());
   std::iota(all.begin(), all.end(), 0);
-  world_ = make_lane(0, std::move(all), options_.rank);
+  world_ = make_channel(0, std::move(all), options_.rank);
   tick();
   thread_ = std::thread([this] { thread_main(); });
 }
@@ -95,12 +101,12 @@ void TcpEngine::start_peer(int rank, TcpLink link) {
   }
 }
 
-std::shared_ptr<TcpLane> TcpEngine::make_lane(std::uint64_t id, std::vector<int> world_ranks,
-                                              int rank) {
-  auto lane = std::make_shared<TcpLane>(id, std::move(world_ranks), rank, peers_, options_,
-                                        [this](const OperationPtr& op) { done(op); });
-  lanes_[id] = lane;
-  return lane;
+std::shared_ptr<TcpChannel> TcpEngine::make_channel(std::uint64_t id, std::vector<int> world_ranks,
+                                                    int rank) {
+  auto channel = std::make_shared<TcpChannel>(id, std::move(world_ranks), rank, peers_, options_,
+                                              [this](const OperationPtr& op) { done(op); });
+  channels_[id] = channel;
+  return channel;
 }
 
 void TcpEngine::thread_main() {
@@ -119,15 +125,14 @@ std::byte* TcpEngine::place_data(int peer, const FrameHeader& header) {
                                         options_.piece_bytes, sizeof(double)));
   const bool known = header.type == FrameType::kRound || header.type == FrameType::kMessage;
   if (!fits || !known) {
-    throw Error(
-        ErrorKind::kComm,
-        fmt::format("tcp: rank {} sent a message that cannot be: {} bytes", peer, header.bytes));
+    throw Error(ErrorKind::kComm, fmt::format("tcp: rank {} sent an invalid message of {} bytes",
+                                              peer, header.bytes));
   }
   TcpPeer& from = peers_[static_cast<std::size_t>(peer)];
   std::byte* const to = from.inbox.begin(header);
-  const auto lane = lanes_.find(header.lane);
-  if (header.type == FrameType::kRound && lane != lanes_.end()) {
-    lane->second->check_early(header, peer);
+  const auto channel = channels_.find(header.channel);
+  if (header.type == FrameType::kRound && channel != channels_.end()) {
+    channel->second->check_early(header, peer);
   }
   return to;
 }
@@ -136,7 +141,7 @@ std::byte* TcpEngine::place_control(int peer, const FrameHeader& header) {
   TcpPeer& from = peers_[static_cast<std::size_t>(peer)];
   const bool has_text = header.type == FrameType::kAbort;
   if (header.bytes > (has_text ? kMostText : 0)) {
-    throw Error(ErrorKind::kComm, fmt::format("tcp: rank {} sent a frame that cannot be", peer));
+    invalid_frame(peer, header);
   }
   from.note.resize(header.bytes);
   return reinterpret_cast<std::byte*>(from.note.data());
@@ -161,14 +166,14 @@ void TcpEngine::heard(int peer, const FrameHeader& header) {
     case FrameType::kGo:
     case FrameType::kNews: break;
   }
-  throw Error(ErrorKind::kComm, fmt::format("tcp: rank {} sent a frame that cannot be", peer));
+  invalid_frame(peer, header);
 }
 
 // The control connection will tell whether the peer is gone, or has failed and said why.
 void TcpEngine::broken(int peer, const std::string& why) {
   TcpPeer& from = peers_[static_cast<std::size_t>(peer)];
   if (from.left || from.broken_since) return;
-  from.broken_since = TcpLane::Clock::now();
+  from.broken_since = TcpChannel::Clock::now();
   from.broken_why = why;
 }
 
@@ -187,17 +192,17 @@ void TcpEngine::tick() {
     if (error) return;
     tick();
     if (failed_) return;
-    const TcpLane::Clock::time_point now = TcpLane::Clock::now();
+    const TcpChannel::Clock::time_point now = TcpChannel::Clock::now();
     const auto slept = own_sleep_.look(now);
     check_broken(now);
-    for (const auto& [id, lane] : lanes_) {
-      lane->forgive(slept);
-      lane->check_stalled(now);
+    for (const auto& [id, channel] : channels_) {
+      channel->forgive(slept);
+      channel->check_stalled(now);
     }
   });
 }
 
-void TcpEngine::check_broken(TcpLane::Clock::time_point now) {
+void TcpEngine::check_broken(TcpChannel::Clock::time_point now) {
   for (std::size_t r = 0; r < peers_.size(); ++r) {
     const TcpPeer& peer = peers_[r];
     if (peer.left || !peer.broken_since || now - *peer.broken_since < kBrokenFor) continue;
@@ -226,8 +231,8 @@ void TcpEngine::fail(const std::string& why) {
     peer.inbox.clear();
   }
   std::vector<OperationPtr> unfinished;
-  for (const auto& [id, lane] : lanes_)
-    lane->abandon(unfinished);
+  for (const auto& [id, channel] : channels_)
+    channel->abandon(unfinished);
   {
     const std::lock_guard lock(mutex_);
     failed_ = true;
@@ -248,9 +253,9 @@ void TcpEngine::run(const F& task) {
   result.get();
 }
 
-std::shared_ptr<TcpLane> TcpEngine::make_part(const TcpLane& parent,
-                                              const std::vector<int>& members,
-                                              std::uint64_t split) {
+std::shared_ptr<TcpChannel> TcpEngine::make_part(const TcpChannel& parent,
+                                                 const std::vector<int>& members,
+                                                 std::uint64_t split) {
   if (members.empty()) return nullptr;
   std::vector<int> world_ranks;
   for (const int r : members)
@@ -258,24 +263,24 @@ std::shared_ptr<TcpLane> TcpEngine::make_part(const TcpLane& parent,
   const auto here = std::find(members.begin(), members.end(), parent.rank());
   const std::array<std::uint64_t, 3> name{parent.id(), split,
                                           static_cast<std::uint64_t>(world_ranks.front())};
-  std::shared_ptr<TcpLane> lane;
+  std::shared_ptr<TcpChannel> channel;
   run([&] {
-    lane = make_lane(hash_of(std::as_bytes(std::span(name))), std::move(world_ranks),
-                     static_cast<int>(here - members.begin()));
+    channel = make_channel(hash_of(std::as_bytes(std::span(name))), std::move(world_ranks),
+                           static_cast<int>(here - members.begin()));
   });
-  return lane;
+  return channel;
 }
 
-void TcpEngine::release(const std::shared_ptr<TcpLane>& lane) {
-  run([&] { lanes_.erase(lane->id()); });
+void TcpEngine::release(const std::shared_ptr<TcpChannel>& channel) {
+  run([&] { channels_.erase(channel->id()); });
 }
 
-OperationPtr TcpEngine::submit(const std::shared_ptr<TcpLane>& lane, Call call,
+OperationPtr TcpEngine::submit(const std::shared_ptr<TcpChannel>& channel, Call call,
                                const CallOptions& options) {
   check_alive();
   OperationPtr op = make_operation(std::move(call), options);
-  asio::post(io_, [this, lane, op] {
-    if (!failed_) return lane->submit(op);
+  asio::post(io_, [this, channel, op] {
+    if (!failed_) return channel->submit(op);
     {
       const std::lock_guard lock(mutex_);
       op->error = why_;
@@ -332,8 +337,8 @@ void TcpEngine::say_goodbye() {
     });
     return all;
   };
-  const auto begin = TcpLane::Clock::now();
-  while (!quiet() && TcpLane::Clock::now() - begin < patience)
+  const auto begin = TcpChannel::Clock::now();
+  while (!quiet() && TcpChannel::Clock::now() - begin < patience)
     std::this_thread::sleep_for(1ms);
 }
 

@@ -17,7 +17,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
-#include "comm/tcp/lane.h"
+#include "comm/tcp/channel.h"
 #include "comm/tcp/mesh.h"
 #include "comm/watch/own_sleep.h"
 
@@ -27,20 +27,21 @@ class TcpEngine {
  public:
   // Meets the other ranks. Errors: kComm, kUsage.
   explicit TcpEngine(const TcpOptions& options);
-  // Says goodbye, or why it failed, to the others, for a bounded time. No lane may be in use.
+  // Says goodbye, or why it failed, to the others, for a bounded time. No channel may be in use.
   ~TcpEngine();
   TcpEngine(const TcpEngine&) = delete;
   TcpEngine& operator=(const TcpEngine&) = delete;
 
-  std::shared_ptr<TcpLane> world() { return world_; }
+  std::shared_ptr<TcpChannel> world() { return world_; }
   WireLedger& ledger() { return ledger_; }
 
-  // The lane of the group `members`, ranks of `parent`, made by its split number `split`.
-  std::shared_ptr<TcpLane> make_part(const TcpLane& parent, const std::vector<int>& members,
-                                     std::uint64_t split);
-  void release(const std::shared_ptr<TcpLane>& lane);
+  // The channel of the group `members`, ranks of `parent`, made by its split number `split`.
+  std::shared_ptr<TcpChannel> make_part(const TcpChannel& parent, const std::vector<int>& members,
+                                        std::uint64_t split);
+  void release(const std::shared_ptr<TcpChannel>& channel);
 
-  OperationPtr submit(const std::shared_ptr<TcpLane>& lane, Call call, const CallOptions& options);
+  OperationPtr submit(const std::shared_ptr<TcpChannel>& channel, Call call,
+                      const CallOptions& options);
   // Blocks until `op` is done; throws what it failed with.
   void wait(Operation& op);
   // For a handle that is given up: ends the world unless `op` is done.
@@ -51,7 +52,8 @@ class TcpEngine {
   void abort(const std::string& why);
 
  private:
-  std::shared_ptr<TcpLane> make_lane(std::uint64_t id, std::vector<int> world_ranks, int rank);
+  std::shared_ptr<TcpChannel> make_channel(std::uint64_t id, std::vector<int> world_ranks,
+                                           int rank);
   void start_peer(int rank, TcpLink link);
   void thread_main();
   std::byte* place_data(int peer, const FrameHeader& header);
@@ -60,7 +62,7 @@ class TcpEngine {
   void broken(int peer, const std::string& why);
   void lost(int peer, const std::string& why);
   void tick();
-  void check_broken(TcpLane::Clock::time_point now);
+  void check_broken(TcpChannel::Clock::time_point now);
   void done(const OperationPtr& op);
   void fail(const std::string& why);
   // Runs `task` on the thread and waits for it.
@@ -77,8 +79,8 @@ class TcpEngine {
 
   // Of the thread alone, once it runs.
   std::deque<TcpPeer> peers_;  // by rank
-  std::map<std::uint64_t, std::shared_ptr<TcpLane>> lanes_;
-  std::shared_ptr<TcpLane> world_;
+  std::map<std::uint64_t, std::shared_ptr<TcpChannel>> channels_;
+  std::shared_ptr<TcpChannel> world_;
 
   // Between callers and the thread.
   std::mutex mutex_;

@@ -25,11 +25,11 @@ enum class FrameType : std::uint8_t {
   kNews,    // the payload says who lets the others wait
 };
 
-// Which message of which lane it is, between two given ranks.
+// Which message of which channel it is, between two given ranks.
 struct FrameKey {
-  std::uint64_t lane = 0;
+  std::uint64_t channel = 0;
   FrameType type = FrameType::kRound;
-  std::uint64_t number = 0;  // of the piece in its lane; of the message between the two ranks
+  std::uint64_t number = 0;  // of the piece in its channel; of the message between the two ranks
   std::uint32_t round = 0;
 
   auto operator<=>(const FrameKey&) const = default;
@@ -45,12 +45,12 @@ struct FrameHeader {
   ReduceOp op = ReduceOp::kSum;
   std::uint32_t round = 0;
   std::int32_t root = 0;
-  std::uint64_t lane = 0;
+  std::uint64_t channel = 0;
   std::uint64_t number = 0;
   std::uint64_t bytes = 0;     // that follow
   std::uint64_t checksum = 0;  // of them: XXH3, 64 bits
 
-  FrameKey key() const { return {lane, type, number, round}; }
+  FrameKey key() const { return {channel, type, number, round}; }
 };
 static_assert(sizeof(FrameHeader) == 48);
 

@@ -33,7 +33,8 @@ awaitable<Reply> answer_of(Tcp::socket& socket, const Destination& to, const Tcp
   co_await asio::async_read(socket, buffer_of(answer), asio::redirect_error(use_awaitable, error));
   if (error) {
     throw Error(ErrorKind::kComm,
-                fmt::format("tcp: {} turned away without a word: {}", to.name, error.message()));
+                fmt::format("tcp: {} closed the connection during the handshake: {}", to.name,
+                            error.message()));
   }
   if (answer.verdict == Reply::kRefused) {
     throw Error(ErrorKind::kComm, fmt::format("tcp: {} at {} turned rank {} away: {}", to.name,

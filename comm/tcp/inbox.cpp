@@ -75,11 +75,12 @@ void Inbox::finish(const FrameHeader& header) {
   receive.done();
 }
 
-const FrameHeader* Inbox::early(std::uint64_t lane, std::uint64_t number) const {
-  const auto found = messages_.lower_bound({lane, FrameType::kRound, number, 0});
+const FrameHeader* Inbox::early(std::uint64_t channel, std::uint64_t number) const {
+  const auto found = messages_.lower_bound({channel, FrameType::kRound, number, 0});
   if (found == messages_.end()) return nullptr;
   const FrameKey& key = found->first;
-  const bool of_it = key.lane == lane && key.type == FrameType::kRound && key.number == number;
+  const bool of_it =
+      key.channel == channel && key.type == FrameType::kRound && key.number == number;
   return of_it ? &found->second.header : nullptr;
 }
 

@@ -30,8 +30,8 @@ class Inbox {
   // All of it is there.
   void finish(const FrameHeader& header);
 
-  // The first early message of a piece of a lane, whatever its round; null: none.
-  const FrameHeader* early(std::uint64_t lane, std::uint64_t number) const;
+  // The first early message of a piece of a channel, whatever its round; null: none.
+  const FrameHeader* early(std::uint64_t channel, std::uint64_t number) const;
   void clear();
 
  private:

@@ -13,14 +13,14 @@ namespace {
 
 class TcpComm final : public HostCommunicator {
  public:
-  TcpComm(std::shared_ptr<TcpEngine> engine, std::shared_ptr<TcpLane> lane)
-      : engine_(std::move(engine)), lane_(std::move(lane)) {}
-  ~TcpComm() override { engine_->release(lane_); }
+  TcpComm(std::shared_ptr<TcpEngine> engine, std::shared_ptr<TcpChannel> channel)
+      : engine_(std::move(engine)), channel_(std::move(channel)) {}
+  ~TcpComm() override { engine_->release(channel_); }
   TcpComm(const TcpComm&) = delete;
   TcpComm& operator=(const TcpComm&) = delete;
 
-  int rank() const override { return lane_->rank(); }
-  int size() const override { return lane_->size(); }
+  int rank() const override { return channel_->rank(); }
+  int size() const override { return channel_->size(); }
   std::string describe() const override { return fmt::format("tcp, {} ranks", size()); }
   WireLedger& ledger() override { return engine_->ledger(); }
   void abort(const std::string& why) noexcept override { engine_->abort(why); }
@@ -30,18 +30,18 @@ class TcpComm final : public HostCommunicator {
 
   WorkPtr start(Call call, const CallOptions& options) override {
     return std::make_unique<OperationWork<TcpEngine>>(
-        engine_, engine_->submit(lane_, std::move(call), options));
+        engine_, engine_->submit(channel_, std::move(call), options));
   }
 
   std::unique_ptr<Communicator> make_part(const std::vector<int>& members,
                                           std::uint64_t split) override {
-    std::shared_ptr<TcpLane> lane = engine_->make_part(*lane_, members, split);
-    return lane ? std::make_unique<TcpComm>(engine_, std::move(lane)) : nullptr;
+    std::shared_ptr<TcpChannel> channel = engine_->make_part(*channel_, members, split);
+    return channel ? std::make_unique<TcpComm>(engine_, std::move(channel)) : nullptr;
   }
 
  private:
   std::shared_ptr<TcpEngine> engine_;
-  std::shared_ptr<TcpLane> lane_;
+  std::shared_ptr<TcpChannel> channel_;
 };
 
 }  // namespace

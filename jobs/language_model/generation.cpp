@@ -45,7 +45,7 @@ class PipelinedModel {
   bool is_here(int stage) const { return schedule_.rank_of(stage) == comm_.rank(); }
   void message(Context& cx, P2p::Dir dir, int stage, const Tensor& t) {
     const std::array group{P2p{dir, schedule_.rank_of(stage), t}};
-    comm_.exchange(group, {cx.stream, Traffic::kActivation})->wait(cx.stream);
+    comm_.batch_send_recv(group, {cx.stream, Traffic::kActivation})->wait(cx.stream);
   }
 
   Communicator& comm_;

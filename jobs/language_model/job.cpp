@@ -7,7 +7,7 @@
 #include "core/error.h"
 #include "core/printable.h"
 #include "data/unigram.h"
-#include "train/together.h"
+#include "train/run_on_all_ranks.h"
 
 #include "jobs/language_model/measure_units.h"
 #include "jobs/language_model/prepared_text.h"
@@ -41,7 +41,7 @@ bool LanguageModelJob::prepare(JobHost& host, const Preparation& how) {
     case Content::kTraining: return prepare_training(host, how);
     case Content::kEvaluation:
       run_text_.emplace(host, recipe_, how.checkpoints);
-      together(host.ranks, [&] { data_.emplace(run_text_->prepared()); });
+      run_on_all_ranks(host.ranks, [&] { data_.emplace(run_text_->prepared()); });
       return true;
     case Content::kModel:
       tokenizer_.emplace(run_tokenizer(host, recipe_, how.checkpoints));
@@ -53,14 +53,14 @@ bool LanguageModelJob::prepare(JobHost& host, const Preparation& how) {
 
 bool LanguageModelJob::prepare_training(JobHost& host, const Preparation& how) {
   std::string tokenizer;
-  together(host.ranks, [&] {
+  run_on_all_ranks(host.ranks, [&] {
     if (host.is_first()) tokenizer = kept_tokenizer(how.checkpoints);
   });
   const std::optional<PreparedText> found =
       prepare_on_all_hosts(host, prepare_config(recipe_), tokenizer, how);
   if (!found) return false;
   prepared_ = *found;
-  together(host.ranks, [&] { data_.emplace(prepared_); });
+  run_on_all_ranks(host.ranks, [&] { data_.emplace(prepared_); });
   return true;
 }
 
@@ -125,7 +125,7 @@ std::vector<std::string> LanguageModelJob::sample_texts(JobHost& host, Task& tas
 void LanguageModelJob::show_result(JobHost& host, std::span<const Sum> found,
                                    const std::function<void(const std::string&)>& show) {
   const std::optional<double> loss = value_of(found, "loss");
-  together(host.ranks, [&] {
+  run_on_all_ranks(host.ranks, [&] {
     if (!host.is_first() || !loss) return;
     show(fmt::format("validation perplexity {:.2f} (unigram model: {:.2f})", std::exp(*loss),
                      unigram_perplexity(data_->train, *data_->valid)));
@@ -135,7 +135,7 @@ void LanguageModelJob::show_result(JobHost& host, std::span<const Sum> found,
 // Of one replica; the ranks of others wait.
 void LanguageModelJob::show_samples(JobHost& host, Task& task, const Position& position,
                                     const std::function<void(const std::string&)>& show) {
-  together(host.ranks, [&] {
+  run_on_all_ranks(host.ranks, [&] {
     if (position.mesh.here.data != 0) return;
     for (const std::string& text : sample_texts(host, task, position))
       if (host.is_first()) show("---\n" + text);

@@ -7,8 +7,8 @@
 #include "core/error.h"
 #include "data/token_file.h"
 #include "parallel/agreement.h"
+#include "train/run_on_all_ranks.h"
 #include "train/same_run.h"
-#include "train/together.h"
 
 namespace gradwire {
 namespace {
@@ -37,7 +37,7 @@ std::vector<RunFact> data_facts(const PreparedText& prepared) {
 
 void check_same_data(Coordinator& ranks, const PreparedText& prepared) {
   std::vector<RunFact> facts;
-  together(ranks, [&] { facts = data_facts(prepared); });
+  run_on_all_ranks(ranks, [&] { facts = data_facts(prepared); });
   check_same_run(ranks, facts);
 }
 
@@ -59,7 +59,7 @@ std::optional<PreparedText> prepare_on_all_hosts(JobHost& host, PrepareConfig co
     const double mine = stop_requested && stop_requested() ? 1.0 : 0.0;
     return max_over_ranks(host.cx, host.world, mine) > 0.0;
   };
-  together(host.ranks, [&] {
+  run_on_all_ranks(host.ranks, [&] {
     if (host.is_first()) make();
   });
   if (stopped()) return std::nullopt;
@@ -68,7 +68,7 @@ std::optional<PreparedText> prepare_on_all_hosts(JobHost& host, PrepareConfig co
   for (std::size_t i = 0; i < 3; ++i)
     first[i] = at_this_host(first[i], first[3], config.cache_folder);
   const auto look = [&] { prepared = open_prepared(first[0], first[1], first[2]); };
-  together(host.ranks, [&] {
+  run_on_all_ranks(host.ranks, [&] {
     if (host.is_first() || host.local_rank != 0) return;
     if (std::filesystem::exists(first[1])) return look();
     make();
@@ -78,7 +78,7 @@ std::optional<PreparedText> prepare_on_all_hosts(JobHost& host, PrepareConfig co
                                               prepared.train_path, first[1]));
   });
   if (stopped()) return std::nullopt;
-  together(host.ranks, [&] {
+  run_on_all_ranks(host.ranks, [&] {
     if (host.local_rank != 0) look();
   });
   check_same_data(host.ranks, prepared);

@@ -11,7 +11,7 @@
 #include "core/hash.h"
 #include "core/host_name.h"
 #include "train/checkpoint/manifest.h"
-#include "train/together.h"
+#include "train/run_on_all_ranks.h"
 
 #include "jobs/language_model/prepared_text.h"
 
@@ -113,19 +113,19 @@ PreparedText RunText::find(const Recipe& recipe, const std::string& tokenizer) {
 
 RunText::RunText(JobHost& host, const Recipe& recipe, const std::vector<std::string>& checkpoints) {
   std::string tokenizer;
-  together(host.ranks, [&] {
+  run_on_all_ranks(host.ranks, [&] {
     if (host.is_first()) tokenizer = kept_tokenizer(checkpoints);
   });
   tokenizer = host.ranks.all_gather(tokenizer).front();
   // Once on every host: what is made is for its ranks alone.
   const bool looks = host.local_rank == 0;
-  together(host.ranks, [&] {
+  run_on_all_ranks(host.ranks, [&] {
     if (looks) prepared_ = find(recipe, tokenizer);
   });
   const std::vector<std::string> all = host.ranks.all_gather(
       fmt::format("{}\n{}\n{}\n{}\n{}\n", host_name(), looks, prepared_.tokenizer_path,
                   prepared_.train_path, prepared_.valid_path));
-  together(host.ranks, [&] {
+  run_on_all_ranks(host.ranks, [&] {
     if (looks) return;
     for (const std::string& text : all) {
       const std::vector<std::string> found = lines_of(text);
@@ -139,14 +139,14 @@ RunText::RunText(JobHost& host, const Recipe& recipe, const std::vector<std::str
 Tokenizer run_tokenizer(JobHost& host, const Recipe& recipe,
                         const std::vector<std::string>& checkpoints) {
   std::string path;
-  together(host.ranks, [&] {
+  run_on_all_ranks(host.ranks, [&] {
     if (host.is_first()) path = kept_tokenizer(checkpoints);
   });
   path = host.ranks.all_gather(path).front();
   std::optional<RunText> text;
   if (path.empty()) path = text.emplace(host, recipe, checkpoints).prepared().tokenizer_path;
   std::optional<Tokenizer> tokenizer;
-  together(host.ranks, [&] { tokenizer.emplace(Tokenizer::load(path)); });
+  run_on_all_ranks(host.ranks, [&] { tokenizer.emplace(Tokenizer::load(path)); });
   return std::move(*tokenizer);
 }
 

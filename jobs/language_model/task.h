@@ -47,7 +47,7 @@ class LanguageModelTask final : public Task {
   // Batches by number; stages ask for one several times.
   class Stages final : public StageModel {
    public:
-    // `targets`: of a batch, those that count; empty where they are as many in every batch.
+    // `targets`: of a batch, those that count; empty if all batches have the same number.
     Stages(LanguageModelTask& task, std::function<Batch(std::int64_t)> draw,
            std::function<std::int64_t(std::int64_t)> targets = {})
         : task_(task), draw_(std::move(draw)), targets_(std::move(targets)) {}

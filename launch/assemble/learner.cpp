@@ -164,10 +164,11 @@ MakeReducer dense_reducer(const Recipe& recipe) {
 // A shared parameter lives at both ends of a pipeline.
 std::optional<TiedParameter> tied_parameter(const Mesh& mesh, const Recipe& recipe,
                                             const ParameterSet& trained, const std::string& name) {
-  if (!mesh.ends || name.empty()) return std::nullopt;
+  if (!mesh.tied_embedding || name.empty()) return std::nullopt;
   const auto shared = std::ranges::find(trained, name, &Parameter::name);
   if (shared == trained.end()) return std::nullopt;
-  return TiedParameter{name, mesh.ends.get(), mesh.here.pipeline == 0, dense_reducer(recipe)};
+  return TiedParameter{name, mesh.tied_embedding.get(), mesh.here.pipeline == 0,
+                       dense_reducer(recipe)};
 }
 
 DataParallelOptions parallel_options(const Mesh& mesh, const Recipe& recipe,

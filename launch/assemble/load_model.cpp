@@ -1,13 +1,13 @@
 #include "launch/assemble/load_model.h"
 
 #include "launch/assemble/continuation.h"
-#include "train/together.h"
+#include "train/run_on_all_ranks.h"
 
 namespace gradwire {
 
 std::vector<std::string> weight_sources(Session& session, const std::string& path) {
   std::vector<std::string> found;
-  together(session.ranks(), [&] {
+  run_on_all_ranks(session.ranks(), [&] {
     if (!session.is_first()) return;
     const bool of_this_run = path.empty() || path == kBestName;
     found = checkpoints_at(of_this_run ? session.run_dir() + "/" + path : path);

@@ -17,8 +17,8 @@
 
 #include "core/host_name.h"
 #include "launch/start/console.h"
+#include "train/run_on_all_ranks.h"
 #include "train/stall/stall_report.h"
-#include "train/together.h"
 
 namespace gradwire {
 namespace {
@@ -73,12 +73,12 @@ RunWatch::RunWatch(Session& session)
       heartbeats_(static_cast<std::size_t>(session.env().size)) {
   const RankEnvironment& env = session.env();
   if (env.size == 1 || timeout_.count() == 0) return;
-  together(session.ranks(), [&] {
+  run_on_all_ranks(session.ranks(), [&] {
     if (env.local_rank != 0) return;
     std::filesystem::create_directories(dir_);
     std::filesystem::remove(report_path());
   });
-  together(session.ranks(), [&] {
+  run_on_all_ranks(session.ranks(), [&] {
     RankStatus begin;
     host_.copy(begin.host.data(), begin.host.size() - 1);
     begin.rank = env.rank;
@@ -121,7 +121,7 @@ void RunWatch::observe_communicators() {
   observe(&session_.comm(), "world", std::move(world));
   observe(mesh.data.get(), "data", std::move(replicas));
   observe(mesh.pipeline.get(), "pipeline", std::move(stages));
-  observe(mesh.ends.get(), "ends", std::move(ends));
+  observe(mesh.tied_embedding.get(), "tied embedding", std::move(ends));
 }
 
 void RunWatch::end_if_reported() const {

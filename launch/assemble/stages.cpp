@@ -11,7 +11,7 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/host_name.h"
-#include "parallel/pipeline/compressed_boundary.h"
+#include "parallel/pipeline/compressed_transport.h"
 #include "parallel/pipeline/difference_code.h"
 #include "parallel/pipeline/dry_run.h"
 
@@ -149,12 +149,13 @@ std::string placement_text(Coordinator& ranks, const Mesh& mesh, const Stages& s
   return fmt::format("rank  host  device  place\n{}", fmt::join(ranks.all_gather(mine), "\n"));
 }
 
-std::unique_ptr<Boundary> make_boundary(Context& cx, Communicator& ranks, const Recipe& recipe,
-                                        const ModelOutline& model, const Schedule& schedule) {
+std::unique_ptr<ActivationTransport> make_transport(Context& cx, Communicator& ranks,
+                                                    const Recipe& recipe, const ModelOutline& model,
+                                                    const Schedule& schedule) {
   const std::string& name = recipe.parallel.boundary;
-  if (name == "bf16") return make_bf16_boundary(ranks);
-  if (name == "int8") return make_int8_boundary(cx, ranks, schedule, model.boundary);
-  return make_plain_boundary(ranks);
+  if (name == "bf16") return make_bf16_transport(ranks);
+  if (name == "int8") return make_int8_transport(cx, ranks, schedule, model.boundary);
+  return make_plain_transport(ranks);
 }
 
 std::int64_t boundary_bytes(const Recipe& recipe, const ModelOutline& model) {

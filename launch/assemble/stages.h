@@ -11,7 +11,7 @@
 
 #include "comm/communicator.h"
 #include "parallel/mesh.h"
-#include "parallel/pipeline/boundary.h"
+#include "parallel/pipeline/activation_transport.h"
 #include "parallel/pipeline/stages.h"
 #include "train/coordinator.h"
 
@@ -41,10 +41,11 @@ void keep_stages(const Recipe& recipe, const Stages& stages);
 // measured. Collective.
 std::string placement_text(Coordinator& ranks, const Mesh& mesh, const Stages& stages);
 
-// How results travel between stages in training, as the recipe says. `ranks`, those of this
+// How activations are sent between stages in training, as the recipe says. `ranks`, those of this
 // replica, must outlive it.
-std::unique_ptr<Boundary> make_boundary(Context& cx, Communicator& ranks, const Recipe& recipe,
-                                        const ModelOutline& model, const Schedule& schedule);
+std::unique_ptr<ActivationTransport> make_transport(Context& cx, Communicator& ranks,
+                                                    const Recipe& recipe, const ModelOutline& model,
+                                                    const Schedule& schedule);
 // Bytes of one result of the largest micro-batch, or of its gradient, as it travels.
 std::int64_t boundary_bytes(const Recipe& recipe, const ModelOutline& model);
 

@@ -10,7 +10,7 @@
 #include "launch/assemble/stages.h"
 #include "launch/commands/commands.h"
 #include "parallel/pipeline/pipeline.h"
-#include "train/together.h"
+#include "train/run_on_all_ranks.h"
 
 namespace gradwire {
 namespace {

@@ -26,7 +26,7 @@
 #include "parallel/agreement.h"
 #include "train/metrics/progress.h"
 #include "train/metrics/tensorboard.h"
-#include "train/together.h"
+#include "train/run_on_all_ranks.h"
 #include "train/trainer.h"
 
 #include "recipe/paths.h"
@@ -77,17 +77,17 @@ void add_sinks(const Session& session, Reporter& report) {
 // What the folder of the run says of it. Only written when the start is certain: one that is
 // refused leaves the folder as it was.
 void describe_run(Session& session, Job& job, const Stages& stages, Reporter& report) {
-  std::string news;
-  together(session.ranks(), [&] {
+  std::string message;
+  run_on_all_ranks(session.ranks(), [&] {
     if (!session.is_first()) return;
     std::filesystem::create_directories(session.run_dir());
     publish_text(session.run_dir() + "/resolved.toml", to_toml(session.recipe()));
     keep_stages(session.recipe(), stages);
-    news = job.keep_data(session.recipe());
+    message = job.keep_data(session.recipe());
   });
   if (session.is_first()) console().keep_in(console_path(session));
   add_sinks(session, report);
-  if (!news.empty()) report.note(news);
+  if (!message.empty()) report.note(message);
 }
 
 void say_where_it_goes_on(const Session& session, const LoadResult& loaded, Reporter& report) {
@@ -119,7 +119,7 @@ void begin(Session& session, Checkpointing& checkpoints, Job& job, const Stages&
 // 0.
 std::vector<std::string> checkpoints_to_go_on_from(Session& session, const std::string& resume) {
   std::vector<std::string> found;
-  together(session.ranks(), [&] {
+  run_on_all_ranks(session.ranks(), [&] {
     if (!session.is_first() || resume == "none") return;
     found = paths_of(list_checkpoints(session.checkpoint_dir()));
     if (resume != "auto") found.insert(found.begin(), resume);
@@ -184,7 +184,7 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
   const ModelOutline model = job->outline();
   const Stages stages = plan_stages(session.cx(), session.comm(), recipe, *job);
   std::unique_ptr<Task> task;
-  together(session.ranks(), [&] {
+  run_on_all_ranks(session.ranks(), [&] {
     task = job->build(session.cx(), {session.mesh(), stages}, Content::kTraining);
   });
   say(session,
@@ -197,7 +197,7 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
                   model.tied, task->conditional());
   Communicator& replica = *session.mesh().pipeline;
   Pipeline pipeline(replica, stages.schedule,
-                    make_boundary(session.cx(), replica, recipe, model, stages.schedule));
+                    make_transport(session.cx(), replica, recipe, model, stages.schedule));
   Checkpointing checkpoints(session.ranks(),
                             checkpoint_policy(session, *job, model, stages, *task));
   Reporter report;

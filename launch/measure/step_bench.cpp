@@ -40,7 +40,7 @@ StepTimes time_steps(Context& cx, Communicator& comm, const Recipe& recipe, std:
   Learner learner(cx, mesh, recipe, trained, frozen_in(*task), outline.tied, task->conditional());
   const ExchangeForecast exchange = probe_exchange(cx, comm, recipe, learner.ranks()).forecast;
   Pipeline pipeline(*mesh.pipeline, stages.schedule,
-                    make_boundary(cx, *mesh.pipeline, recipe, outline, stages.schedule));
+                    make_transport(cx, *mesh.pipeline, recipe, outline, stages.schedule));
   const int micros = stages.schedule.micros;
 
   Update update(update_options(recipe), learner.optimizer(), learner.ranks());

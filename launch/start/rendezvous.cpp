@@ -24,7 +24,7 @@ T parse_number(std::string_view what, std::string_view text) {
   const char* const end = text.data() + text.size();
   const auto [stop, failure] = std::from_chars(text.data(), end, value);
   if (failure == std::errc() && stop == end && !text.empty()) return value;
-  throw Error(ErrorKind::kUsage, fmt::format("{}: '{}' is no number that can be", what, text));
+  throw Error(ErrorKind::kUsage, fmt::format("{}: '{}' is not a valid number", what, text));
 }
 
 std::string get(const EnvironmentLookup& lookup, const char* name) {

@@ -15,8 +15,8 @@
 #include "comm/rank_list.h"
 #include "launch/start/exit_code.h"
 #include "launch/start/waiting_note.h"
+#include "train/run_on_all_ranks.h"
 #include "train/same_run.h"
-#include "train/together.h"
 
 namespace gradwire {
 namespace {
@@ -66,7 +66,7 @@ void check_shared(Coordinator& ranks, const std::string& dir, const std::string&
   const Clock::time_point until = Clock::now() + patience;
   for (;;) {
     bool seen = false;
-    together(ranks, [&] { seen = sees(dir, nonce); });
+    run_on_all_ranks(ranks, [&] { seen = sees(dir, nonce); });
     const bool gives_up = Clock::now() >= until;
     const std::vector<std::string> all = ranks.all_gather(seen       ? "sees"
                                                           : gives_up ? "gives up"
@@ -91,7 +91,7 @@ void check_room(Coordinator& ranks, const std::string& dir, std::int64_t bytes_o
   std::int64_t needed = 0;
   for (const std::string& bytes : ranks.all_gather(std::to_string(bytes_of_rank)))
     needed += std::stoll(bytes);
-  together(ranks, [&] {
+  run_on_all_ranks(ranks, [&] {
     if (ranks.rank() != 0) return;
     const std::uintmax_t room = fs::space(dir).available;
     if (static_cast<std::uintmax_t>(needed) <= room) return;
@@ -124,7 +124,7 @@ bool RunFolder::wait_for_lease(const std::function<bool()>& stop_requested) {
   bool noted = false;
   for (;;) {
     RunLease::Answer answer = RunLease::Answer::kWait;
-    together(ranks_, [&] {
+    run_on_all_ranks(ranks_, [&] {
       if (!lease_) return;
       answer = lease_->take();
       if (answer != RunLease::Answer::kHeld) return;

@@ -21,7 +21,7 @@ void check_costs(const Costs& costs, int stages) {
                                                  stages, positive ? "" : ", one of them negative"));
     }
   }
-  check(costs.message_s >= 0, ErrorKind::kUsage, "dry run: a message takes negative time");
+  check(costs.message_s >= 0, ErrorKind::kUsage, "dry run: message_s must be >= 0");
 }
 
 }  // namespace

@@ -52,8 +52,8 @@ std::vector<Tensor> checked_values(const Tape& tape, std::span<const Var> out,
 
 }  // namespace
 
-Executor::Executor(Communicator& stages, const Schedule& schedule, Boundary& boundary)
-    : comm_(stages), schedule_(schedule), boundary_(boundary) {
+Executor::Executor(Communicator& stages, const Schedule& schedule, ActivationTransport& transport)
+    : comm_(stages), schedule_(schedule), transport_(transport) {
   if (static_cast<int>(schedule.ranks.size()) != stages.size()) {
     throw Error(ErrorKind::kUsage, fmt::format("a schedule of {} ranks for a pipeline of {}",
                                                schedule.ranks.size(), stages.size()));
@@ -126,7 +126,7 @@ void Executor::begin_receive(Run& run, const Action& a) {
   if (gradient) specs = only_with_gradient(std::move(specs));
   if (specs.empty()) return;
   arrival_of(a).coming =
-      boundary_.receive(run.cx, {a.stage, a.micro, gradient}, schedule_.rank_of(a.stage), specs);
+      transport_.receive(run.cx, {a.stage, a.micro, gradient}, schedule_.rank_of(a.stage), specs);
 }
 
 // Where what is received will be used.
@@ -157,10 +157,10 @@ void Executor::carry_out(Run& run, const Action& a) {
   }
 }
 
-std::vector<Tensor> Executor::take(Context& cx, const BoundaryLink& link, Arrival& a) {
+std::vector<Tensor> Executor::take(Context& cx, const ActivationLink& link, Arrival& a) {
   if (!a.coming) return std::move(a.here);
   const double begin = now_s();
-  std::vector<Tensor> tensors = boundary_.take(cx, link, a.coming);
+  std::vector<Tensor> tensors = transport_.take(cx, link, a.coming);
   began_s_ = now_s();
   waited_s_ += began_s_ - begin;
   timeline_[a.event].begin_s = begin;
@@ -236,7 +236,7 @@ void Executor::send(Run& run, const Action& a) {
   if (tensors.empty()) return;
   const int to_stage = a.stage + (gradient ? -1 : 1);
   sends_.push_back(
-      boundary_.send(run.cx, {a.stage, a.micro, gradient}, schedule_.rank_of(to_stage), tensors));
+      transport_.send(run.cx, {a.stage, a.micro, gradient}, schedule_.rank_of(to_stage), tensors));
   if (sends_.size() > kSendsUnderWay) finish_oldest_send(run.cx);
 }
 

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
-#include "parallel/pipeline/boundary.h"
+#include "parallel/pipeline/activation_transport.h"
 #include "parallel/pipeline/schedule.h"
 #include "parallel/pipeline/stage_model.h"
 #include "parallel/pipeline/stage_tape.h"
@@ -32,10 +32,10 @@ struct ExecutorHooks {
 
 class Executor {
  public:
-  // `stages` has one rank per rank of the schedule and must outlive this, as must `boundary`, which
-  // says how results travel. The schedule has its messages (with_messages). Errors: kUsage if
-  // their numbers differ.
-  Executor(Communicator& stages, const Schedule& schedule, Boundary& boundary);
+  // `stages` has one rank per rank of the schedule and must outlive this, as must `transport`,
+  // which says how activations are sent. The schedule has its messages (with_messages). Errors:
+  // kUsage if their numbers differ.
+  Executor(Communicator& stages, const Schedule& schedule, ActivationTransport& transport);
 
   // Forward and backward of every micro-batch, whose loss counts with its share of `whole`. Gives
   // the losses, by micro-batch and 0 for those passed over, on the rank that has the last stage,
@@ -56,7 +56,7 @@ class Executor {
   // What a stage waits for: here, or on its way.
   struct Arrival {
     std::vector<Tensor> here;
-    BoundaryReceive coming;
+    PendingReceive coming;
     std::size_t event = 0;  // the receive's in the timeline
   };
   // A micro-batch in a stage.
@@ -86,7 +86,7 @@ class Executor {
   void send(Run& run, const Action& a);
   void finish_oldest_send(Context& cx);
   void pass_on(int to_stage, const Action& a, std::vector<Tensor> tensors, bool gradient);
-  std::vector<Tensor> take(Context& cx, const BoundaryLink& link, Arrival& a);
+  std::vector<Tensor> take(Context& cx, const ActivationLink& link, Arrival& a);
   std::vector<Tensor> seeds(Run& run, const Action& a);
   std::vector<TensorSpec> results(const StageModel& model, int stage, int micro) const;
   static bool is_passed_over(const Run& run, const Action& a);
@@ -96,7 +96,7 @@ class Executor {
 
   Communicator& comm_;
   Schedule schedule_;
-  Boundary& boundary_;
+  ActivationTransport& transport_;
   std::map<std::pair<int, int>, Flight> flights_;
   std::deque<WorkPtr> sends_;
   std::size_t received_to_ = 0;  // of the program: receives before it have begun

@@ -5,15 +5,15 @@
 namespace gradwire {
 
 Pipeline::Pipeline(Communicator& stages, const Schedule& schedule,
-                   std::unique_ptr<Boundary> boundary)
+                   std::unique_ptr<ActivationTransport> transport)
     : stages_(stages),
       schedule_(schedule),
-      boundary_(std::move(boundary)),
-      plain_(make_plain_boundary(stages)),
-      executor_(stages, schedule, *boundary_) {}
+      transport_(std::move(transport)),
+      plain_(make_plain_transport(stages)),
+      executor_(stages, schedule, *transport_) {}
 
 Pipeline::Pipeline(Communicator& stages, const Schedule& schedule)
-    : Pipeline(stages, schedule, make_plain_boundary(stages)) {}
+    : Pipeline(stages, schedule, make_plain_transport(stages)) {}
 
 std::vector<double> Pipeline::train(Context& cx, StageModel& model, StepWeight& whole,
                                     const ExecutorHooks& hooks) {

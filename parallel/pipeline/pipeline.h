@@ -13,9 +13,10 @@ namespace gradwire {
 class Pipeline : public Stateful {
  public:
   // `stages` are the ranks of this replica, and must outlive it. The schedule has its messages.
-  // `boundary` is how results travel in training; evaluation sends them as they are. Errors:
+  // `transport` is how activations are sent in training; evaluation sends them unchanged. Errors:
   // kUsage.
-  Pipeline(Communicator& stages, const Schedule& schedule, std::unique_ptr<Boundary> boundary);
+  Pipeline(Communicator& stages, const Schedule& schedule,
+           std::unique_ptr<ActivationTransport> transport);
   // Tensors as they are.
   Pipeline(Communicator& stages, const Schedule& schedule);
 
@@ -38,13 +39,13 @@ class Pipeline : public Stateful {
   const std::vector<TimelineEvent>& timeline() const { return executor_.timeline(); }
   // Seconds spent waiting for other stages since the last call of this.
   double take_wait_seconds();
-  // The boundary's.
-  void visit_state(StateVisitor& v) override { boundary_->visit_state(v); }
+  // The transport's.
+  void visit_state(StateVisitor& v) override { transport_->visit_state(v); }
 
  private:
   Communicator& stages_;
   Schedule schedule_;
-  std::unique_ptr<Boundary> boundary_, plain_;
+  std::unique_ptr<ActivationTransport> transport_, plain_;
   Executor executor_;
   double waited_s_ = 0.0;
 };

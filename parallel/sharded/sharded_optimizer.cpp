@@ -27,7 +27,7 @@ class ShardedOptimizer final : public Optimizer {
     shard_.wait(cx);
   }
 
-  std::string take_news() override { return rule_->take_news(); }
+  std::string take_log_message() override { return rule_->take_log_message(); }
   void visit_state(StateVisitor& visitor) override {
     shard_.visit_pieces(visitor, [this](StateVisitor& v) { rule_->visit_state(v); });
   }

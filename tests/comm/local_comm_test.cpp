@@ -115,7 +115,7 @@ TEST(LocalComm, MessageOfAnotherSizeIsReported) {
     Tensor t = Tensor::zeros(cx, {comm.rank() == 0 ? 4 : 2}, DType::kF32);
     const P2p group[] = {
         {comm.rank() == 0 ? P2p::Dir::kSend : P2p::Dir::kRecv, 1 - comm.rank(), t}};
-    comm.exchange(group, cx.stream)->wait(cx.stream);
+    comm.batch_send_recv(group, cx.stream)->wait(cx.stream);
   };
   EXPECT_THAT(failure_of(2, fn, ErrorKind::kComm),
               testing::HasSubstr("rank 0 sends 16 bytes to rank 1, which expects 8"));
@@ -128,7 +128,7 @@ TEST(LocalComm, UnansweredMessageTimesOut) {
     Context& cx = runtime.context();
     Tensor t = Tensor::zeros(cx, {4}, DType::kF32);
     const P2p group[] = {{P2p::Dir::kSend, 1, t}};
-    comm.exchange(group, cx.stream)->wait(cx.stream);
+    comm.batch_send_recv(group, cx.stream)->wait(cx.stream);
   };
   try {
     run_ranks(2, fn, {50ms});

@@ -71,7 +71,7 @@ TEST(TcpComm, MessageOfAnotherSizeIsReported) {
     Tensor t = Tensor::zeros(cx, {comm.rank() == 0 ? 4 : 2}, DType::kF32);
     const P2p group[] = {
         {comm.rank() == 0 ? P2p::Dir::kSend : P2p::Dir::kRecv, 1 - comm.rank(), t}};
-    comm.exchange(group, cx.stream)->wait(cx.stream);
+    comm.batch_send_recv(group, cx.stream)->wait(cx.stream);
   };
   for (const std::string& failure : test::failures_of_tcp_ranks(test::tcp_options(2), fn))
     EXPECT_THAT(failure, testing::HasSubstr("rank 0 sends 16 bytes to rank 1, which expects 8"));

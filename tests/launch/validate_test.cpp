@@ -178,8 +178,8 @@ TEST_F(RecipeChecks, ShardedStateFitsTheRule) {
             "r:4: parallel.shard_optimizer: zero_one_adam takes steps of every rank's own, for "
             "which each needs all of the state");
   EXPECT_EQ(violations(sharded + "'onebit_adam'\n[compress]\nmethod = 'ef21'\n"),
-            "r:4: parallel.shard_optimizer: sharded, onebit_adam goes on from what was sent last, "
-            "which takes 'ef' (or 'plain'), not 'ef21'");
+            "r:4: parallel.shard_optimizer: sharded onebit_adam requires compress.method 'ef' or "
+            "'plain', not 'ef21'");
 }
 
 TEST_F(RecipeChecks, SharedParametersOfAPipelineTakeNoLocalSteps) {

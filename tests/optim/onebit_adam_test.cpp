@@ -120,10 +120,10 @@ TEST_F(OnebitAdam, AsksForGradientsThenForTheMomentum) {
     EXPECT_TRUE(o.needs(false).gradients);
     EXPECT_FALSE(o.needs(true).exchange);
     EXPECT_THROW(o.exchange(cx, {}), Error);
-    EXPECT_EQ(ranks.news, "");
+    EXPECT_EQ(ranks.messages, "");
     ranks.step(step);
   }
-  EXPECT_EQ(ranks.news, "second moment frozen after 3 updates: as configured");
+  EXPECT_EQ(ranks.messages, "second moment frozen after 3 updates: as configured");
   EXPECT_FALSE(o.needs(false).gradients);
   EXPECT_TRUE(o.needs(false).exchange);
   const auto exchanges = o.exchange(cx, {.step = 4, .grad_scale = 0.25});
@@ -249,7 +249,7 @@ TEST_F(OnebitAdam, ThawsAfterDriftAndFreezesAgain) {
   EXPECT_GT(thawed_at, 100);  // drift for 20 updates
   EXPECT_LT(thawed_at, 140);
   EXPECT_GE(again_at, thawed_at + 40);
-  EXPECT_THAT(ranks.news, testing::HasSubstr("second moment thawed"));
+  EXPECT_THAT(ranks.messages, testing::HasSubstr("second moment thawed"));
 }
 
 TEST_F(OnebitAdam, ResumesBitForBitInEveryStage) {
@@ -267,8 +267,8 @@ TEST_F(OnebitAdam, ResumesBitForBitInEveryStage) {
     ASSERT_EQ(whole.values(), cut.values()) << step;
   }
   EXPECT_TRUE(whole.state() == cut.state());
-  EXPECT_EQ(whole.news, cut.news);
-  EXPECT_THAT(whole.news, testing::HasSubstr("thawed"));
+  EXPECT_EQ(whole.messages, cut.messages);
+  EXPECT_THAT(whole.messages, testing::HasSubstr("thawed"));
 }
 
 TEST_F(OnebitAdam, BucketsThatOptOutStayWithAdamW) {

@@ -65,9 +65,10 @@ TEST_F(WakingTensor, IsExchangedAsItIsUntilItHasSettled) {
   }
   EXPECT_GE(settled_at, kWakesAt + 2 * kWindow);
   EXPECT_LE(settled_at, kWakesAt + 4 * kWindow);
-  EXPECT_THAT(ranks.news, testing::HasSubstr("after 61 updates, second moment thawed, until it has "
-                                             "settled, for first gradients within 'c'"));
-  EXPECT_THAT(ranks.news, testing::HasSubstr("second moment settled and frozen again of 'c'"));
+  EXPECT_THAT(ranks.messages,
+              testing::HasSubstr("after 61 updates, second moment thawed, until it has "
+                                 "settled, for first gradients within 'c'"));
+  EXPECT_THAT(ranks.messages, testing::HasSubstr("second moment settled and frozen again of 'c'"));
 }
 
 // Its coordinates take no part while it is awake, and all that have gradients do afterwards; what
@@ -152,7 +153,7 @@ TEST_F(WakingTensor, ResumesBitForBitInEveryStep) {
       ASSERT_EQ(whole.values(), cut.values()) << step;
     }
     EXPECT_TRUE(whole.state() == cut.state());
-    EXPECT_THAT(whole.news, testing::HasSubstr("settled and frozen again"));
+    EXPECT_THAT(whole.messages, testing::HasSubstr("settled and frozen again"));
   }
 }
 
@@ -169,9 +170,9 @@ TEST_F(WakingTensor, GoesOnWithTheOthersWhenAllThaw) {
       EXPECT_EQ(ranks.state().texts.at("onebit_adam/c/awake"), "") << step;
     }
   }
-  EXPECT_THAT(ranks.news, testing::AllOf(testing::HasSubstr("first gradients within 'c'"),
-                                         testing::HasSubstr("second moment thawed after"),
-                                         testing::Not(testing::HasSubstr("frozen again of"))));
+  EXPECT_THAT(ranks.messages, testing::AllOf(testing::HasSubstr("first gradients within 'c'"),
+                                             testing::HasSubstr("second moment thawed after"),
+                                             testing::Not(testing::HasSubstr("frozen again of"))));
   EXPECT_TRUE(ranks.optimizer().needs(true).exchange);
 }
 

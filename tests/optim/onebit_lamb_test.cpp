@@ -178,7 +178,7 @@ TEST_F(OnebitLamb, AsksForGradientsThenForMomentaOfOneSize) {
   }
   EXPECT_FALSE(ranks.optimizer().needs(false).gradients);
   EXPECT_TRUE(ranks.optimizer().needs(true).exchange);
-  EXPECT_EQ(ranks.news, "second moment frozen after 4 updates: as configured");
+  EXPECT_EQ(ranks.messages, "second moment frozen after 4 updates: as configured");
   const auto state = ranks.state();
   std::vector<double> sizes;
   for (const char* name : Replica::kNames) {
@@ -270,7 +270,7 @@ TEST_F(OnebitLamb, ResumesBitForBitInEveryStage) {
     ASSERT_EQ(whole.values(), cut.values()) << step;
   }
   EXPECT_TRUE(whole.state() == cut.state());
-  EXPECT_THAT(whole.news, testing::HasSubstr("thawed"));
+  EXPECT_THAT(whole.messages, testing::HasSubstr("thawed"));
   EXPECT_TRUE(whole.optimizer().needs(false).exchange);  // and frozen again
 }
 

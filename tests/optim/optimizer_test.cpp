@@ -107,7 +107,7 @@ TEST_P(EachRule, NeedsTheMeanOfTheGradientsAndNothingElse) {
   EXPECT_TRUE(o->needs(false).gradients);
   EXPECT_FALSE(o->needs(true).exchange);
   EXPECT_THROW(o->exchange(cx, {}), Error);
-  EXPECT_EQ(o->take_news(), "");
+  EXPECT_EQ(o->take_log_message(), "");
 }
 
 TEST_P(EachRule, FrozenParametersAreUntouchedAndHaveNoState) {

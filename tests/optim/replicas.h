@@ -145,7 +145,8 @@ class Replicas {
     for (int r = 0; r < size(); ++r)
       optimizer(r).apply(cx_, info);
     for (int r = 0; r < size(); ++r)
-      news += r == 0 ? optimizer(r).take_news() : (optimizer(r).take_news(), std::string());
+      messages += r == 0 ? optimizer(r).take_log_message()
+                         : (optimizer(r).take_log_message(), std::string());
   }
   void expect_equal(int step) {
     for (int r = 1; r < size(); ++r)
@@ -168,7 +169,7 @@ class Replicas {
 
   double lr = 0.01;
   double grad_scale = 1.0;
-  std::string news;  // rank 0's so far
+  std::string messages;  // rank 0's so far
   // What a lossy exchange adds to the agreed mean of coordinate i; none by default.
   std::function<double(std::int64_t i)> noise = [](std::int64_t) { return 0.0; };
 

@@ -110,8 +110,8 @@ TEST(VarianceWatch, ThawsWhenTheNormHasBeenFarOffForAWindow) {
     EXPECT_GE(frozen, thawed + 200);
     EXPECT_EQ(watch.updates(), 200 + frozen - thawed);
     EXPECT_NEAR(watch.norm(), factor, 0.05 * factor);
-    EXPECT_THAT(watch.take_news(), testing::HasSubstr("frozen after"));
-    EXPECT_EQ(watch.take_news(), "");
+    EXPECT_THAT(watch.take_log_message(), testing::HasSubstr("frozen after"));
+    EXPECT_EQ(watch.take_log_message(), "");
   }
 }
 
@@ -126,16 +126,16 @@ TEST(VarianceWatch, HeldItIsNotFrozenAndThaws) {
       watch.observe(++t, 1.0);
     EXPECT_FALSE(watch.frozen());
     EXPECT_EQ(watch.updates(), 1000);
-    EXPECT_EQ(watch.take_news(), "");
+    EXPECT_EQ(watch.take_log_message(), "");
     watch.hold(false);
     watch.observe(++t, 1.0);
     EXPECT_TRUE(watch.frozen());
     EXPECT_EQ(watch.updates(), 1001);
-    watch.take_news();
+    watch.take_log_message();
     watch.hold(true);
     watch.observe(++t, 1.0);
     EXPECT_FALSE(watch.frozen());
-    EXPECT_EQ(watch.take_news(),
+    EXPECT_EQ(watch.take_log_message(),
               "second moment thawed after 1002 updates: steps are to stay dense");
     watch.observe(++t, 1.0);
     EXPECT_EQ(watch.updates(), 1002);

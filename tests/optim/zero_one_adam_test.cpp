@@ -56,7 +56,7 @@ TEST_F(ZeroOneAdam, FollowsItsSchedule) {
   }
   //                 1         11        21        31        41        51        61
   EXPECT_EQ(steps, "ggxgxgxxxgxxxgxxxxxxxxxxxxxxxxxxxx.x.x.x.x.x...x...x...x...x...x..");
-  EXPECT_EQ(ranks.news,
+  EXPECT_EQ(ranks.messages,
             "second moment frozen after 20 updates, 6 of them refreshes of it"
             "the ranks agree every 2 updates from update 35 on"
             "the ranks agree every 4 updates from update 45 on");
@@ -83,7 +83,7 @@ TEST_F(ZeroOneAdam, HeldDenseItRefreshesInEveryUpdate) {
     want.step(step);
     ASSERT_EQ(held.values(), want.values()) << step;
   }
-  EXPECT_EQ(held.news, "");
+  EXPECT_EQ(held.messages, "");
   hold(false);
   std::string steps;
   while (step < 46) {
@@ -271,7 +271,7 @@ TEST_F(ZeroOneAdam, ACoordinateThatWakesUpTrains) {
   }
   ranks.expect_equal(160);
   EXPECT_LT(before, at_first - 40.0 * ranks.lr);
-  EXPECT_THAT(ranks.news, testing::HasSubstr("first gradients within 'c'"));
+  EXPECT_THAT(ranks.messages, testing::HasSubstr("first gradients within 'c'"));
 }
 
 TEST_F(ZeroOneAdam, AStepWithoutLearningRateKeepsTheMomentum) {

@@ -232,7 +232,7 @@ void exchange_ring(Communicator& comm) {
         filled<float>(cx, size, [&](std::int64_t i) { return value<float>(comm.rank(), i); });
     Tensor in = Tensor::empty(cx, {size}, DType::kF32);
     const P2p group[] = {{P2p::Dir::kSend, next, out}, {P2p::Dir::kRecv, previous, in}};
-    comm.exchange(group, cx.stream)->wait(cx.stream);
+    comm.batch_send_recv(group, cx.stream)->wait(cx.stream);
     expect_elements<float>(
         in, [&](std::int64_t i) { return value<float>(previous, i); }, "ring");
   }
@@ -257,7 +257,7 @@ void exchange_both_ways(Communicator& comm) {
       group.push_back({P2p::Dir::kSend, peer, Tensor::from(cx, {1}, word)});
     }
   }
-  comm.exchange(group, cx.stream)->wait(cx.stream);
+  comm.batch_send_recv(group, cx.stream)->wait(cx.stream);
   for (int peer = 0; peer < comm.size(); ++peer) {
     for (int k = 0; k < 2; ++k) {
       EXPECT_EQ(received[static_cast<std::size_t>(2 * peer + k)].host<std::int32_t>()[0],
@@ -278,13 +278,13 @@ void exchange_beside_collectives(Communicator& comm) {
   if (last > 0 && comm.rank() == last) {
     fill(cx, message, 0);
     const P2p receive[] = {{P2p::Dir::kRecv, 0, message}};
-    works.push_back(comm.exchange(receive, cx.stream));
+    works.push_back(comm.batch_send_recv(receive, cx.stream));
   }
   works.push_back(comm.all_reduce(sum, ReduceOp::kSum, cx.stream));
   if (last > 0 && comm.rank() == 0) {
     works.back()->wait(cx.stream);
     const P2p send[] = {{P2p::Dir::kSend, last, message}};
-    works.push_back(comm.exchange(send, cx.stream));
+    works.push_back(comm.batch_send_recv(send, cx.stream));
   }
   for (const WorkPtr& w : works)
     w->wait(cx.stream);
@@ -321,7 +321,7 @@ void observer_hears_of_calls(Communicator& comm) {
   fresh->observe(&hearing);
   const WorkPtr first = fresh->all_gather(Tensor::zeros(cx, {1}, DType::kF32),
                                           Tensor::zeros(cx, {n}, DType::kF32), cx.stream);
-  const WorkPtr second = fresh->exchange(group, cx.stream);
+  const WorkPtr second = fresh->batch_send_recv(group, cx.stream);
   second->wait(cx.stream);
   first->wait(cx.stream);
   fresh->observe(nullptr);
@@ -448,7 +448,7 @@ void ledger_counts_what_is_sent(Communicator& comm) {
   const P2p ring[] = {{P2p::Dir::kSend, next, t}, {P2p::Dir::kRecv, previous, in}};
   EXPECT_EQ(sent_by(Traffic::kActivation,
                     [&] {
-                      return comm.exchange(ring, {s, Traffic::kActivation});
+                      return comm.batch_send_recv(ring, {s, Traffic::kActivation});
                     }),
             count(n * size, n * size));
 }
@@ -485,7 +485,7 @@ void bad_arguments_are_refused(Communicator& comm) {
   expect_error(ErrorKind::kShape, "from f32 to i32", [&] { comm.all_to_all(t, ints, s); });
   expect_error(ErrorKind::kUsage, "root", [&] { comm.broadcast(t, n, s); });
   const P2p group[] = {{P2p::Dir::kSend, n + 2, t}};
-  expect_error(ErrorKind::kUsage, "exchange: peer", [&] { comm.exchange(group, s); });
+  expect_error(ErrorKind::kUsage, "batch_send_recv: peer", [&] { comm.batch_send_recv(group, s); });
   comm.all_reduce(t, ReduceOp::kSum, s)->wait(s);
 }
 
@@ -563,7 +563,7 @@ void contract_dropped_handle_fails_the_others(Communicator& comm) {
       for (;;) {
         Tensor own = Tensor::zeros(cx, {1}, DType::kF32);
         const P2p receive[] = {{P2p::Dir::kRecv, 0, own}};
-        comm.exchange(receive, cx.stream)->wait(cx.stream);
+        comm.batch_send_recv(receive, cx.stream)->wait(cx.stream);
       }
     });
   }

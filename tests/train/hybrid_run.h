@@ -109,8 +109,8 @@ class HybridRank {
     DataParallelOptions o;
     o.bucket_bytes = setup_.bucket_bytes;
     o.stages = setup_.shape.pipeline > 1 ? mesh_.pipeline.get() : nullptr;
-    if (setup_.tied && mesh_.ends) {
-      o.tied = TiedParameter{kEmbeddingName, mesh_.ends.get(), mesh_.here.pipeline == 0};
+    if (setup_.tied && mesh_.tied_embedding) {
+      o.tied = TiedParameter{kEmbeddingName, mesh_.tied_embedding.get(), mesh_.here.pipeline == 0};
     }
     return o;
   }

@@ -12,7 +12,7 @@
 
 #include "core/error.h"
 #include "train/checkpoint/manifest.h"
-#include "train/together.h"
+#include "train/run_on_all_ranks.h"
 
 namespace gradwire {
 namespace {
@@ -65,7 +65,7 @@ std::string time_stamp() {
 
 std::optional<LoadResult> Checkpointing::resume(Context& cx, const std::string& from) {
   Choice start;
-  together(ranks_, [&] {
+  run_on_all_ranks(ranks_, [&] {
     if (ranks_.rank() == 0) start = choice(from);
   });
   // Rank 0's view counts: all ranks must take the same way.
@@ -137,7 +137,7 @@ std::vector<CheckpointPlace> Checkpointing::foreign_to(const LoadResult& loaded,
 
 std::string Checkpointing::begin() {
   std::string aside;
-  together(ranks_, [&] {
+  run_on_all_ranks(ranks_, [&] {
     if (ranks_.rank() != 0) return;
     CheckpointFiles().make_durable_dirs(policy_.dir);
     aside = set_aside();

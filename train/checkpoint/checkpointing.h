@@ -40,7 +40,7 @@ class Checkpointing {
   // What is saved and loaded; to be called before either.
   void track(CheckpointState state) { state_ = std::move(state); }
 
-  // Loads where the run goes on from, or nothing where it begins, and changes no file:
+  // Loads where the run goes on from, or nothing if it begins, and changes no file:
   //  "auto": the newest good checkpoint of the run; it begins if there is none at all.
   //  "none": it begins; but an unfinished run of the same course that began with "none" goes on.
   //  else a path: the newest good checkpoint that descends from the one at that path, or that one.

@@ -373,9 +373,9 @@ TEST(EControl, WarnsOnceAboveTheEdgeOfStability) {
   for (const double eta : {0.3, 0.5}) {
     config.eta = eta;
     const auto reducer = make_compressed_reducer(runtime.context(), *world[0], mine.layout, config);
-    const std::string news = reducer->take_news();
-    EXPECT_EQ(news.find("eta 0.5") != std::string::npos, eta > 0.4) << news;
-    EXPECT_EQ(reducer->take_news(), "");
+    const std::string message = reducer->take_log_message();
+    EXPECT_EQ(message.find("eta 0.5") != std::string::npos, eta > 0.4) << message;
+    EXPECT_EQ(reducer->take_log_message(), "");
   }
 }
 

@@ -59,7 +59,7 @@ Outcome pipelined(const Schedule& compute, bool recompute) {
     Context& cx = runtime.context();
     DecoderStages stages(cx, untied(recompute), test::even_cut(8, schedule.stages()), schedule,
                          comm.rank());
-    const auto boundary = make_plain_boundary(comm);
+    const auto boundary = make_plain_transport(comm);
     Executor executor(comm, schedule, *boundary);
     std::vector<int> reduced;
     ExecutorHooks hooks;
@@ -143,7 +143,7 @@ TEST(Executor, EvaluatesWithoutKeepingAnything) {
     Runtime runtime;
     Context& cx = runtime.context();
     DecoderStages stages(cx, untied(false), test::even_cut(8, 2), schedule, comm.rank());
-    const auto boundary = make_plain_boundary(comm);
+    const auto boundary = make_plain_transport(comm);
     Executor executor(comm, schedule, *boundary);
     const std::vector<double> losses = executor.evaluate(cx, stages);
     EXPECT_EQ(losses.size(), comm.rank() == 1 ? kMicros : 0U);
@@ -154,7 +154,7 @@ TEST(Executor, EvaluatesWithoutKeepingAnything) {
 
 TEST(Executor, OtherNumberOfRanksIsAnError) {
   run_ranks(2, [](Communicator& comm) {
-    const auto boundary = make_plain_boundary(comm);
+    const auto boundary = make_plain_transport(comm);
     EXPECT_THROW(Executor(comm, with_messages(gpipe(3, 2)), *boundary), Error);
   });
 }
@@ -178,7 +178,7 @@ TEST(Executor, AFailingStageFailsTheOthersWithItsCause) {
     run_ranks(3, [](Communicator& comm) {
       Runtime runtime;
       Failing model(comm.rank());
-      const auto boundary = make_plain_boundary(comm);
+      const auto boundary = make_plain_transport(comm);
       Executor executor(comm, with_messages(one_f_one_b(3, 4)), *boundary);
       StepWeight whole(4.0);
       executor.train(runtime.context(), model, whole, {});

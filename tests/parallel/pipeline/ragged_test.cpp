@@ -12,7 +12,7 @@
 #include "parallel/agreement.h"
 #include "parallel/data_parallel.h"
 #include "parallel/mesh.h"
-#include "parallel/pipeline/compressed_boundary.h"
+#include "parallel/pipeline/compressed_transport.h"
 #include "parallel/pipeline/pipeline.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/ragged_stages.h"
@@ -127,10 +127,11 @@ TEST_P(RaggedSplit, GivesTheGradientsOfOneBatch) {
   EXPECT_EQ(got.activation_bytes, got.expected_bytes);
 }
 
-using MakeBoundary = std::unique_ptr<Boundary> (*)(Context&, Communicator&, const Schedule&);
+using MakeBoundary = std::unique_ptr<ActivationTransport> (*)(Context&, Communicator&,
+                                                              const Schedule&);
 
-std::unique_ptr<Boundary> plain(Context&, Communicator& comm, const Schedule&) {
-  return make_plain_boundary(comm);
+std::unique_ptr<ActivationTransport> plain(Context&, Communicator& comm, const Schedule&) {
+  return make_plain_transport(comm);
 }
 
 // Of four micro-batches on two stages.
@@ -173,7 +174,7 @@ TEST(Ragged, AStepWithoutWeightIsPassedOver) {
 TEST(Ragged, Bf16BoundaryNarrowsFloatsAndLeavesIntegers) {
   const std::vector<double> same = losses_over(plain);
   const std::vector<double> narrow = losses_over(
-      [](Context&, Communicator& comm, const Schedule&) { return make_bf16_boundary(comm); });
+      [](Context&, Communicator& comm, const Schedule&) { return make_bf16_transport(comm); });
   ASSERT_EQ(narrow.size(), same.size());
   EXPECT_NE(narrow, same);
   for (std::size_t m = 0; m < same.size(); ++m)
@@ -183,7 +184,7 @@ TEST(Ragged, Bf16BoundaryNarrowsFloatsAndLeavesIntegers) {
 // References are of one tensor and one shape; which setting to change is said.
 TEST(Ragged, Int8BoundaryRefusesSeveralTensors) {
   const auto int8 = [](Context& cx, Communicator& comm, const Schedule& schedule) {
-    return make_int8_boundary(cx, comm, schedule, {5, RaggedStages::kWidth});
+    return make_int8_transport(cx, comm, schedule, {5, RaggedStages::kWidth});
   };
   test::expect_error(ErrorKind::kConfig, "micro-batch 0, travel 4 tensors of floats",
                      [&] { losses_over(int8); });

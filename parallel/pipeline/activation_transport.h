@@ -16,7 +16,7 @@
 namespace gradwire {
 
 // A message on its way to this rank.
-struct BoundaryReceive {
+struct PendingReceive {
   WorkPtr work;
   std::vector<Tensor> buffers;
   std::vector<DType> dtypes{};  // what is wanted, if messages are of other types
@@ -24,27 +24,27 @@ struct BoundaryReceive {
 };
 
 // Between which stages, of which micro-batch, and in which direction.
-struct BoundaryLink {
+struct ActivationLink {
   int from_stage = 0;
   int micro = 0;
   bool gradient = false;
 };
 
-class Boundary : public Stateful {
+class ActivationTransport : public Stateful {
  public:
   // Begins to send these tensors, results or gradients; at least one.
-  virtual WorkPtr send(Context& cx, const BoundaryLink& link, int peer,
+  virtual WorkPtr send(Context& cx, const ActivationLink& link, int peer,
                        std::span<const Tensor> tensors) = 0;
   // Begins to receive them.
-  virtual BoundaryReceive receive(Context& cx, const BoundaryLink& link, int peer,
-                                  std::span<const TensorSpec> specs) = 0;
+  virtual PendingReceive receive(Context& cx, const ActivationLink& link, int peer,
+                                 std::span<const TensorSpec> specs) = 0;
   // Waits, and gives what was sent.
-  virtual std::vector<Tensor> take(Context& cx, const BoundaryLink& link, BoundaryReceive& r) = 0;
+  virtual std::vector<Tensor> take(Context& cx, const ActivationLink& link, PendingReceive& r) = 0;
   // What is kept from step to step, if anything.
   void visit_state(StateVisitor&) override {}
 };
 
 // Tensors as they are.
-std::unique_ptr<Boundary> make_plain_boundary(Communicator& stages);
+std::unique_ptr<ActivationTransport> make_plain_transport(Communicator& stages);
 
 }  // namespace gradwire

@@ -6,14 +6,14 @@
 #include <memory>
 
 #include "core/context.h"
-#include "parallel/pipeline/boundary.h"
+#include "parallel/pipeline/activation_transport.h"
 #include "parallel/pipeline/schedule.h"
 
 namespace gradwire {
 
 // f32 rounded to bf16, to nearest, and widened on arrival; bf16 travels as it is. `stages` must
 // outlive it.
-std::unique_ptr<Boundary> make_bf16_boundary(Communicator& stages);
+std::unique_ptr<ActivationTransport> make_bf16_transport(Communicator& stages);
 
 // One byte an element and five for every 256 of them (difference_code.h). Of a result travels
 //   Q(a - m),   m += Q(a - m)   on both ends, and the receiver goes on with m
@@ -35,7 +35,8 @@ std::unique_ptr<Boundary> make_bf16_boundary(Communicator& stages);
 // `shape` is that of all results: of the tensors of floats that a stage hands on there is one, in
 // this shape; anything else is Error(kConfig), since a reference is of one tensor and one shape.
 // `stages` must outlive it.
-std::unique_ptr<Boundary> make_int8_boundary(Context& cx, Communicator& stages,
-                                             const Schedule& schedule, const Shape& shape);
+std::unique_ptr<ActivationTransport> make_int8_transport(Context& cx, Communicator& stages,
+                                                         const Schedule& schedule,
+                                                         const Shape& shape);
 
 }  // namespace gradwire

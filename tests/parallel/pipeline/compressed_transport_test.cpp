@@ -1,5 +1,5 @@
 // What compressed boundaries make of results and gradients, of whole steps, and of a restart.
-#include "parallel/pipeline/compressed_boundary.h"
+#include "parallel/pipeline/compressed_transport.h"
 
 #include <cmath>
 #include <limits>
@@ -23,14 +23,14 @@ using Values = std::vector<float>;
 
 enum class Wire { kSame, kBf16, kInt8 };
 
-std::unique_ptr<Boundary> make(Wire wire, Context& cx, Communicator& comm, const Schedule& schedule,
-                               const Shape& shape) {
+std::unique_ptr<ActivationTransport> make(Wire wire, Context& cx, Communicator& comm,
+                                          const Schedule& schedule, const Shape& shape) {
   switch (wire) {
-    case Wire::kBf16: return make_bf16_boundary(comm);
-    case Wire::kInt8: return make_int8_boundary(cx, comm, schedule, shape);
+    case Wire::kBf16: return make_bf16_transport(comm);
+    case Wire::kInt8: return make_int8_transport(cx, comm, schedule, shape);
     case Wire::kSame: break;
   }
-  return make_plain_boundary(comm);
+  return make_plain_transport(comm);
 }
 
 Tensor random_tensor(Context& cx, std::uint64_t seed, DType dtype = DType::kF32) {
@@ -40,15 +40,15 @@ Tensor random_tensor(Context& cx, std::uint64_t seed, DType dtype = DType::kF32)
 }
 
 // Of rank 0 to rank 1; what arrives there, and nothing on rank 0.
-Tensor carry(Context& cx, Communicator& comm, Boundary& boundary, const BoundaryLink& link,
-             const Tensor& t) {
+Tensor carry(Context& cx, Communicator& comm, ActivationTransport& transport,
+             const ActivationLink& link, const Tensor& t) {
   if (comm.rank() == 0) {
-    boundary.send(cx, link, 1, {&t, 1})->wait(cx.stream);
+    transport.send(cx, link, 1, {&t, 1})->wait(cx.stream);
     return {};
   }
   const TensorSpec spec{t.shape(), t.dtype()};
-  BoundaryReceive r = boundary.receive(cx, link, 0, {&spec, 1});
-  return boundary.take(cx, link, r)[0];
+  PendingReceive r = transport.receive(cx, link, 0, {&spec, 1});
+  return transport.take(cx, link, r)[0];
 }
 
 class References final : public StateVisitor {
@@ -74,9 +74,9 @@ class References final : public StateVisitor {
   Context& cx_;
 };
 
-std::map<std::string, Values> references_of(Context& cx, Boundary& boundary) {
+std::map<std::string, Values> references_of(Context& cx, ActivationTransport& transport) {
   References seen(cx);
-  boundary.visit_state(seen);
+  transport.visit_state(seen);
   return seen.values;
 }
 
@@ -84,12 +84,12 @@ TEST(Bf16Boundary, RoundsAndWidens) {
   run_ranks(2, [](Communicator& comm) {
     Runtime runtime;
     Context& cx = runtime.context();
-    const auto boundary = make_bf16_boundary(comm);
+    const auto transport = make_bf16_transport(comm);
     for (const DType dtype : {DType::kF32, DType::kBf16}) {
       for (const bool gradient : {false, true}) {
         Tensor t = random_tensor(cx, 1, dtype);
         if (dtype == DType::kF32) t.host<float>()[3] = std::numeric_limits<float>::infinity();
-        const Tensor got = carry(cx, comm, *boundary, {0, 2, gradient}, t);
+        const Tensor got = carry(cx, comm, *transport, {0, 2, gradient}, t);
         if (!got) continue;
         EXPECT_EQ(got.dtype(), dtype);
         EXPECT_EQ(got.shape(), kShape);
@@ -99,7 +99,7 @@ TEST(Bf16Boundary, RoundsAndWidens) {
         EXPECT_EQ(got.to_host<float>(cx), want);
       }
     }
-    EXPECT_TRUE(references_of(cx, *boundary).empty());
+    EXPECT_TRUE(references_of(cx, *transport).empty());
   });
 }
 
@@ -112,9 +112,9 @@ TEST(CompressedBoundary, CountsWhatItSends) {
         Runtime runtime;
         Context& cx = runtime.context();
         const Schedule schedule = with_messages(gpipe(2, kMicros));
-        const auto boundary = make(wire, cx, comm, schedule, kShape);
-        carry(cx, comm, *boundary, {0, 1, false}, random_tensor(cx, 1, dtype));
-        carry(cx, comm, *boundary, {1, 1, true}, random_tensor(cx, 2, dtype));
+        const auto transport = make(wire, cx, comm, schedule, kShape);
+        carry(cx, comm, *transport, {0, 1, false}, random_tensor(cx, 1, dtype));
+        carry(cx, comm, *transport, {1, 1, true}, random_tensor(cx, 2, dtype));
         const WireCount sent = comm.ledger().total(Traffic::kActivation);
         const std::int64_t one = wire == Wire::kBf16 ? 2 * n : n + 5 * ((n + 255) / 256);
         EXPECT_EQ(sent.sent_bytes, comm.rank() == 0 ? 2 * one : 0);
@@ -131,23 +131,23 @@ TEST(Int8Boundary, BothEndsHaveTheSameReferencesAndUseThem) {
   run_ranks(2, [&](Communicator& comm) {
     Runtime runtime;
     Context& cx = runtime.context();
-    const auto boundary = make_int8_boundary(cx, comm, with_messages(gpipe(2, kMicros)), kShape);
+    const auto transport = make_int8_transport(cx, comm, with_messages(gpipe(2, kMicros)), kShape);
     for (std::uint64_t step = 0; step < 25; ++step) {
       for (int micro = 0; micro < kMicros; ++micro) {
         const std::uint64_t seed = 100 * step + static_cast<std::uint64_t>(micro);
         Tensor t = random_tensor(cx, micro == 0 ? 7 : seed);
         if (step == 11) t.host<float>()[300] = std::nanf("");
-        const Tensor got = carry(cx, comm, *boundary, {0, micro, false}, t);
+        const Tensor got = carry(cx, comm, *transport, {0, micro, false}, t);
         if (!got || step == 11) continue;
         EXPECT_EQ(got.to_host<float>(cx),
-                  references_of(cx, *boundary).at(fmt::format("boundary/stage0/micro{}", micro)));
+                  references_of(cx, *transport).at(fmt::format("boundary/stage0/micro{}", micro)));
         // What comes back step after step arrives as it is.
         if (micro == 0 && step > 4) {
           EXPECT_LE(std::abs(got.host<float>()[9] - t.host<float>()[9]), 0x1p-20);
         }
       }
     }
-    at[comm.rank()] = references_of(cx, *boundary);
+    at[comm.rank()] = references_of(cx, *transport);
   });
   EXPECT_EQ(at[0].size(), static_cast<std::size_t>(kMicros));
   EXPECT_EQ(at[0], at[1]);
@@ -157,17 +157,17 @@ TEST(Int8Boundary, GradientsAreSentByThemselves) {
   run_ranks(2, [](Communicator& comm) {
     Runtime runtime;
     Context& cx = runtime.context();
-    const auto boundary = make_int8_boundary(cx, comm, with_messages(gpipe(2, kMicros)), kShape);
-    const auto before = references_of(cx, *boundary);
+    const auto transport = make_int8_transport(cx, comm, with_messages(gpipe(2, kMicros)), kShape);
+    const auto before = references_of(cx, *transport);
     const Tensor t = random_tensor(cx, 1);
-    const Tensor first = carry(cx, comm, *boundary, {1, 0, true}, t);
-    const Tensor second = carry(cx, comm, *boundary, {1, 0, true}, t);
-    EXPECT_EQ(references_of(cx, *boundary), before);
+    const Tensor first = carry(cx, comm, *transport, {1, 0, true}, t);
+    const Tensor second = carry(cx, comm, *transport, {1, 0, true}, t);
+    EXPECT_EQ(references_of(cx, *transport), before);
     if (first) {
       EXPECT_EQ(first.to_host<float>(cx), second.to_host<float>(cx));
     }
     t.host<float>()[0] = std::nanf("");
-    const Tensor lost = carry(cx, comm, *boundary, {1, 0, true}, t);
+    const Tensor lost = carry(cx, comm, *transport, {1, 0, true}, t);
     if (lost) {
       EXPECT_TRUE(std::isnan(lost.host<float>()[5]));
       EXPECT_FALSE(std::isnan(lost.host<float>()[DifferenceCode::kBlock]));
@@ -180,16 +180,16 @@ TEST(Int8Boundary, GoesOnAfterNan) {
   run_ranks(2, [](Communicator& comm) {
     Runtime runtime;
     Context& cx = runtime.context();
-    const auto boundary = make_int8_boundary(cx, comm, with_messages(gpipe(2, kMicros)), kShape);
-    const BoundaryLink link{0, 0, false};
+    const auto transport = make_int8_transport(cx, comm, with_messages(gpipe(2, kMicros)), kShape);
+    const ActivationLink link{0, 0, false};
     const Tensor t = random_tensor(cx, 1);
-    carry(cx, comm, *boundary, link, t);
-    const auto before = references_of(cx, *boundary);
+    carry(cx, comm, *transport, link, t);
+    const auto before = references_of(cx, *transport);
     const Tensor bad = Tensor::empty(cx, kShape, DType::kF32);
     fill(cx, bad, std::nan(""));
-    const Tensor lost = carry(cx, comm, *boundary, link, bad);
-    EXPECT_EQ(references_of(cx, *boundary), before);
-    const Tensor good = carry(cx, comm, *boundary, link, t);
+    const Tensor lost = carry(cx, comm, *transport, link, bad);
+    EXPECT_EQ(references_of(cx, *transport), before);
+    const Tensor good = carry(cx, comm, *transport, link, t);
     if (!good) return;
     for (std::size_t i = 0; i < t.host<float>().size(); ++i) {
       EXPECT_TRUE(std::isnan(lost.host<float>()[i]));
@@ -202,9 +202,9 @@ TEST(Int8Boundary, AnotherShapeIsAnError) {
   run_ranks(1, [](Communicator& comm) {
     Runtime runtime;
     Context& cx = runtime.context();
-    const auto boundary = make_int8_boundary(cx, comm, gpipe(1, 2), {2, 2});
+    const auto transport = make_int8_transport(cx, comm, gpipe(1, 2), {2, 2});
     const TensorSpec other{{4}, DType::kF32};
-    EXPECT_THROW(boundary->receive(cx, {0, 1, false}, 0, {&other, 1}), Error);
+    EXPECT_THROW(transport->receive(cx, {0, 1, false}, 0, {&other, 1}), Error);
   });
 }
 
@@ -219,11 +219,11 @@ DecoderConfig untied() {
 // Passes messages on as they are, and adds up what compressing them may change of the losses: an
 // error d of a result changes its micro-batch's loss by g.d and no more than |g| |d|, where
 // |d| <= sqrt(n) max|a| step / 2; gradients here are of the mean over the micro-batches.
-class Bounding final : public Boundary {
+class Bounding final : public ActivationTransport {
  public:
   Bounding(Communicator& comm, double half_step)
-      : plain_(make_plain_boundary(comm)), half_step_(half_step) {}
-  WorkPtr send(Context& cx, const BoundaryLink& link, int peer,
+      : plain_(make_plain_transport(comm)), half_step_(half_step) {}
+  WorkPtr send(Context& cx, const ActivationLink& link, int peer,
                std::span<const Tensor> tensors) override {
     const Tensor& t = tensors[0];
     double largest = 0.0, squares = 0.0;
@@ -239,17 +239,17 @@ class Bounding final : public Boundary {
     }
     return plain_->send(cx, link, peer, tensors);
   }
-  BoundaryReceive receive(Context& cx, const BoundaryLink& link, int peer,
-                          std::span<const TensorSpec> specs) override {
+  PendingReceive receive(Context& cx, const ActivationLink& link, int peer,
+                         std::span<const TensorSpec> specs) override {
     return plain_->receive(cx, link, peer, specs);
   }
-  std::vector<Tensor> take(Context& cx, const BoundaryLink& link, BoundaryReceive& r) override {
+  std::vector<Tensor> take(Context& cx, const ActivationLink& link, PendingReceive& r) override {
     return plain_->take(cx, link, r);
   }
   std::map<std::pair<int, int>, double> norm_, error_;  // by stage that sends results and micro
 
  private:
-  std::unique_ptr<Boundary> plain_;
+  std::unique_ptr<ActivationTransport> plain_;
   double half_step_;
 };
 
@@ -262,7 +262,7 @@ struct Outcome {
 struct Setting {
   Wire wire = Wire::kSame;
   int steps = 1;
-  int restart_after = -1;  // a step after which a new boundary takes over from the old
+  int restart_after = -1;  // a step after which a new transport takes over from the old
   bool forget = false;     // the state of the old
   double half_step = 0.0;  // not zero: work out the bounds
 };
@@ -277,10 +277,10 @@ Outcome run(const Schedule& compute, const Setting& setting) {
     Runtime runtime;
     Context& cx = runtime.context();
     DecoderStages stages(cx, untied(), test::even_cut(8, schedule.stages()), schedule, comm.rank());
-    const auto boundary = [&] {
+    const auto transport = [&] {
       return make(setting.wire, cx, comm, schedule, stages.boundary_shape());
     };
-    std::unique_ptr<Boundary> used = boundary();
+    std::unique_ptr<ActivationTransport> used = transport();
     Bounding bounding(comm, setting.half_step);
     std::vector<double> losses;
     std::int64_t allocations = 0;
@@ -297,7 +297,7 @@ Outcome run(const Schedule& compute, const Setting& setting) {
       if (step != setting.restart_after) continue;
       References state(cx);
       used->visit_state(state);
-      used = boundary();
+      used = transport();
       state.restore = true;
       if (!setting.forget) used->visit_state(state);
     }

@@ -18,17 +18,17 @@
 
 namespace gradwire {
 
-class TcpLane {
+class TcpChannel {
  public:
   using Clock = std::chrono::steady_clock;
   using OnDone = std::function<void(const OperationPtr&)>;
 
   // The communicator of `world_ranks`, in which this rank is number `rank`; `id` is the same on all
   // of them and no other communicator's. `peers` are by world rank.
-  TcpLane(std::uint64_t id, std::vector<int> world_ranks, int rank, std::deque<TcpPeer>& peers,
-          const TcpOptions& options, OnDone on_done);
-  TcpLane(const TcpLane&) = delete;
-  TcpLane& operator=(const TcpLane&) = delete;
+  TcpChannel(std::uint64_t id, std::vector<int> world_ranks, int rank, std::deque<TcpPeer>& peers,
+             const TcpOptions& options, OnDone on_done);
+  TcpChannel(const TcpChannel&) = delete;
+  TcpChannel& operator=(const TcpChannel&) = delete;
 
   std::uint64_t id() const { return id_; }
   int rank() const { return rank_; }
@@ -49,7 +49,7 @@ class TcpLane {
   struct Waiting {
     OperationPtr op;
     Piece piece;
-    std::uint64_t number;  // among the pieces of this lane
+    std::uint64_t number;  // among the pieces of this channel
   };
   // One piece, or one exchange, whose current round's messages are under way.
   struct Active {

@@ -1,4 +1,4 @@
-#include "parallel/pipeline/compressed_boundary.h"
+#include "parallel/pipeline/compressed_transport.h"
 
 #include <algorithm>
 #include <map>
@@ -20,19 +20,20 @@ WorkPtr post_send(Context& cx, Communicator& comm, int peer, std::span<const Ten
   std::size_t dense = 0;
   for (const Tensor& t : tensors)
     dense += t.bytes();
-  return comm.exchange(group, {cx.stream, Traffic::kActivation, static_cast<std::int64_t>(dense)});
+  return comm.batch_send_recv(group,
+                              {cx.stream, Traffic::kActivation, static_cast<std::int64_t>(dense)});
 }
 
 // Of tensors that travel as `wires` and are to be as `specs`.
-BoundaryReceive post_receive(Context& cx, Communicator& comm, int peer, std::vector<Tensor> wires,
-                             std::span<const TensorSpec> specs) {
-  BoundaryReceive r;
+PendingReceive post_receive(Context& cx, Communicator& comm, int peer, std::vector<Tensor> wires,
+                            std::span<const TensorSpec> specs) {
+  PendingReceive r;
   std::vector<P2p> group;
   for (const Tensor& wire : wires)
     group.push_back({P2p::Dir::kRecv, peer, wire});
   for (const TensorSpec& s : specs)
     r.dtypes.push_back(s.dtype);
-  r.work = comm.exchange(group, {cx.stream, Traffic::kActivation});
+  r.work = comm.batch_send_recv(group, {cx.stream, Traffic::kActivation});
   r.buffers = std::move(wires);
   return r;
 }
@@ -45,25 +46,25 @@ DType narrowed(DType t) {
   return is_float(t) ? DType::kBf16 : t;
 }
 
-class Bf16Boundary final : public Boundary {
+class Bf16Boundary final : public ActivationTransport {
  public:
   explicit Bf16Boundary(Communicator& stages) : comm_(stages) {}
 
-  WorkPtr send(Context& cx, const BoundaryLink&, int peer,
+  WorkPtr send(Context& cx, const ActivationLink&, int peer,
                std::span<const Tensor> tensors) override {
     std::vector<Tensor> wires;
     for (const Tensor& t : tensors)
       wires.push_back(as_type(cx, t, narrowed(t.dtype())));
     return post_send(cx, comm_, peer, wires, tensors);
   }
-  BoundaryReceive receive(Context& cx, const BoundaryLink&, int peer,
-                          std::span<const TensorSpec> specs) override {
+  PendingReceive receive(Context& cx, const ActivationLink&, int peer,
+                         std::span<const TensorSpec> specs) override {
     std::vector<Tensor> wires;
     for (const TensorSpec& s : specs)
       wires.push_back(Tensor::empty(cx, s.shape, narrowed(s.dtype)));
     return post_receive(cx, comm_, peer, std::move(wires), specs);
   }
-  std::vector<Tensor> take(Context& cx, const BoundaryLink&, BoundaryReceive& r) override {
+  std::vector<Tensor> take(Context& cx, const ActivationLink&, PendingReceive& r) override {
     r.work->wait(cx.stream);
     std::vector<Tensor> tensors = std::exchange(r.buffers, {});
     for (std::size_t i = 0; i < tensors.size(); ++i)
@@ -75,7 +76,7 @@ class Bf16Boundary final : public Boundary {
   Communicator& comm_;
 };
 
-class Int8Boundary final : public Boundary {
+class Int8Boundary final : public ActivationTransport {
  public:
   Int8Boundary(Context& cx, Communicator& stages, const Schedule& schedule, const Shape& shape)
       : comm_(stages), shape_(shape), code_(shape.numel()) {
@@ -87,7 +88,7 @@ class Int8Boundary final : public Boundary {
     }
   }
 
-  WorkPtr send(Context& cx, const BoundaryLink& link, int peer,
+  WorkPtr send(Context& cx, const ActivationLink& link, int peer,
                std::span<const Tensor> tensors) override {
     std::vector<TensorSpec> specs;
     for (const Tensor& t : tensors)
@@ -98,15 +99,15 @@ class Int8Boundary final : public Boundary {
       wires.push_back(is_float(t.dtype()) ? encoded(cx, link, t) : t);
     return post_send(cx, comm_, peer, wires, tensors);
   }
-  BoundaryReceive receive(Context& cx, const BoundaryLink& link, int peer,
-                          std::span<const TensorSpec> specs) override {
+  PendingReceive receive(Context& cx, const ActivationLink& link, int peer,
+                         std::span<const TensorSpec> specs) override {
     check_fits(link, specs);
     std::vector<Tensor> wires;
     for (const TensorSpec& s : specs)
       wires.push_back(is_float(s.dtype) ? empty_code(cx) : Tensor::empty(cx, s.shape, s.dtype));
     return post_receive(cx, comm_, peer, std::move(wires), specs);
   }
-  std::vector<Tensor> take(Context& cx, const BoundaryLink& link, BoundaryReceive& r) override {
+  std::vector<Tensor> take(Context& cx, const ActivationLink& link, PendingReceive& r) override {
     r.work->wait(cx.stream);
     std::vector<Tensor> tensors = std::exchange(r.buffers, {});
     for (std::size_t i = 0; i < tensors.size(); ++i)
@@ -123,16 +124,16 @@ class Int8Boundary final : public Boundary {
 
  private:
   using Key = std::pair<int, int>;  // stage that sends the result, micro-batch
-  static Key key(const BoundaryLink& link) { return {link.from_stage, link.micro}; }
+  static Key key(const ActivationLink& link) { return {link.from_stage, link.micro}; }
   static std::span<std::byte> bytes_of(const Tensor& wire) {
     return std::as_writable_bytes(wire.host<std::uint8_t>());
   }
-  std::span<float> reference(const BoundaryLink& link) {
+  std::span<float> reference(const ActivationLink& link) {
     if (link.gradient) return {};
     return references_.at(key(link)).host<float>();
   }
   Tensor empty_code(Context& cx) const { return Tensor::empty(cx, {code_.bytes()}, DType::kU8); }
-  Tensor encoded(Context& cx, const BoundaryLink& link, const Tensor& t) {
+  Tensor encoded(Context& cx, const ActivationLink& link, const Tensor& t) {
     const Tensor x = as_type(cx, t, DType::kF32);
     Tensor wire = empty_code(cx);
     Tensor difference = Tensor::empty(cx, shape_, DType::kF32);
@@ -141,7 +142,7 @@ class Int8Boundary final : public Boundary {
   }
   // The reference itself is what has arrived: it is not written before this micro-batch of the next
   // step.
-  Tensor decoded(Context& cx, const BoundaryLink& link, const Tensor& wire) {
+  Tensor decoded(Context& cx, const ActivationLink& link, const Tensor& wire) {
     Tensor values =
         link.gradient ? Tensor::empty(cx, shape_, DType::kF32) : references_.at(key(link));
     if (code_.decode(bytes_of(wire), values.host<float>())) {
@@ -153,7 +154,7 @@ class Int8Boundary final : public Boundary {
     }
     return values;
   }
-  void check_fits(const BoundaryLink& link, std::span<const TensorSpec> specs) const {
+  void check_fits(const ActivationLink& link, std::span<const TensorSpec> specs) const {
     const auto of_floats = [](const TensorSpec& s) { return is_float(s.dtype); };
     const std::int64_t count = std::ranges::count_if(specs, of_floats);
     const auto first = std::ranges::find_if(specs, of_floats);
@@ -176,12 +177,13 @@ class Int8Boundary final : public Boundary {
 
 }  // namespace
 
-std::unique_ptr<Boundary> make_bf16_boundary(Communicator& stages) {
+std::unique_ptr<ActivationTransport> make_bf16_transport(Communicator& stages) {
   return std::make_unique<Bf16Boundary>(stages);
 }
 
-std::unique_ptr<Boundary> make_int8_boundary(Context& cx, Communicator& stages,
-                                             const Schedule& schedule, const Shape& shape) {
+std::unique_ptr<ActivationTransport> make_int8_transport(Context& cx, Communicator& stages,
+                                                         const Schedule& schedule,
+                                                         const Shape& shape) {
   return std::make_unique<Int8Boundary>(cx, stages, schedule, shape);
 }
 

@@ -22,14 +22,14 @@ namespace gradwire {
 // Throws Error(kComm) with MPI's own text unless rc is MPI_SUCCESS.
 void check_mpi(int rc, const char* function);
 
-class MpiLane {
+class MpiChannel {
  public:
   using Clock = std::chrono::steady_clock;
 
   // Owns two duplicates of `comm`: one for collectives, one for messages.
-  MpiLane(MPI_Comm comm, const MpiOptions& options);
-  MpiLane(const MpiLane&) = delete;
-  MpiLane& operator=(const MpiLane&) = delete;
+  MpiChannel(MPI_Comm comm, const MpiOptions& options);
+  MpiChannel(const MpiChannel&) = delete;
+  MpiChannel& operator=(const MpiChannel&) = delete;
 
   int rank() const { return rank_; }
   int size() const { return size_; }
@@ -53,7 +53,7 @@ class MpiLane {
   struct Waiting {
     OperationPtr op;
     Piece piece;
-    std::uint64_t number;  // among the pieces of this lane
+    std::uint64_t number;  // among the pieces of this channel
   };
   // One piece, or one exchange, whose current round's messages are posted.
   struct Active {

@@ -1,4 +1,4 @@
-#include "train/together.h"
+#include "train/run_on_all_ranks.h"
 
 #include <charconv>
 #include <exception>
@@ -43,7 +43,7 @@ Error error_of(std::size_t rank, const std::string& text) {
 
 }  // namespace
 
-void together(Coordinator& ranks, const std::function<void()>& work) {
+void run_on_all_ranks(Coordinator& ranks, const std::function<void()>& work) {
   std::exception_ptr failure;
   const std::vector<std::string> reports =
       ranks.all_gather_after([&] { return report(work, failure); });

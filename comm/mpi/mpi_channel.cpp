@@ -1,4 +1,4 @@
-#include "comm/mpi/mpi_lane.h"
+#include "comm/mpi/mpi_channel.h"
 
 #include <algorithm>
 #include <iterator>
@@ -47,7 +47,7 @@ void check_mpi(int rc, const char* function) {
   throw Error(ErrorKind::kComm, fmt::format("{}: {}", function, text));
 }
 
-MpiLane::MpiLane(MPI_Comm comm, const MpiOptions& options)
+MpiChannel::MpiChannel(MPI_Comm comm, const MpiOptions& options)
     : collectives_(duplicate(comm)), messages_(duplicate(comm)), options_(options) {
   check_mpi(MPI_Comm_rank(collectives_, &rank_), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(collectives_, &size_), "MPI_Comm_size");
@@ -58,12 +58,12 @@ MpiLane::MpiLane(MPI_Comm comm, const MpiOptions& options)
   sequence_period_ = (static_cast<std::uint64_t>(highest) + 1) >> kSignatureBits;
 }
 
-int MpiLane::tag_of(const Active& a) const {
+int MpiChannel::tag_of(const Active& a) const {
   const int number = static_cast<int>(a.number % sequence_period_);
   return (number << kSignatureBits) | signature_of(a.op->call, a.round);
 }
 
-void MpiLane::submit(const OperationPtr& op) {
+void MpiChannel::submit(const OperationPtr& op) {
   if (op->call.kind == CallKind::kExchange) return new_exchanges_.push_back(op);
   const std::vector<Piece> pieces = cut_into_pieces(op->call, size_, options_.piece_bytes);
   op->pieces_left = pieces.size();
@@ -72,7 +72,7 @@ void MpiLane::submit(const OperationPtr& op) {
     waiting_.push_back({op, piece, pieces_++});
 }
 
-void MpiLane::start_exchange(OperationPtr op) {
+void MpiChannel::start_exchange(OperationPtr op) {
   Active& a = active_.emplace_back();
   a.op = std::move(op);
   a.op->pieces_left = 1;
@@ -80,7 +80,7 @@ void MpiLane::start_exchange(OperationPtr op) {
   post_round(a);
 }
 
-void MpiLane::activate(Waiting next) {
+void MpiChannel::activate(Waiting next) {
   Active& a = active_.emplace_back();
   a.op = std::move(next.op);
   a.number = next.number;
@@ -95,7 +95,7 @@ void MpiLane::activate(Waiting next) {
 
 // Receives first: a message that finds its receive posted is not buffered. Exchanges send
 // synchronously, so that a send means the same on every transport: done when received.
-void MpiLane::post_round(Active& a) {
+void MpiChannel::post_round(Active& a) {
   const Round& round = a.rounds[a.round];
   const bool exchange = a.op->call.kind == CallKind::kExchange;
   const MPI_Comm comm = exchange ? messages_ : collectives_;
@@ -119,7 +119,8 @@ void MpiLane::post_round(Active& a) {
   }
 }
 
-void MpiLane::check_arrival(const Active& a, std::size_t request, const MPI_Status& status) const {
+void MpiChannel::check_arrival(const Active& a, std::size_t request,
+                               const MPI_Status& status) const {
   const Round& round = a.rounds[a.round];
   if (request >= round.receives.size()) return;
   const Transfer& t = round.receives[request];
@@ -131,7 +132,7 @@ void MpiLane::check_arrival(const Active& a, std::size_t request, const MPI_Stat
                           describe(a.op->call), t.peer, bytes, rank_, t.bytes));
 }
 
-bool MpiLane::progress_one(Active& a) {
+bool MpiChannel::progress_one(Active& a) {
   const std::size_t before = a.pending;
   if (a.pending > 0) {
     indices_.resize(a.requests.size());
@@ -162,7 +163,7 @@ bool MpiLane::progress_one(Active& a) {
   return a.pending < before;
 }
 
-bool MpiLane::progress(std::vector<OperationPtr>& finished) {
+bool MpiChannel::progress(std::vector<OperationPtr>& finished) {
   bool moved = !nothing_to_send_.empty() || !new_exchanges_.empty();
   finished.insert(finished.end(), nothing_to_send_.begin(), nothing_to_send_.end());
   nothing_to_send_.clear();
@@ -196,12 +197,12 @@ bool MpiLane::progress(std::vector<OperationPtr>& finished) {
   return moved;
 }
 
-void MpiLane::finish_round(Active& a) {
+void MpiChannel::finish_round(Active& a) {
   if (a.rounds[a.round].then) a.rounds[a.round].then();
   if (++a.round < a.rounds.size()) post_round(a);
 }
 
-std::string MpiLane::missing(const Active& a) const {
+std::string MpiChannel::missing(const Active& a) const {
   const Round& round = a.rounds[a.round];
   std::vector<int> silent, deaf;
   for (std::size_t i = 0; i < a.requests.size(); ++i) {
@@ -218,7 +219,7 @@ std::string MpiLane::missing(const Active& a) const {
 }
 
 // A message of another call with the number of this one explains why nothing moves.
-void MpiLane::look_for_other_call(const Active& a) const {
+void MpiChannel::look_for_other_call(const Active& a) const {
   const int number = tag_of(a) >> kSignatureBits;
   for (int peer = 0; peer < size_; ++peer) {
     int found = 0;
@@ -235,13 +236,13 @@ void MpiLane::look_for_other_call(const Active& a) const {
   }
 }
 
-void MpiLane::forgive(Clock::duration slept) {
+void MpiChannel::forgive(Clock::duration slept) {
   if (slept == Clock::duration::zero()) return;
   for (Active& a : active_)
     a.moved = std::min(a.moved + slept, Clock::now());
 }
 
-void MpiLane::check_stalled(Clock::time_point now) {
+void MpiChannel::check_stalled(Clock::time_point now) {
   for (const Active& a : active_) {
     const auto still = now - a.moved;
     if (still > kLookAround && a.op->call.kind != CallKind::kExchange) look_for_other_call(a);
@@ -252,7 +253,7 @@ void MpiLane::check_stalled(Clock::time_point now) {
   }
 }
 
-void MpiLane::cancel() {
+void MpiChannel::cancel() {
   for (Active& a : active_) {
     const std::size_t receives = std::min(a.rounds[a.round].receives.size(), a.requests.size());
     for (std::size_t i = 0; i < receives; ++i) {
@@ -261,7 +262,7 @@ void MpiLane::cancel() {
   }
 }
 
-void MpiLane::abandon(std::vector<OperationPtr>& unfinished) {
+void MpiChannel::abandon(std::vector<OperationPtr>& unfinished) {
   const auto add = [&](const OperationPtr& op) {
     if (unfinished.empty() || unfinished.back() != op) unfinished.push_back(op);
   };
@@ -277,7 +278,7 @@ void MpiLane::abandon(std::vector<OperationPtr>& unfinished) {
   waiting_.clear();
 }
 
-void MpiLane::free() {
+void MpiChannel::free() {
   check_mpi(MPI_Comm_free(&collectives_), "MPI_Comm_free");
   check_mpi(MPI_Comm_free(&messages_), "MPI_Comm_free");
 }

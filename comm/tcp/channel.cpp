@@ -1,4 +1,4 @@
-#include "comm/tcp/lane.h"
+#include "comm/tcp/channel.h"
 
 #include <algorithm>
 #include <iterator>
@@ -16,8 +16,8 @@ constexpr std::size_t kPiecesUnderWay = 2;
 
 }  // namespace
 
-TcpLane::TcpLane(std::uint64_t id, std::vector<int> world_ranks, int rank,
-                 std::deque<TcpPeer>& peers, const TcpOptions& options, OnDone on_done)
+TcpChannel::TcpChannel(std::uint64_t id, std::vector<int> world_ranks, int rank,
+                       std::deque<TcpPeer>& peers, const TcpOptions& options, OnDone on_done)
     : id_(id),
       world_ranks_(std::move(world_ranks)),
       rank_(rank),
@@ -27,7 +27,7 @@ TcpLane::TcpLane(std::uint64_t id, std::vector<int> world_ranks, int rank,
       messages_to_(world_ranks_.size()),
       messages_from_(world_ranks_.size()) {}
 
-void TcpLane::submit(const OperationPtr& op) {
+void TcpChannel::submit(const OperationPtr& op) {
   if (op->call.kind == CallKind::kExchange) return start_exchange(op);
   const std::vector<Piece> pieces = cut_into_pieces(op->call, size(), options_.piece_bytes);
   op->pieces_left = pieces.size();
@@ -37,14 +37,14 @@ void TcpLane::submit(const OperationPtr& op) {
   start_waiting();
 }
 
-TcpLane::Active& TcpLane::add_active(OperationPtr op) {
+TcpChannel::Active& TcpChannel::add_active(OperationPtr op) {
   Active& a = active_.emplace_back();
   a.self = std::prev(active_.end());
   a.op = std::move(op);
   return a;
 }
 
-void TcpLane::start_waiting() {
+void TcpChannel::start_waiting() {
   while (active_collectives_ < kPiecesUnderWay && !waiting_.empty()) {
     Waiting next = std::move(waiting_.front());
     waiting_.pop_front();
@@ -61,27 +61,27 @@ void TcpLane::start_waiting() {
   }
 }
 
-FrameHeader TcpLane::header_of(const Active& a, std::size_t bytes) const {
+FrameHeader TcpChannel::header_of(const Active& a, std::size_t bytes) const {
   const Call& call = a.op->call;
   FrameHeader header;
   header.kind = call.kind;
   header.dtype = call.dtype;
   header.op = call.op;
   header.root = call.root;
-  header.lane = id_;
+  header.channel = id_;
   header.round = static_cast<std::uint32_t>(a.round);
   header.number = a.number;
   header.bytes = bytes;
   return header;
 }
 
-Inbox::Receive TcpLane::receive_of(Active& a, const FrameHeader& wanted, const Transfer& t,
-                                   std::size_t i) {
+Inbox::Receive TcpChannel::receive_of(Active& a, const FrameHeader& wanted, const Transfer& t,
+                                      std::size_t i) {
   return {wanted, t.data, [this, &a, i] { one_done(a, i); }, &a.op->call, rank_, t.peer};
 }
 
 // Whatever is done at once must not end the round before all of it is posted.
-void TcpLane::post_round(Active& a) {
+void TcpChannel::post_round(Active& a) {
   const Round& round = a.rounds[a.round];
   a.done.assign(round.receives.size() + round.sends.size(), 0);
   a.pending = a.done.size() + 1;
@@ -90,7 +90,7 @@ void TcpLane::post_round(Active& a) {
   settle(a);
 }
 
-void TcpLane::post_messages(Active& a) {
+void TcpChannel::post_messages(Active& a) {
   const Round& round = a.rounds[a.round];
   std::size_t i = 0;
   for (const Transfer& t : round.receives)
@@ -102,7 +102,7 @@ void TcpLane::post_messages(Active& a) {
 }
 
 // A send is done when its receipt has come: it then means the same on every transport.
-void TcpLane::start_exchange(const OperationPtr& op) {
+void TcpChannel::start_exchange(const OperationPtr& op) {
   Active& a = add_active(op);
   a.op->pieces_left = 1;
   const Round& round = a.rounds.emplace_back(plan_exchange(op->call, options_.piece_bytes));
@@ -138,20 +138,20 @@ void TcpLane::start_exchange(const OperationPtr& op) {
   settle(a);
 }
 
-void TcpLane::one_done(Active& a, std::size_t i) {
+void TcpChannel::one_done(Active& a, std::size_t i) {
   a.done[i] = 1;
   a.moved = Clock::now();
   settle(a);
 }
 
-void TcpLane::settle(Active& a) {
+void TcpChannel::settle(Active& a) {
   if (--a.pending > 0) return;
   if (a.rounds[a.round].then) a.rounds[a.round].then();
   if (++a.round < a.rounds.size()) return post_round(a);
   retire(a);
 }
 
-void TcpLane::retire(Active& a) {
+void TcpChannel::retire(Active& a) {
   const OperationPtr op = std::move(a.op);
   const bool collective = op->call.kind != CallKind::kExchange;
   if (collective) {
@@ -164,7 +164,7 @@ void TcpLane::retire(Active& a) {
 }
 
 // A message of another call with the number of one under way explains why nothing moves.
-void TcpLane::check_early(const FrameHeader& sent, int world_peer) const {
+void TcpChannel::check_early(const FrameHeader& sent, int world_peer) const {
   for (const Active& a : active_) {
     if (a.op->call.kind == CallKind::kExchange || a.number != sent.number) continue;
     FrameHeader wanted = header_of(a, sent.bytes);
@@ -175,14 +175,14 @@ void TcpLane::check_early(const FrameHeader& sent, int world_peer) const {
   }
 }
 
-void TcpLane::look_for_other_call(const Active& a) const {
+void TcpChannel::look_for_other_call(const Active& a) const {
   for (const int r : world_ranks_) {
     const FrameHeader* early = peers_[static_cast<std::size_t>(r)].inbox.early(id_, a.number);
     if (early != nullptr) check_early(*early, r);
   }
 }
 
-std::string TcpLane::missing(const Active& a) const {
+std::string TcpChannel::missing(const Active& a) const {
   const Round& round = a.rounds[a.round];
   std::vector<int> silent, deaf;
   for (std::size_t i = 0; i < a.done.size(); ++i) {
@@ -199,13 +199,13 @@ std::string TcpLane::missing(const Active& a) const {
   return fmt::format("no message from rank {}", fmt::join(silent, ", "));
 }
 
-void TcpLane::forgive(Clock::duration slept) {
+void TcpChannel::forgive(Clock::duration slept) {
   if (slept == Clock::duration::zero()) return;
   for (Active& a : active_)
     a.moved = std::min(a.moved + slept, Clock::now());
 }
 
-void TcpLane::check_stalled(Clock::time_point now) const {
+void TcpChannel::check_stalled(Clock::time_point now) const {
   for (const Active& a : active_) {
     if (now - a.moved <= options_.timeout) continue;
     throw Error(ErrorKind::kComm,
@@ -214,7 +214,7 @@ void TcpLane::check_stalled(Clock::time_point now) const {
   }
 }
 
-void TcpLane::abandon(std::vector<OperationPtr>& unfinished) {
+void TcpChannel::abandon(std::vector<OperationPtr>& unfinished) {
   const auto add = [&](const OperationPtr& op) {
     if (unfinished.empty() || unfinished.back() != op) unfinished.push_back(op);
   };

@@ -10,6 +10,6 @@ namespace gradwire {
 
 // Runs `work` on every rank. If it threw on any, throws on all of them: its own error if it
 // failed, elsewhere one of the same kind that names the first rank that did. Collective.
-void together(Coordinator& ranks, const std::function<void()>& work);
+void run_on_all_ranks(Coordinator& ranks, const std::function<void()>& work);
 
 }  // namespace gradwire
