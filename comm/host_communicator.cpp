@@ -168,7 +168,7 @@ WorkPtr HostCommunicator::batch_send_recv(std::span<const P2p> group, const Call
   Call call;
   call.kind = CallKind::kExchange;
   for (const P2p& p : group) {
-    check_rank("exchange: peer", p.peer, size());
+    check_rank("batch_send_recv: peer", p.peer, size());
     host_bytes(call.kind, p.buffer);
     call.group.push_back(p);
   }
