@@ -20,12 +20,15 @@ class SmallRun final : public Stateful {
   explicit SmallRun(int seed, int rank = 0) {
     wte.name = "wte.weight";
     bias.name = "blocks.0.bias";
+    head.name = "head.weight";
     wte.value = Tensor::zeros(cx, {33, 8}, DType::kF32);
     bias.value = Tensor::zeros(cx, {}, DType::kBf16);
+    head.value = Tensor::zeros(cx, {129, 128}, DType::kF32);
     order = Tensor::zeros(cx, {0, 4}, DType::kI64);
     residual = Tensor::zeros(cx, {5}, DType::kF64);
     fill(cx, wte.value, 0.1 * seed);
     fill(cx, bias.value, 3.0 * seed);
+    fill(cx, head.value, -0.2 * seed);
     fill(cx, residual, seed + 100.0 * rank);
     position = 1000 * seed;
     best = 0.25 * seed;
@@ -43,7 +46,7 @@ class SmallRun final : public Stateful {
     v.number("reducer/clock", clock, Share::kPerRank);
   }
 
-  CheckpointState state() { return {{&wte, &bias}, {this}}; }
+  CheckpointState state() { return {{&wte, &bias, &head}, {this}}; }
 
   // Every byte of the state, by name.
   std::map<std::string, std::vector<std::byte>> bytes() {
@@ -58,7 +61,8 @@ class SmallRun final : public Stateful {
 
   Runtime runtime;
   Context& cx = runtime.context();
-  Parameter wte, bias;
+  Parameter wte, bias;  // small: packed
+  Parameter head;       // has a dataset of its own
   Tensor order, residual;
   std::int64_t position = 0, clock = 0;
   double best = 0.0;

@@ -77,7 +77,7 @@ TEST_F(CheckpointTest, EveryKindOfStateComesBackBitForBit) {
   const CheckpointReport report = verify_checkpoint(result.path);
   EXPECT_THAT(report.problems, IsEmpty());
   EXPECT_EQ(report.step, 1200);
-  EXPECT_EQ(report.pieces, 8);
+  EXPECT_EQ(report.pieces, 9);
   EXPECT_EQ(report.bytes + digest_file(result.path + "/manifest.json").bytes, result.bytes);
 }
 

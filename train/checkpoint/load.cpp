@@ -1,7 +1,8 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
-#include <map>
+#include <optional>
+#include <span>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -11,42 +12,58 @@
 #include "core/cuda/device_cuda.h"
 #include "core/dispatch.h"
 #include "core/error.h"
-#include "core/hash.h"
-#include "data/hdf5.h"
 #include "train/checkpoint/checkpoint.h"
+#include "train/checkpoint/shard.h"
 #include "train/checkpoint/state.h"
 #include "train/checkpoint/verify.h"
 
 namespace gradwire {
 namespace {
 
-// Which entry of a manifest this rank reads for each piece of its state.
+// A rank's copy of an entry.
+struct Source {
+  const ManifestEntry* entry;
+  ManifestEntry::Copy copy;
+};
+
+// Which entries of a manifest this rank reads for each piece of its state.
 class Match {
  public:
   Match(const Manifest& manifest, const LoadOptions& options, int rank, int ranks)
       : manifest_(manifest), options_(options), rank_(rank), ranks_(ranks) {
+    by_name_.reserve(manifest.entries.size());
     for (const ManifestEntry& e : manifest.entries)
       by_name_[e.name].push_back(&e);
   }
 
-  // Null if the piece stays as it was constructed. Errors: kCheckpoint if nothing fits.
-  const ManifestEntry* entry(std::string_view name, Share share) const {
+  // Nothing if the piece stays as it was constructed. Errors: kCheckpoint if nothing fits.
+  std::optional<Source> source(std::string_view name, Share share) const {
     int owner = rank_;
-    if (is_dropped(share)) return nullptr;
+    if (is_dropped(share)) return std::nullopt;
     if (share == Share::kPerRank && other_ranks()) {
       const std::optional<int> taken = options_.resize(name, manifest_.ranks);
-      if (!taken) return nullptr;
+      if (!taken) return std::nullopt;
       owner = *taken;
     }
-    for (const ManifestEntry* e : by_name_.at(std::string(name))) {
-      if (share == Share::kReplicated || e->rank == owner) return e;
+    for (const ManifestEntry* e : entries(name)) {
+      if (share == Share::kReplicated) return Source{e, e->copies.front()};
+      const auto copy = std::ranges::find(e->copies, owner, &ManifestEntry::Copy::rank);
+      if (copy != e->copies.end()) return Source{e, *copy};
     }
     throw Error(ErrorKind::kCheckpoint, fmt::format("no {} of rank {}", name, owner));
   }
 
-  // All that were saved under a name, in the order of the ranks.
   const std::vector<const ManifestEntry*>& entries(std::string_view name) const {
-    return by_name_.at(std::string(name));
+    return by_name_.at(name);
+  }
+  // All copies that were saved under a name, in the order of the ranks.
+  std::vector<Source> all_sources(std::string_view name) const {
+    std::vector<Source> all;
+    for (const ManifestEntry* e : entries(name))
+      for (const ManifestEntry::Copy& copy : e->copies)
+        all.push_back({e, copy});
+    std::ranges::stable_sort(all, {}, [](const Source& s) { return s.copy.rank; });
+    return all;
   }
   bool other_ranks() const {
     return manifest_.ranks != ranks_ || manifest_.layout != options_.layout;
@@ -56,15 +73,16 @@ class Match {
 
   // Saved, but not of these pieces. If no rank wants it, the checkpoint is of another run.
   std::vector<std::string> unwanted(const std::vector<StatePiece>& pieces) const {
-    std::unordered_set<std::string> wanted;
+    std::unordered_set<std::string_view> wanted;
     for (const StatePiece& piece : pieces)
       wanted.insert(piece.name);
     std::vector<std::string> extra;
     for (const auto& [name, entries] : by_name_) {
       const bool needed = (!options_.weights_only || name.starts_with(kParamPrefix)) &&
                           !is_dropped(entries.front()->share);
-      if (needed && !wanted.contains(name)) extra.push_back(name);
+      if (needed && !wanted.contains(name)) extra.emplace_back(name);
     }
+    std::ranges::sort(extra);
     return extra;
   }
 
@@ -93,13 +111,14 @@ class Match {
   }
 
  private:
-  // All that is read for a piece. What ranks saved under one name need not be of one shape.
+  // The entries of all that is read for a piece. What ranks saved under one name need not be of one
+  // shape.
   std::vector<const ManifestEntry*> sources(const StatePiece& piece) const {
     const auto& all = entries(piece.name);
     const bool sliced = piece.full != ManifestEntry::kNoSlice || all.front()->is_slice();
     if (sliced || (piece.share == Share::kMean && other_ranks())) return all;
-    const ManifestEntry* own = entry(piece.name, piece.share);
-    return own == nullptr ? std::vector<const ManifestEntry*>() : std::vector{own};
+    const std::optional<Source> own = source(piece.name, piece.share);
+    return own ? std::vector{own->entry} : std::vector<const ManifestEntry*>();
   }
   // The first of them that the piece cannot be read from, or null.
   static const ManifestEntry* unlike(const StatePiece& piece,
@@ -142,14 +161,14 @@ class Match {
   const Manifest& manifest_;
   const LoadOptions& options_;
   int rank_, ranks_;
-  std::map<std::string, std::vector<const ManifestEntry*>> by_name_;
+  std::unordered_map<std::string_view, std::vector<const ManifestEntry*>> by_name_;
 };
 
 // Writes saved values into the state it visits.
 class Restorer final : public StateVisitor {
  public:
-  Restorer(Context& cx, std::string dir, const Match& match)
-      : cx_(cx), dir_(std::move(dir)), match_(match) {}
+  Restorer(Context& cx, const std::string& dir, int saved_ranks, const Match& match)
+      : cx_(cx), match_(match), shards_(dir, saved_ranks) {}
 
   void tensor(std::string_view name, Tensor& t, Share share) override {
     if (share == Share::kMean && match_.other_ranks()) {
@@ -157,28 +176,27 @@ class Restorer final : public StateVisitor {
     }
     if (match_.is_dropped(share)) return;
     if (match_.entries(name).front()->is_slice()) return slice(name, t, 0, t.numel());
-    const ManifestEntry* e = match_.entry(name, share);
-    if (e == nullptr) return;
-    on_host(t, [&](void* out) { read(*e, out, t.bytes()); });
+    const std::optional<Source> source = match_.source(name, share);
+    if (source) on_host(t, [&](void* out) { read(*source, out); });
   }
   void slice(std::string_view name, Tensor& t, std::int64_t begin, std::int64_t) override {
     on_host(t, [&](void* out) {
-      for (const ManifestEntry* e : match_.entries(name))
-        read_overlap(*e, begin, begin + t.numel(), static_cast<std::byte*>(out));
+      for (const Source& source : match_.all_sources(name))
+        read_overlap(source, begin, begin + t.numel(), static_cast<std::byte*>(out));
     });
   }
   void number(std::string_view name, std::int64_t& v, Share share) override {
-    if (const ManifestEntry* e = match_.entry(name, share)) read(*e, &v, sizeof v);
+    if (const auto source = match_.source(name, share)) read(*source, &v);
   }
   void number(std::string_view name, double& v, Share share) override {
     if (share == Share::kMean && match_.other_ranks()) return read_mean(name, DType::kF64, 1, &v);
-    if (const ManifestEntry* e = match_.entry(name, share)) read(*e, &v, sizeof v);
+    if (const auto source = match_.source(name, share)) read(*source, &v);
   }
   void text(std::string_view name, std::string& v, Share share) override {
-    const ManifestEntry* e = match_.entry(name, share);
-    if (e == nullptr) return;
-    std::string saved(static_cast<std::size_t>(e->shape.numel()), '\0');
-    read(*e, saved.data(), saved.size());
+    const std::optional<Source> source = match_.source(name, share);
+    if (!source) return;
+    std::string saved(source->entry->bytes(), '\0');
+    read(*source, saved.data());
     v = std::move(saved);
   }
 
@@ -198,11 +216,11 @@ class Restorer final : public StateVisitor {
   void read_mean(std::string_view name, DType dtype, std::int64_t n, void* out) {
     std::vector<double> sum(static_cast<std::size_t>(n));
     std::vector<std::byte> staged(sum.size() * size_of(dtype));
-    const auto& saved = match_.entries(name);
+    const std::vector<Source> saved = match_.all_sources(name);
     on_float(dtype, [&](auto type) {
       using T = typename decltype(type)::type;
-      for (const ManifestEntry* e : saved) {
-        read(*e, staged.data(), staged.size());
+      for (const Source& source : saved) {
+        read(source, staged.data());
         for (std::int64_t i = 0; i < n; ++i)
           sum[static_cast<std::size_t>(i)] +=
               static_cast<double>(gradwire::load<T>(staged.data(), i));
@@ -214,37 +232,27 @@ class Restorer final : public StateVisitor {
     });
   }
   // What of a saved slice lies in [begin, end) of the tensor, to its place in `out`.
-  void read_overlap(const ManifestEntry& e, std::int64_t begin, std::int64_t end, std::byte* out) {
+  void read_overlap(const Source& source, std::int64_t begin, std::int64_t end, std::byte* out) {
+    const ManifestEntry& e = *source.entry;
     const std::int64_t from = std::max(begin, e.begin), to = std::min(end, e.end());
     if (from >= to) return;
     const std::size_t size = size_of(e.dtype);
-    std::vector<std::byte> staged(static_cast<std::size_t>(e.shape.numel()) * size);
-    read(e, staged.data(), staged.size());
+    std::vector<std::byte> staged(e.bytes());
+    read(source, staged.data());
     const auto bytes = [&](std::int64_t elements) {
       return static_cast<std::size_t>(elements) * size;
     };
     std::memcpy(out + bytes(from - begin), staged.data() + bytes(from - e.begin), bytes(to - from));
   }
-  void read(const ManifestEntry& e, void* out, std::size_t bytes) {
-    file(e.rank).read(e.name, e.dtype, e.shape, out);
-    if (hash_of(std::span(static_cast<const std::byte*>(out), bytes)) != e.xxh3) {
-      throw Error(ErrorKind::kCheckpoint,
-                  fmt::format("{}: '{}' is not what was saved", shard_name(e.rank), e.name));
-    }
-  }
-  const Hdf5File& file(int rank) {
-    constexpr std::size_t kMostOpen = 64;  // far below what a process may open
-    const auto found = open_.find(rank);
-    if (found != open_.end()) return found->second;
-    if (open_.size() >= kMostOpen) open_.clear();
-    const std::string path = (std::filesystem::path(dir_) / shard_name(rank)).string();
-    return open_.emplace(rank, Hdf5File::open(path)).first->second;
+  // The caller's memory is of the entry's size: Match has compared the shapes.
+  void read(const Source& source, void* out) {
+    shards_.read(*source.entry, source.copy,
+                 std::span(static_cast<std::byte*>(out), source.entry->bytes()));
   }
 
   Context& cx_;
-  std::string dir_;
   const Match& match_;
-  std::unordered_map<int, Hdf5File> open_;
+  ShardReader shards_;
 };
 
 void refuse_if(const std::vector<std::string>& problems) {
@@ -259,8 +267,10 @@ void check_sizes(const Manifest& manifest) {
   for (const ManifestFile& f : manifest.files)
     file_bytes[f.rank] = f.bytes;
   for (const ManifestEntry& e : manifest.entries) {
-    if (static_cast<std::uint64_t>(e.shape.numel()) * size_of(e.dtype) > file_bytes[e.rank]) {
-      throw Error(ErrorKind::kCheckpoint, fmt::format("{}: larger than its file", e.name));
+    for (const ManifestEntry::Copy& copy : e.copies) {
+      if (e.bytes() > file_bytes[copy.rank]) {
+        throw Error(ErrorKind::kCheckpoint, fmt::format("{}: larger than its file", e.name));
+      }
     }
   }
 }
@@ -338,7 +348,7 @@ LoadResult load_one(Context& cx, const std::string& path, const LoadOptions& opt
   // Only now, with nothing to object on any rank, is the first value overwritten.
   all_or_none(ranks, [&] {
     const Match match(manifest, options, ranks.rank(), ranks.size());
-    Restorer restorer(cx, path, match);
+    Restorer restorer(cx, path, manifest.ranks, match);
     visit_all(state, restorer);
     for (Parameter* p : state.params)
       ++p->version;

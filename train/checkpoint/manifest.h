@@ -1,11 +1,15 @@
 // The manifest of a checkpoint: what was saved by whom, which files there are, and checksums of
 // both. Written last; a folder without a manifest that fits is not a checkpoint. The text is JSON
-// and carries a checksum of itself, so that a flipped bit in it is seen too.
+// and carries a checksum of itself, so that a flipped bit in it is seen too. Its size, and what it
+// takes in memory, is made for thousands of tiny pieces on many ranks: what pieces have in common
+// is said once.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/state.h"
@@ -13,10 +17,13 @@
 
 namespace gradwire {
 
-inline constexpr std::int64_t kCheckpointFormat = 1;
+// Format 1 has a dataset for every piece of state, and a JSON object for every piece and rank; it
+// is read and no longer written.
+inline constexpr std::int64_t kCheckpointFormat = 2;
 
-// A piece of state is stored as a dataset of its name in its rank's file: a tensor as it is, an
-// integer and a real number as scalars, a text as bytes.
+// A tensor is stored as it is, an integer and a real number as scalars, a text as bytes: large ones
+// as a dataset of the piece's name in its rank's file, small ones one after another in a dataset
+// for each element type (train/checkpoint/shard.h).
 enum class StateKind : std::uint8_t { kTensor, kInteger, kReal, kText };
 const char* name_of(StateKind kind);
 
@@ -26,21 +33,32 @@ struct ManifestFile {
   std::uint64_t xxh3 = 0;
 };
 
+// A piece of state, and who wrote it. Ranks whose pieces of one name differ in nothing but the
+// elements share an entry.
 struct ManifestEntry {
+  struct Copy {
+    int rank = 0;
+    std::uint64_t xxh3 = 0;  // of the elements
+    bool operator==(const Copy&) const = default;
+  };
   std::string name;
   StateKind kind = StateKind::kTensor;
   DType dtype = DType::kF32;
   Shape shape;
   Share share = Share::kReplicated;
-  int rank = 0;            // who wrote it
-  std::uint64_t xxh3 = 0;  // of the elements
   // Of a slice: its elements are [begin, begin + shape.numel()) of a tensor of `full`.
   std::int64_t begin = 0;
   std::int64_t full = kNoSlice;
+  // Of a small piece: its first element in the dataset of its element type.
+  std::int64_t at = kOwnDataset;
+  std::vector<Copy> copies;  // by rank
 
   static constexpr std::int64_t kNoSlice = -1;
+  static constexpr std::int64_t kOwnDataset = -1;
   bool is_slice() const { return full != kNoSlice; }
+  bool is_packed() const { return at != kOwnDataset; }
   std::int64_t end() const { return begin + shape.numel(); }
+  std::size_t bytes() const { return static_cast<std::size_t>(shape.numel()) * size_of(dtype); }
 };
 
 struct Manifest {
@@ -58,6 +76,18 @@ struct Manifest {
 };
 
 std::string to_text(const Manifest& manifest);
+// Brings the entries of many ranks together: those that differ in nothing but the copies become
+// one.
+class EntryMerger {
+ public:
+  void add(std::vector<ManifestEntry> of_a_rank);
+  std::vector<ManifestEntry> take() { return std::move(entries_); }
+
+ private:
+  std::vector<ManifestEntry> entries_;
+  std::unordered_map<std::string, std::vector<std::size_t>> by_name_;
+};
+
 // Errors: kCheckpoint for a text that is damaged, not a manifest, of a later format, or that says
 // what cannot be (sizes that overflow, a file of a rank that does not exist).
 Manifest parse_manifest(const std::string& text);

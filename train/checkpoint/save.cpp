@@ -7,8 +7,8 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/hash.h"
-#include "data/hdf5.h"
 #include "train/checkpoint/manifest.h"
+#include "train/checkpoint/shard.h"
 #include "train/checkpoint/state.h"
 #include "train/checkpoint/verify.h"
 
@@ -25,8 +25,7 @@ std::string join(const std::string& dir, std::string_view name) {
 std::uint64_t bytes_of(const std::vector<StatePiece>& pieces, const std::vector<bool>& mine) {
   std::uint64_t bytes = 0;
   for (std::size_t i = 0; i < pieces.size(); ++i) {
-    if (!mine[i]) continue;
-    bytes += static_cast<std::uint64_t>(pieces[i].shape.numel()) * size_of(pieces[i].dtype);
+    if (mine[i]) bytes += pieces[i].bytes();
   }
   return bytes;
 }
@@ -126,6 +125,17 @@ class Save {
     }
   }
 
+  // What is this rank's own comes first: then it lies at the same place in the files of all ranks
+  // that have the same pieces, and the manifest names the place once.
+  std::vector<const StatePiece*> in_file_order(const std::vector<StatePiece>& pieces) const {
+    std::vector<const StatePiece*> order;
+    for (std::size_t i = 0; i < pieces.size(); ++i)
+      if (mine_[i]) order.push_back(&pieces[i]);
+    std::ranges::stable_partition(
+        order, [](const StatePiece* p) { return p->share != Share::kReplicated; });
+    return order;
+  }
+
   // This rank's part of the manifest.
   Manifest write_shard(Context& cx, const std::vector<StatePiece>& pieces) const {
     check_room(pieces);
@@ -133,22 +143,24 @@ class Save {
     part.step = step_;
     part.ranks = ranks_.size();
     const std::string path = join(unfinished_, shard_name(ranks_.rank()));
-    files_.announce("create", path);
-    Hdf5File file = Hdf5File::create(path);
-    file.set_attribute("step", step_);
-    file.set_attribute("rank", static_cast<std::int64_t>(ranks_.rank()));
-    for (std::size_t i = 0; i < pieces.size(); ++i) {
-      if (!mine_[i]) continue;
-      const StatePiece& piece = pieces[i];
-      const HostBytes bytes(cx, piece);
-      files_.announce("write " + piece.name, path);
-      file.write(piece.name, piece.dtype, piece.shape, bytes.data());
-      part.entries.push_back({piece.name, piece.kind, piece.dtype, piece.shape, piece.share,
-                              ranks_.rank(), hash_of(bytes.span()), piece.begin, piece.full});
+    const std::vector<const StatePiece*> mine = in_file_order(pieces);
+    ShardWriter shard(files_, path, mine);
+    shard.set_attribute("step", step_);
+    shard.set_attribute("rank", ranks_.rank());
+    for (const StatePiece* p : mine) {
+      const HostBytes bytes(cx, *p);
+      const std::int64_t at = shard.add(*p, bytes);
+      part.entries.push_back({p->name,
+                              p->kind,
+                              p->dtype,
+                              p->shape,
+                              p->share,
+                              p->begin,
+                              p->full,
+                              at,
+                              {{ranks_.rank(), hash_of(bytes.span())}}});
     }
-    files_.announce("close", path);
-    file.close();
-    files_.sync(path);
+    shard.close();
     const FileDigest digest = digest_file(path);
     part.files.push_back({ranks_.rank(), digest.bytes, digest.xxh3});
     return part;
@@ -164,12 +176,14 @@ class Save {
     all.layout = options_.run.layout;
     all.lineage = options_.run.lineage;
     all.score = options_.score;
+    EntryMerger entries;
     for (const std::string& text : parts) {
-      const Manifest part = parse_manifest(text);
+      Manifest part = parse_manifest(text);
       all.files.insert(all.files.end(), part.files.begin(), part.files.end());
-      all.entries.insert(all.entries.end(), part.entries.begin(), part.entries.end());
+      entries.add(std::move(part.entries));
       merge_frozen(all.frozen, part.frozen);
     }
+    all.entries = entries.take();
     const std::string manifest = to_text(all);
     files_.write_text(join(unfinished_, kManifestName), manifest);
     files_.sync(unfinished_);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
+#include <numeric>
 #include <span>
 #include <unordered_map>
 #include <unordered_set>
@@ -12,6 +14,7 @@
 #include "core/dispatch.h"
 #include "core/error.h"
 #include "core/hash.h"
+#include "train/checkpoint/shard.h"
 
 namespace gradwire {
 namespace {
@@ -50,9 +53,6 @@ class Collector final : public StateVisitor {
 
  private:
   StatePiece& add(std::string_view name, StateKind kind, Share share) {
-    if (!names_.emplace(name).second) {
-      throw Error(ErrorKind::kInternal, fmt::format("two pieces of state are named {}", name));
-    }
     StatePiece& piece = pieces.emplace_back();
     piece.name = name;
     piece.kind = kind;
@@ -63,8 +63,62 @@ class Collector final : public StateVisitor {
     piece.value.resize(bytes);
     if (bytes > 0) std::memcpy(piece.value.data(), value, bytes);
   }
+};
 
-  std::unordered_set<std::string> names_;
+void check_names(const std::vector<StatePiece>& pieces) {
+  std::unordered_set<std::string_view> names;
+  names.reserve(pieces.size());
+  for (const StatePiece& piece : pieces) {
+    if (!names.insert(piece.name).second) {
+      throw Error(ErrorKind::kInternal,
+                  fmt::format("two pieces of state are named {}", piece.name));
+    }
+    if (piece.name.starts_with(kPackedPrefix)) {
+      throw Error(ErrorKind::kInternal, fmt::format("a piece of state is named {}", piece.name));
+    }
+  }
+}
+
+// Ranks that hold a piece, by its name, as far as they are not all. Collective.
+using Holders = std::unordered_map<std::string, std::vector<int>>;
+Holders holders_of(const std::vector<StatePiece>& pieces, Coordinator& ranks) {
+  std::string shared;
+  for (const StatePiece& piece : pieces)
+    if (piece.share == Share::kReplicated) shared += piece.name + "\n";
+  // Mostly all ranks have the same; their names are only sent if not.
+  const std::string digest = to_hex(hash_of(shared));
+  const std::vector<std::string> digests = ranks.all_gather(digest);
+  Holders holders;
+  if (std::ranges::count(digests, digest) == std::ssize(digests)) return holders;
+  const std::vector<std::string> lists = ranks.all_gather(shared);
+  for (int r = 0; r < ranks.size(); ++r)
+    for (const std::string& name : lines_of(lists[static_cast<std::size_t>(r)]))
+      holders[name].push_back(r);
+  return holders;
+}
+
+// Says which rank writes each piece, one after another, the same on all ranks.
+class Spread {
+ public:
+  Spread(const Holders& holders, int ranks)
+      : holders_(holders), all_(static_cast<std::size_t>(ranks)) {
+    std::iota(all_.begin(), all_.end(), 0);
+  }
+  int writer(const StatePiece& piece) {
+    const auto found = holders_.find(piece.name);
+    const std::vector<int>& among = found == holders_.end() ? all_ : found->second;
+    if (!is_small(piece)) return among[hash_of(piece.name) % among.size()];
+    std::size_t& bytes = small_bytes_[among];
+    const std::size_t run = bytes / kRunBytes;
+    bytes += piece.bytes();
+    return among[run % among.size()];
+  }
+
+ private:
+  static constexpr std::size_t kRunBytes = 1 << 20;  // of small pieces that lie in one file
+  const Holders& holders_;
+  std::vector<int> all_;
+  std::map<std::vector<int>, std::size_t> small_bytes_;  // by holders
 };
 
 }  // namespace
@@ -79,33 +133,23 @@ void visit_all(const CheckpointState& state, StateVisitor& visitor) {
 std::vector<StatePiece> pieces_of(const CheckpointState& state) {
   Collector collector;
   visit_all(state, collector);
+  check_names(collector.pieces);
   return std::move(collector.pieces);
 }
 
 std::vector<bool> written_here(const std::vector<StatePiece>& pieces, Coordinator& ranks) {
-  std::string shared;
-  for (const StatePiece& piece : pieces)
-    if (piece.share == Share::kReplicated) shared += piece.name + "\n";
-  // Mostly all ranks have the same; their names are only sent if not.
-  const std::string digest = fmt::format("{:x}", hash_of(shared));
-  const std::vector<std::string> digests = ranks.all_gather(digest);
-  std::unordered_map<std::string, std::vector<int>> holders;
-  if (std::ranges::count(digests, digest) != std::ssize(digests)) {
-    const std::vector<std::string> lists = ranks.all_gather(shared);
-    for (int r = 0; r < ranks.size(); ++r)
-      for (const std::string& name : lines_of(lists[static_cast<std::size_t>(r)]))
-        holders[name].push_back(r);
-  }
-  std::vector<bool> here;
-  for (const StatePiece& piece : pieces) {
-    const std::uint64_t spread = hash_of(piece.name);
-    const auto found = holders.find(piece.name);
-    const bool all = found == holders.end();
-    const auto among = static_cast<std::uint64_t>(all ? ranks.size() : std::ssize(found->second));
-    const int turn = static_cast<int>(spread % among);
-    const int writer = all ? turn : found->second[static_cast<std::size_t>(turn)];
-    here.push_back(piece.share != Share::kReplicated || writer == ranks.rank());
-  }
+  const Holders holders = holders_of(pieces, ranks);
+  std::vector<std::size_t> shared;
+  for (std::size_t i = 0; i < pieces.size(); ++i)
+    if (pieces[i].share == Share::kReplicated) shared.push_back(i);
+  // Ranks with different pieces may come by them in different orders.
+  if (!holders.empty())
+    std::ranges::sort(shared, {},
+                      [&](std::size_t i) -> const std::string& { return pieces[i].name; });
+  std::vector<bool> here(pieces.size(), true);
+  Spread spread(holders, ranks.size());
+  for (const std::size_t i : shared)
+    here[i] = spread.writer(pieces[i]) == ranks.rank();
   return here;
 }
 

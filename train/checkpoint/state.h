@@ -26,13 +26,16 @@ struct StatePiece {
   std::int64_t full = ManifestEntry::kNoSlice;
   Tensor tensor;
   std::vector<std::byte> value;
+
+  std::size_t bytes() const { return static_cast<std::size_t>(shape.numel()) * size_of(dtype); }
 };
 
-// Walks the state without changing it. Error(kInternal) if two pieces have one name.
+// Walks the state without changing it. Error(kInternal) if two pieces have one name,
+// or one has a name that packs have in files.
 std::vector<StatePiece> pieces_of(const CheckpointState& state);
 
 // Which of these pieces this rank writes: its own, and of what several ranks hold its share, spread
-// evenly. Collective.
+// evenly; small ones lie together in as few files as that allows. Collective.
 std::vector<bool> written_here(const std::vector<StatePiece>& pieces, Coordinator& ranks);
 
 // The bytes of a piece in host memory, for as long as this object and the piece live.

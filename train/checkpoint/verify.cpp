@@ -2,15 +2,16 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <set>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
-#include "core/hash.h"
 #include "data/hdf5.h"
 #include "train/checkpoint/checkpoint.h"
+#include "train/checkpoint/shard.h"
 
 namespace gradwire {
 namespace {
@@ -46,33 +47,27 @@ std::string problem_of(const CheckpointFiles& files, const std::string& dir, con
   return fmt::format("{}: its checksum is not the manifest's{}", name, whose());
 }
 
-// Datasets whose elements are not what was saved; only worth asking if the file is damaged or to
-// be sure to the last element.
+// Pieces whose elements are not what was saved; only worth asking if the file is damaged or to be
+// sure to the last element.
 void check_elements(const std::string& dir, const Manifest& manifest,
                     std::vector<std::string>& problems) {
+  std::map<int, std::uint64_t> file_bytes;
+  for (const ManifestFile& f : manifest.files)
+    file_bytes[f.rank] = f.bytes;
+  ShardReader shards(dir, manifest.ranks);
   std::vector<std::byte> elements;
-  for (const ManifestFile& f : manifest.files) {
-    try {
-      const Hdf5File file = Hdf5File::open((fs::path(dir) / shard_name(f.rank)).string());
-      for (const ManifestEntry& e : manifest.entries) {
-        if (e.rank != f.rank) continue;
-        const std::size_t bytes = static_cast<std::size_t>(e.shape.numel()) * size_of(e.dtype);
-        if (bytes > f.bytes) {
-          problems.push_back(fmt::format("{}: larger than its file", e.name));
-          continue;
-        }
-        elements.resize(bytes);
-        try {
-          file.read(e.name, e.dtype, e.shape, elements.data());
-          if (hash_of(elements) != e.xxh3) {
-            problems.push_back(fmt::format("{}: its elements are not those saved", e.name));
-          }
-        } catch (const Error& error) {
-          problems.emplace_back(error.what());
-        }
+  for (const ManifestEntry& e : manifest.entries) {
+    for (const ManifestEntry::Copy& copy : e.copies) {
+      if (e.bytes() > file_bytes[copy.rank]) {
+        problems.push_back(fmt::format("{}: larger than its file", e.name));
+        continue;
       }
-    } catch (const Error& error) {
-      problems.emplace_back(error.what());
+      elements.resize(e.bytes());
+      try {
+        shards.read(e, copy, elements);
+      } catch (const Error& error) {
+        problems.emplace_back(error.what());
+      }
     }
   }
 }
