@@ -23,12 +23,16 @@ constexpr double kFactorStep = 0.1;
 // updates is all but zero, and would need a scale that is no float.
 constexpr double kMostOctaves = 48.0;
 
-double scale_between(double size, double mean) {
-  return std::exp2(std::clamp(std::round(std::log2(mean / size)), -kMostOctaves, kMostOctaves));
-}
-
 double norm_of(Context& cx, const Tensor& x) {
   return std::sqrt(sum_of_squares(cx, std::array{x}));
+}
+
+// The power of two that brings a momentum's root mean square near 1. Of nothing but the momentum:
+// both ends of a pipeline have it of a parameter that they share, beside other parameters.
+double scale_of(Context& cx, const Tensor& m) {
+  const double size = norm_of(cx, m) / std::sqrt(static_cast<double>(m.numel()));
+  if (!(size > 0.0)) return 1.0;
+  return std::exp2(std::clamp(-std::round(std::log2(size)), -kMostOctaves, kMostOctaves));
 }
 
 class OnebitLamb final : public BucketOptimizer {
@@ -230,22 +234,14 @@ class OnebitLamb final : public BucketOptimizer {
   // The fresh v starts from v; momenta are brought to one size. By powers of two, so that no bit of
   // them is lost.
   void begin_compression(Context& cx) {
-    std::vector<double> sizes;
-    double sum = 0.0;
     for (std::size_t i = 0; i < buckets().size(); ++i) {
       const Bucket& b = buckets()[i];
       copy(cx, fresh_[i], b.v);
       for (std::size_t p = 0; p < b.layout.params.size(); ++p) {
-        const Tensor m = b.layout.view_in(b.m, p);
-        const double elements = static_cast<double>(std::max<std::int64_t>(1, m.numel()));
-        sizes.push_back(norm_of(cx, m) / std::sqrt(elements));
-        sum += sizes.back();
+        StepSize& s = steps_[b.first_slot + p];
+        s.factor = 1.0;
+        s.scale = scale_of(cx, b.layout.view_in(b.m, p));
       }
-    }
-    const double mean = sum / static_cast<double>(sizes.size());
-    for (std::size_t i = 0; i < sizes.size(); ++i) {
-      steps_[i].factor = 1.0;
-      steps_[i].scale = sizes[i] > 0.0 ? scale_between(sizes[i], mean) : 1.0;
     }
     rescale_momenta(cx, [](const StepSize& s) { return s.scale; });
   }

@@ -29,7 +29,7 @@ struct OnebitLambConfig {
 //              f = s q + 1 - s within [0.5, 4], then within 10 % of the last f, at first 1
 //              x = x - lr c_mean f r
 // Momenta are exchanged times a power of two by parameter, fixed at the freeze, that brings their
-// root mean squares together: several small parameters share one scale of a compressing reducer.
+// root mean squares near 1: a reducer that picks the largest of a bucket picks from all of them.
 // Gradients are scaled in place by exchange(). State: onebit_lamb/step, since_freeze, variance/*
 // and <parameter>/m, /v, /fresh_v, /trust, /factor, /scale. Errors: as BucketOptimizer and
 // VarianceWatch; kConfig for bounds out of order.

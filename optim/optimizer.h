@@ -17,6 +17,7 @@ struct StepInfo {
   double lr = 0.0;
   double grad_scale = 1.0;  // multiplies every gradient: clipping, loss scale, accumulation
   double grad_norm = 0.0;   // of the mean gradient over all ranks, before grad_scale
+  bool settle = false;      // as Optimizer::needs() was told
 };
 
 struct StepNeeds {

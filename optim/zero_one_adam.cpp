@@ -32,55 +32,67 @@ std::int64_t doubled(std::int64_t steps, std::int64_t per_doubling, std::int64_t
   return std::min(bound, std::int64_t{1} << std::min(kLargest, steps / per_doubling));
 }
 
+// By bucket: whether its parameters take no local steps.
+std::vector<bool> never_local(std::span<const FlatBucket> buckets,
+                              std::span<const std::string> names) {
+  std::vector<bool> result;
+  for (const FlatBucket& b : buckets) {
+    const auto count = std::ranges::count_if(b.params, [&](const Parameter* p) {
+      return std::ranges::find(names, p->name) != names.end();
+    });
+    if (count != 0 && count != std::ssize(b.params)) {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("zero_one_adam: the bucket of {} holds {} parameters that take local "
+                              "steps and {} that take none",
+                              b.params.front()->name, std::ssize(b.params) - count, count));
+    }
+    result.push_back(count != 0);
+  }
+  return result;
+}
+
 enum class Kind : std::uint8_t { kRefresh, kOneBit, kLocal, kAgreement };
 
 class ZeroOneAdam final : public BucketOptimizer {
  public:
   ZeroOneAdam(Context& cx, std::span<const FlatBucket> flat, const ZeroOneAdamConfig& config)
-      : BucketOptimizer(cx, "zero_one_adam", flat, config.adam), config_(config) {
+      : BucketOptimizer(cx, "zero_one_adam", flat, config.adam),
+        config_(config),
+        never_local_(never_local(flat, config.never_local)),
+        sums_(flat.size()),
+        anchors_(flat.size()) {
     check_schedule(config);
     if (config.local_step_clipper == 1) return;
     Context optim = cx.in(Segment::kOptim);
-    for (const Bucket& b : buckets()) {
-      sums_.push_back(Tensor::zeros(optim, b.m.shape(), DType::kF32));
-      anchors_.push_back(Tensor::zeros(optim, b.m.shape(), DType::kF32));
+    for (std::size_t i = 0; i < buckets().size(); ++i) {
+      if (never_local_[i]) continue;
+      sums_[i] = Tensor::zeros(optim, buckets()[i].m.shape(), DType::kF32);
+      anchors_[i] = Tensor::zeros(optim, buckets()[i].m.shape(), DType::kF32);
     }
   }
 
   StepNeeds needs(bool settle) const override {
     const Kind kind = kind_of_next(settle);
+    // All ranks alike, though in a pipeline not all hold such parameters: reducers count exchanges.
+    const bool some_exchange = !config_.never_local.empty();
     return {.gradients = kind == Kind::kRefresh,
-            .exchange = kind == Kind::kOneBit || kind == Kind::kAgreement};
+            .exchange = kind == Kind::kLocal ? some_exchange : kind != Kind::kRefresh};
   }
 
   std::span<const Exchange> exchange(Context& cx, const StepInfo& step) override {
-    check(kind_of_next(true) != Kind::kRefresh, ErrorKind::kUsage,
-          "zero_one_adam: a refresh of the second moment has nothing to exchange");
-    const bool one_bit = kind_of_next(true) == Kind::kOneBit;
-    if (!one_bit) advance(step, Kind::kAgreement);
-    collected_ = !one_bit;
+    check(needs(step.settle).exchange, ErrorKind::kUsage,
+          "zero_one_adam: a step that refreshes the second moment, or is local, has nothing to "
+          "exchange");
+    const Kind kind = kind_of_next(step.settle);
+    if (kind == Kind::kAgreement) advance(step, kind);
     exchanges_.clear();
-    for (std::size_t i = 0; i < buckets().size(); ++i) {
-      Bucket& b = buckets()[i];
-      Exchange& e = exchanges_.emplace_back();
-      e.live = live_in(cx, b);
-      e.woken = [this, i](auto woken) { wake(i, woken); };
-      e.reset_residuals = updates_ > 0 && updates_ == awake_until_;
-      if (one_bit) {
-        e.value = b.layout.flat;
-        e.weight = static_cast<float>(step.grad_scale);
-        e.momentum = b.m;
-        e.beta = static_cast<float>(adam().beta1);
-      } else {
-        pass(cx, i, zero_one_kernels().collect, [](auto&&... a) { cuda::zero_one_collect(a...); });
-        e.value = sums_[i];
-      }
-    }
+    for (std::size_t i = 0; i < buckets().size(); ++i)
+      exchanges_.push_back(exchange_of(cx, i, kind_in(i, kind), step));
     return exchanges_;
   }
 
   void apply(Context& cx, const StepInfo& step) override {
-    const Kind kind = collected_ ? Kind::kAgreement : kind_of_next(false);
+    const Kind kind = kind_of_next(step.settle);
     if (kind == Kind::kLocal) {
       if (settled()) remember_anchors(cx);
       advance(step, kind);
@@ -92,9 +104,8 @@ class ZeroOneAdam final : public BucketOptimizer {
       since_refresh_ = 0;
     }
     for (std::size_t i = 0; i < buckets().size(); ++i)
-      update(cx, i, kind, step);
+      update(cx, i, kind_in(i, kind), step);
     since_agreement_ = kind == Kind::kLocal ? since_agreement_ + 1 : 0;
-    collected_ = false;
     note_stage();
   }
 
@@ -128,13 +139,39 @@ class ZeroOneAdam final : public BucketOptimizer {
     if (t <= config_.local_step_start || config_.local_step_clipper == 1) return Kind::kOneBit;
     return settle || since_agreement_ + 1 >= interval(t) ? Kind::kAgreement : Kind::kLocal;
   }
+  // Of a step of this kind, for the parameters of one bucket.
+  Kind kind_in(std::size_t bucket, Kind kind) const {
+    const bool local = kind == Kind::kLocal || kind == Kind::kAgreement;
+    return local && never_local_[bucket] ? Kind::kOneBit : kind;
+  }
   std::int64_t interval(std::int64_t t) const {
     return doubled(std::max<std::int64_t>(0, t - config_.local_step_start),
                    config_.local_step_scaler, config_.local_step_clipper);
   }
 
+  Exchange exchange_of(Context& cx, std::size_t bucket, Kind kind, const StepInfo& step) {
+    if (kind == Kind::kLocal) return {};
+    Bucket& b = buckets()[bucket];
+    Exchange e;
+    e.live = live_in(cx, b);
+    e.woken = [this, bucket](auto woken) { wake(bucket, woken); };
+    e.reset_residuals = updates_ > 0 && updates_ == awake_until_;
+    if (kind == Kind::kOneBit) {
+      e.value = b.layout.flat;
+      e.weight = static_cast<float>(step.grad_scale);
+      e.momentum = b.m;
+      e.beta = static_cast<float>(adam().beta1);
+    } else {
+      pass(cx, bucket, zero_one_kernels().collect,
+           [](auto&&... a) { cuda::zero_one_collect(a...); });
+      e.value = sums_[bucket];
+    }
+    return e;
+  }
+
   void remember_anchors(Context& cx) {
     for (std::size_t i = 0; i < buckets().size(); ++i) {
+      if (never_local_[i]) continue;
       const FlatBucket& layout = buckets()[i].layout;
       for (std::size_t p = 0; p < layout.params.size(); ++p)
         copy(cx, layout.view_in(anchors_[i], p), layout.params[p]->value);
@@ -232,6 +269,7 @@ class ZeroOneAdam final : public BucketOptimizer {
   }
 
   ZeroOneAdamConfig config_;
+  std::vector<bool> never_local_;       // by bucket
   std::vector<Tensor> sums_, anchors_;  // by bucket: u, and the values at the last agreement
   Sums decayed_, plain_;
   std::int64_t updates_ = 0;
@@ -240,7 +278,6 @@ class ZeroOneAdam final : public BucketOptimizer {
   std::int64_t since_agreement_ = 0;  // local updates
   std::int64_t awake_until_ = 0;      // updates, each of them a refresh
   bool held_ = false;                 // dense
-  bool collected_ = false;            // exchange() has taken this step's gradient into u
   std::vector<Exchange> exchanges_;
   std::string news_;
 };

@@ -5,6 +5,8 @@
 
 #include <memory>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "optim/bucket_optimizer.h"
 
@@ -18,6 +20,9 @@ struct ZeroOneAdamConfig {
   std::int64_t local_step_start = 1000;  // not before var_freeze_step
   std::int64_t local_step_scaler = 32768;  // updates after which the interval doubles
   std::int64_t local_step_clipper = 16;    // H: its bound; 1 for no local steps
+  // Names of parameters that take no local steps: of whose gradient a rank has only a part, so that
+  // it cannot step by itself (TiedParameter).
+  std::vector<std::string> never_local{};
 };
 
 // Update t is one of
@@ -35,10 +40,12 @@ struct ZeroOneAdamConfig {
 //     All replicas are equal then, bit for bit, as everything comes from the anchor and the mean.
 //     The quantity exchanged is a momentum before and after local steps begin, whatever lr does, so
 //     that what a reducer carries over keeps its meaning.
-// Coordinates with v = 0 take no part. Between agreements, momentum and values are this rank's own:
-// there is no state to save (kUsage; see Optimizer::settled()). State: zero_one_adam/step,
-// refreshes, since_refresh and <parameter>/m, /v. Errors: as BucketOptimizer; kConfig for a
-// schedule that cannot be followed.
+// Parameters that are never local take the step of one bit in place of the last two kinds. They
+// share no bucket with others. Coordinates with v = 0 take no part. Between agreements, momentum
+// and values are this rank's own: there is no state to save (kUsage; see Optimizer::settled()).
+// State: zero_one_adam/step, refreshes, since_refresh and <parameter>/m, /v. Errors: as
+// BucketOptimizer; kConfig for a schedule that cannot be followed; kUsage for a bucket that holds
+// parameters of both kinds.
 std::unique_ptr<Optimizer> make_zero_one_adam(Context& cx, std::span<const FlatBucket> buckets,
                                               ZeroOneAdamConfig config);
 

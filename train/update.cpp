@@ -9,6 +9,7 @@ Update::Update(UpdateOptions options, Optimizer& optimizer, DataParallel& ranks)
 
 void Update::begin(std::int64_t step, bool settle) {
   step_ = step;
+  settle_ = settle;
   optimizer_.hold_dense(hold_);
   needs_ = optimizer_.needs(settle);
   compresses_gradients_ = needs_.gradients && !needs_.exchange && ranks_.compresses() && !hold_ &&
@@ -31,6 +32,7 @@ void Update::apply(Context& cx, double lr) {
   StepInfo info;
   info.step = step_;
   info.lr = lr;
+  info.settle = settle_;
   info.grad_norm = norm_;
   info.grad_scale = clip_factor(norm_, options_.clip_norm);
   if (compresses_gradients_) {

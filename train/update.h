@@ -47,6 +47,7 @@ class Update {
   DataParallel& ranks_;
   StepNeeds needs_;
   bool hold_ = false;
+  bool settle_ = false;
   bool dense_ = false;
   bool compresses_gradients_ = false;
   std::int64_t step_ = 0;

@@ -64,7 +64,7 @@ OnebitAdamConfig onebit_config(const Recipe& recipe, const Names& conditional = 
   return config;
 }
 
-ZeroOneAdamConfig zero_one_config(const Recipe& recipe) {
+ZeroOneAdamConfig zero_one_config(const Recipe& recipe, const std::string& tied) {
   const OptimRecipe& o = recipe.optim;
   constexpr std::int64_t kDoublings = 6;
   ZeroOneAdamConfig config;
@@ -76,6 +76,7 @@ ZeroOneAdamConfig zero_one_config(const Recipe& recipe) {
           ? o.local_step_scaler
           : std::max<std::int64_t>(1, (recipe.train.steps - config.local_step_start) / kDoublings);
   config.local_step_clipper = o.local_steps;
+  if (!tied.empty() && recipe.parallel.pipeline > 1) config.never_local = {tied};
   return config;
 }
 
@@ -120,14 +121,14 @@ std::unique_ptr<Optimizer> make_sharded_optimizer(Context& cx, const Recipe& rec
 
 std::unique_ptr<Optimizer> make_optimizer(Context& cx, const Recipe& recipe,
                                           const ParameterSet& trained, const GradBuckets& buckets,
-                                          const Names& conditional) {
+                                          const std::string& tied, const Names& conditional) {
   const OptimRecipe& o = recipe.optim;
   if (o.name == "onebit_adam") {
     return make_onebit_adam(cx, buckets.all(), onebit_config(recipe, conditional));
   }
   if (o.name == "onebit_lamb") return make_onebit_lamb(cx, buckets.all(), lamb_config(recipe));
   if (o.name == "zero_one_adam") {
-    return make_zero_one_adam(cx, buckets.all(), zero_one_config(recipe));
+    return make_zero_one_adam(cx, buckets.all(), zero_one_config(recipe, tied));
   }
   return make_elementwise(cx, o, trained, conditional);
 }
@@ -202,7 +203,7 @@ Learner::Learner(Context& cx, const Mesh& mesh, const Recipe& recipe, const Para
     shard_.emplace(cx, ranks_.comms(), ranks_.buckets().all());
     optimizer_ = make_sharded_optimizer(cx, recipe, *shard_, names);
   } else {
-    optimizer_ = make_optimizer(cx, recipe, trained, ranks_.buckets(), names);
+    optimizer_ = make_optimizer(cx, recipe, trained, ranks_.buckets(), tied, names);
   }
   if (!recipe.compresses()) return;
   for (std::size_t g = 0; g < ranks_.groups(); ++g)

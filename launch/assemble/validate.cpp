@@ -22,7 +22,6 @@ class Rules {
   void check(int ranks) {
     const bool tied = out_.empty() && !job_of(r_).outline(r_).tied.empty();
     cut();
-    if (tied) local_steps();
     if (!is_builtin_schedule(r_.parallel.schedule) && ranks % r_.parallel.pipeline == 0)
       written_schedule(static_cast<int>(r_.parallel.replicas(ranks)), tied);
     communication();
@@ -48,15 +47,6 @@ class Rules {
     } catch (const Error& e) {
       out_.blame({"parallel.stages"}, e.what());
     }
-  }
-
-  // In a step of its own each end would go by its own half of the shared parameter's gradient.
-  void local_steps() {
-    if (r_.optim.name != "zero_one_adam" || r_.optim.local_steps == 1 || r_.parallel.pipeline == 1)
-      return;
-    out_.blame({"optim.local_steps", "parallel.pipeline"},
-               "in a pipeline whose first and last stage share a parameter (model.tie_embeddings) "
-               "zero_one_adam must exchange in every step: optim.local_steps = 1");
   }
 
   void written_schedule(int replicas, bool tied) {

@@ -182,19 +182,6 @@ TEST_F(RecipeChecks, ShardedStateFitsTheRule) {
             "'plain', not 'ef21'");
 }
 
-TEST_F(RecipeChecks, SharedParametersOfAPipelineTakeNoLocalSteps) {
-  const std::string recipe = "[optim]\nname = 'zero_one_adam'\n[parallel]\npipeline = 2\n";
-  EXPECT_EQ(violations(recipe, 2),
-            "r:6: parallel.pipeline: in a pipeline whose first and last stage share a parameter "
-            "(model.tie_embeddings) zero_one_adam must exchange in every step: optim.local_steps = "
-            "1");
-  EXPECT_EQ(violations(recipe + "[model]\ntie_embeddings = false\n", 2), "");
-  EXPECT_EQ(violations("[optim]\nlocal_steps = 1\nname = 'zero_one_adam'\n"
-                       "[parallel]\npipeline = 2\n",
-                       2),
-            "");
-}
-
 TEST(RecipeValues, WhatZeroStandsFor) {
   DecoderRecipe m;
   m.width = 256;

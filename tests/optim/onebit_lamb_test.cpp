@@ -192,6 +192,21 @@ TEST_F(OnebitLamb, AsksForGradientsThenForMomentaOfOneSize) {
   EXPECT_LE(*most / *least, 2.0 + 1e-6);
 }
 
+// Both ends of a pipeline hold a shared parameter beside others of their own, and must exchange the
+// same of it.
+TEST_F(OnebitLamb, TheSizeOfAParameterDoesNotDependOnTheOthers) {
+  const auto scale_beside = [&](double size_of_others) {
+    const auto gradient = [=](int rank, int step, std::size_t p, std::int64_t i) {
+      return (p == 2 ? 1.0 : size_of_others) * noisy_gradient(rank, step, p, i);
+    };
+    Replicas ranks(cx, 2, onebit(frozen_after(4)), gradient);
+    for (int step = 1; step <= 4; ++step)
+      ranks.step(step);
+    return ranks.state().reals.at("onebit_lamb/c/scale");
+  };
+  EXPECT_EQ(scale_beside(1.0), scale_beside(1000.0));
+}
+
 TEST_F(OnebitLamb, TheFactorMovesAtMostATenthAStepWithinItsBounds) {
   const auto collapses = [](int r, int step, std::size_t p, std::int64_t i) {
     return noisy_gradient(r, step, p, i) * (step > 20 ? 1e-3 : 1.0);

@@ -134,7 +134,11 @@ class Replicas {
   // Step `step` of the schedule; its gradients are those of `gradients_of`, or of `step`.
   void step(int step, bool settle = false, int gradients_of = 0) {
     set_gradients(gradients_of == 0 ? step : gradients_of);
-    StepInfo info{.step = step, .lr = lr, .grad_scale = grad_scale, .grad_norm = mean_norm()};
+    StepInfo info{.step = step,
+                  .lr = lr,
+                  .grad_scale = grad_scale,
+                  .grad_norm = mean_norm(),
+                  .settle = settle};
     const StepNeeds needs = optimizer().needs(settle);
     for (int r = 1; r < size(); ++r) {
       EXPECT_EQ(optimizer(r).needs(settle).exchange, needs.exchange) << step;

@@ -32,6 +32,9 @@ struct HybridSetup {
   std::int64_t bucket_bytes = 1;  // every parameter by itself, however the model is cut
   std::optional<CompressionConfig> compression{};
   std::optional<PowerSgdConfig> power_sgd{};  // for `compression`
+  // Steps in which gradients are agreed on as they are; -1: all, since the rule compresses by
+  // itself.
+  std::int64_t dense_steps = 0;
   bool compresses() const { return compression || power_sgd; }
   std::function<std::unique_ptr<Optimizer>(Context&, const std::vector<Parameter*>&,
                                            std::span<const FlatBucket>)>
@@ -59,7 +62,8 @@ class HybridRank {
         pipeline_(*mesh_.pipeline, schedule_),
         ranks_(cx, *mesh_.data, make_dense_reducer(*mesh_.data), params(), options()),
         optimizer_(setup.optimizer(cx, params(), ranks_.buckets().all())),
-        update_({setup.clip_norm, setup.compresses() ? 0 : -1}, *optimizer_, ranks_) {
+        update_({setup.clip_norm, setup.compresses() ? setup.dense_steps : -1}, *optimizer_,
+                ranks_) {
     if (!setup.compresses()) return;
     for (std::size_t g = 0; g < ranks_.groups(); ++g) {
       Communicator& comm = ranks_.comm(g);
