@@ -4,7 +4,6 @@
 
 #include "core/error.h"
 #include "core/ops/attention/attention.h"
-#include "core/ops/linear/linear.h"
 #include "core/ops/rope/rope.h"
 
 namespace gradwire {
@@ -35,18 +34,19 @@ AttentionLayer::AttentionLayer(Context& cx, const std::string& path, const Atten
   init_normal(cx, o_, path + ".o_proj.weight", {width, width}, out_stddev);
 }
 
-Var AttentionLayer::forward(Context& cx, Tape& tape, Var x, KvCache* cache) {
+Var AttentionLayer::forward(Context& cx, Tape& tape, Var x, KvCache* cache,
+                            const Adaptation& adapted) {
   const std::int64_t start = cache != nullptr ? cache->length : 0;
   const std::int64_t tokens = tape.value(x).dim(1);
   const auto turned = [&](Parameter& weight, std::int64_t heads) {
-    const Var flat = linear(cx, tape, x, tape.param(weight));
+    const Var flat = adapted.linear(cx, tape, x, weight);
     const Var out = rope(cx, tape, flat, {heads, config_.rope_theta, start});
     tape.release(flat);
     return out;
   };
   const Var q = turned(q_, config_.heads);
   Var k = turned(k_, config_.kv_heads);
-  Var v = linear(cx, tape, x, tape.param(v_));
+  Var v = adapted.linear(cx, tape, x, v_);
   if (cache != nullptr) {
     k = append(cx, tape, cache->keys, start, k);
     v = append(cx, tape, cache->values, start, v);
@@ -57,7 +57,12 @@ Var AttentionLayer::forward(Context& cx, Tape& tape, Var x, KvCache* cache) {
   options.kv_heads = config_.kv_heads;
   options.query_start = start;
   const Var mixed = attention(cx, tape, q, k, v, options);
-  return linear(cx, tape, mixed, tape.param(o_));
+  return adapted.linear(cx, tape, mixed, o_);
+}
+
+void AttentionLayer::add_sites(std::vector<Site>& sites) {
+  for (Parameter* w : {&q_, &k_, &v_, &o_})
+    sites.push_back(linear_site(*w));
 }
 
 void AttentionLayer::visit_params(const Visitor& f) {

@@ -2,6 +2,7 @@
 // {path}.{q,k,v,o}_proj.weight, no biases.
 #pragma once
 
+#include "models/adapters/adaptation.h"
 #include "models/module.h"
 
 namespace gradwire {
@@ -24,7 +25,9 @@ class AttentionLayer final : public Module {
   AttentionLayer(Context& cx, const std::string& path, const AttentionConfig& config,
                  double init_stddev, double out_stddev);
   // x [B, T, D] -> [B, T, D], causal. With a cache, B is 1 and the T tokens follow those in it.
-  Var forward(Context& cx, Tape& tape, Var x, KvCache* cache = nullptr);
+  Var forward(Context& cx, Tape& tape, Var x, KvCache* cache = nullptr,
+              const Adaptation& adapted = {});
+  void add_sites(std::vector<Site>& sites);
   void visit_params(const Visitor& f) override;
   KvCache make_cache(Context& cx, std::int64_t capacity, DType dtype) const;
 

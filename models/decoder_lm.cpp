@@ -54,7 +54,8 @@ std::int64_t parameter_count(const DecoderConfig& c) {
 }
 
 DecoderBlock::DecoderBlock(Context& cx, const std::string& path, const DecoderConfig& config)
-    : norm_eps_(config.norm_eps),
+    : path_(path),
+      norm_eps_(config.norm_eps),
       dropout_(config.dropout),
       attention_(cx, path + ".self_attn", attention_config(config), kInitStddev,
                  out_stddev(config)),
@@ -64,8 +65,10 @@ DecoderBlock::DecoderBlock(Context& cx, const std::string& path, const DecoderCo
 }
 
 template <class Layer>
-Var DecoderBlock::residual(Context& cx, Tape& tape, Var x, Parameter& norm, const Layer& layer) {
-  const Var update = layer(rmsnorm(cx, tape, x, tape.param(norm), norm_eps_));
+Var DecoderBlock::residual(Context& cx, Tape& tape, Var x, Parameter& norm, const std::string& site,
+                           const Adaptation& adapted, const Layer& layer) {
+  const Var normed = rmsnorm(cx, tape, x, tape.param(norm), norm_eps_);
+  const Var update = adapted.sublayer(cx, tape, site, {normed, x}, layer(normed));
   const Var kept = dropout(cx, tape, update, dropout_);
   const Var out = add(cx, tape, x, kept);
   // Neither the sum nor dropout reads its input again: only the tape would keep these alive.
@@ -74,10 +77,21 @@ Var DecoderBlock::residual(Context& cx, Tape& tape, Var x, Parameter& norm, cons
   return out;
 }
 
-Var DecoderBlock::forward(Context& cx, Tape& tape, Var x, KvCache* cache) {
-  const Var mixed = residual(cx, tape, x, input_norm_,
-                             [&](Var h) { return attention_.forward(cx, tape, h, cache); });
-  return residual(cx, tape, mixed, post_norm_, [&](Var h) { return mlp_.forward(cx, tape, h); });
+Var DecoderBlock::forward(Context& cx, Tape& tape, Var x, KvCache* cache,
+                          const Adaptation& adapted) {
+  const Var mixed = residual(cx, tape, x, input_norm_, attention_site(), adapted, [&](Var h) {
+    return attention_.forward(cx, tape, h, cache, adapted);
+  });
+  return residual(cx, tape, mixed, post_norm_, mlp_site(), adapted,
+                  [&](Var h) { return mlp_.forward(cx, tape, h, adapted); });
+}
+
+void DecoderBlock::add_sites(std::vector<Site>& sites) {
+  const std::int64_t width = input_norm_.value.numel();
+  attention_.add_sites(sites);
+  sites.push_back({attention_site(), SiteKind::kSublayer, width, width});
+  mlp_.add_sites(sites);
+  sites.push_back({mlp_site(), SiteKind::kSublayer, width, width});
 }
 
 void DecoderBlock::visit_params(const Visitor& f) {
@@ -126,16 +140,22 @@ Var DecoderLm::head(Context& cx, Tape& tape, Var x) {
   return linear(cx, tape, h, tape.param(config_.tie_embeddings ? embedding_ : head_));
 }
 
-Var DecoderLm::block(Context& cx, Tape& tape, DecoderBlock& b, Var x, KvCache* cache) {
-  if (!config_.recompute || cache != nullptr) return b.forward(cx, tape, x, cache);
-  return recompute(cx, tape, x, parameters_of(b),
-                   [&b](Context& c, Tape& t, Var in) { return b.forward(c, t, in); });
+Var DecoderLm::block(Context& cx, Tape& tape, DecoderBlock& b, Var x, KvCache* cache,
+                     const Adaptation& adapted) {
+  if (!config_.recompute || cache != nullptr) return b.forward(cx, tape, x, cache, adapted);
+  std::vector<Parameter*> params = parameters_of(b);
+  const std::vector<Parameter*> attached = adapted.parameters(b.path() + ".");
+  params.insert(params.end(), attached.begin(), attached.end());
+  return recompute(cx, tape, x, params, [&b, adapted](Context& c, Tape& t, Var in) {
+    return b.forward(c, t, in, nullptr, adapted);
+  });
 }
 
-Var DecoderLm::unit(Context& cx, Tape& tape, int index, const Tensor& ids, Var x, KvCache* cache) {
+Var DecoderLm::unit(Context& cx, Tape& tape, int index, const Tensor& ids, Var x, KvCache* cache,
+                    const Adaptation& adapted) {
   if (index == 0) return embedding(cx, tape, tape.param(embedding_), ids, config_.compute);
   if (index <= config_.layers) {
-    return block(cx, tape, *blocks_[static_cast<std::size_t>(index) - 1], x, cache);
+    return block(cx, tape, *blocks_[static_cast<std::size_t>(index) - 1], x, cache, adapted);
   }
   if (cache == nullptr) return head(cx, tape, x);
   const std::int64_t tokens = ids.dim(1);
@@ -143,7 +163,7 @@ Var DecoderLm::unit(Context& cx, Tape& tape, int index, const Tensor& ids, Var x
 }
 
 Var DecoderLm::forward(Context& cx, Tape& tape, UnitRange units, const Tensor& ids, Var x,
-                       std::vector<KvCache>* caches) {
+                       std::vector<KvCache>* caches, const Adaptation& adapted) {
   check(caches == nullptr || caches->size() == blocks_.size(), ErrorKind::kShape,
         "decoder: one cache per layer");
   KvCache none;
@@ -155,15 +175,15 @@ Var DecoderLm::forward(Context& cx, Tape& tape, UnitRange units, const Tensor& i
     KvCache* cache = caches == nullptr ? nullptr
                      : is_block        ? &(*caches)[static_cast<std::size_t>(u) - 1]
                                        : &none;
-    x = unit(own, tape, u, ids, x, cache);
+    x = unit(own, tape, u, ids, x, cache, adapted);
   }
   return x;
 }
 
-Var DecoderLm::logits(Context& cx, Tape& tape, const Tensor& ids) {
+Var DecoderLm::logits(Context& cx, Tape& tape, const Tensor& ids, const Adaptation& adapted) {
   Context own = cx;
   own.rng.seed = derive_seed(cx.rng.seed, cx.rng.take(1));
-  return forward(own, tape, {0, unit_count(config_)}, ids, {});
+  return forward(own, tape, {0, unit_count(config_)}, ids, {}, nullptr, adapted);
 }
 
 Var DecoderLm::next_logits(Context& cx, Tape& tape, const Tensor& ids,
@@ -178,6 +198,14 @@ std::vector<KvCache> DecoderLm::make_caches(Context& cx, std::int64_t capacity) 
                            : KvCache{});
   }
   return caches;
+}
+
+std::vector<Site> DecoderLm::sites() {
+  std::vector<Site> sites;
+  for (const auto& block : blocks_) {
+    if (block) block->add_sites(sites);
+  }
+  return sites;
 }
 
 void DecoderLm::visit_params(const Visitor& f) {

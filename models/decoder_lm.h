@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/unit_range.h"
+#include "models/adapters/adaptation.h"
 #include "models/attention_layer.h"
 #include "models/gated_mlp.h"
 #include "models/module.h"
@@ -43,15 +44,23 @@ inline constexpr const char* kEmbeddingName = "model.embed_tokens.weight";
 class DecoderBlock final : public Module {
  public:
   DecoderBlock(Context& cx, const std::string& path, const DecoderConfig& config);
-  Var forward(Context& cx, Tape& tape, Var x, KvCache* cache = nullptr);  // [B, T, D] -> same
+  // [B, T, D] -> the same
+  Var forward(Context& cx, Tape& tape, Var x, KvCache* cache = nullptr,
+              const Adaptation& adapted = {});
+  void add_sites(std::vector<Site>& sites);
+  const std::string& path() const { return path_; }
   void visit_params(const Visitor& f) override;
   const AttentionLayer& attention() const { return attention_; }
 
  private:
-  // norm -> layer -> dropout -> + x
+  // norm -> layer -> what is adapted at `site` -> dropout -> + x
   template <class Layer>
-  Var residual(Context& cx, Tape& tape, Var x, Parameter& norm, const Layer& layer);
+  Var residual(Context& cx, Tape& tape, Var x, Parameter& norm, const std::string& site,
+               const Adaptation& adapted, const Layer& layer);
+  std::string attention_site() const { return path_ + ".self_attn"; }
+  std::string mlp_site() const { return path_ + ".mlp"; }
 
+  std::string path_;
   double norm_eps_, dropout_;
   Parameter input_norm_, post_norm_;
   AttentionLayer attention_;
@@ -69,7 +78,7 @@ class DecoderLm final : public Module {
 
   const DecoderConfig& config() const { return config_; }
   // ids i32 [B, T] -> logits [B, T, V] of the compute type.
-  Var logits(Context& cx, Tape& tape, const Tensor& ids);
+  Var logits(Context& cx, Tape& tape, const Tensor& ids, const Adaptation& adapted = {});
   // Generation: ids [1, T] follow what the caches hold; logits [1, 1, V] of the last token only.
   Var next_logits(Context& cx, Tape& tape, const Tensor& ids, std::vector<KvCache>& caches);
   // One per block; empty for those that are not here.
@@ -79,13 +88,17 @@ class DecoderLm final : public Module {
   // before the first). Dropout draws from a stream of each unit, derived from cx.rng.seed. Errors:
   // kUsage for units that are not here.
   Var forward(Context& cx, Tape& tape, UnitRange units, const Tensor& ids, Var x,
-              std::vector<KvCache>* caches = nullptr);
+              std::vector<KvCache>* caches = nullptr, const Adaptation& adapted = {});
+  // Where adapters may be attached, of the units that are here.
+  std::vector<Site> sites();
   void visit_params(const Visitor& f) override;
 
  private:
   bool has_embedding() const;
-  Var unit(Context& cx, Tape& tape, int index, const Tensor& ids, Var x, KvCache* cache);
-  Var block(Context& cx, Tape& tape, DecoderBlock& b, Var x, KvCache* cache);
+  Var unit(Context& cx, Tape& tape, int index, const Tensor& ids, Var x, KvCache* cache,
+           const Adaptation& adapted);
+  Var block(Context& cx, Tape& tape, DecoderBlock& b, Var x, KvCache* cache,
+            const Adaptation& adapted);
   Var head(Context& cx, Tape& tape, Var x);
 
   DecoderConfig config_;

@@ -1,7 +1,6 @@
 #include "models/gated_mlp.h"
 
 #include "core/ops/elementwise/elementwise.h"
-#include "core/ops/linear/linear.h"
 
 namespace gradwire {
 
@@ -12,10 +11,15 @@ GatedMlp::GatedMlp(Context& cx, const std::string& path, std::int64_t width,
   init_normal(cx, down_, path + ".down_proj.weight", {width, inner_width}, out_stddev);
 }
 
-Var GatedMlp::forward(Context& cx, Tape& tape, Var x) {
-  const Var gate = linear(cx, tape, x, tape.param(gate_));
-  const Var up = linear(cx, tape, x, tape.param(up_));
-  return linear(cx, tape, gated(cx, tape, Unary::kSilu, gate, up), tape.param(down_));
+Var GatedMlp::forward(Context& cx, Tape& tape, Var x, const Adaptation& adapted) {
+  const Var gate = adapted.linear(cx, tape, x, gate_);
+  const Var up = adapted.linear(cx, tape, x, up_);
+  return adapted.linear(cx, tape, gated(cx, tape, Unary::kSilu, gate, up), down_);
+}
+
+void GatedMlp::add_sites(std::vector<Site>& sites) {
+  for (Parameter* w : {&gate_, &up_, &down_})
+    sites.push_back(linear_site(*w));
 }
 
 void GatedMlp::visit_params(const Visitor& f) {

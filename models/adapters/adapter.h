@@ -1,0 +1,51 @@
+// What adapters have in common: a small trainable part that is attached to one site of a frozen
+// model and changes what the site gives.
+#pragma once
+
+#include <string>
+
+#include "models/module.h"
+
+namespace gradwire {
+
+enum class SiteKind : std::uint8_t {
+  kLinear,    // the product with one weight: q_proj, down_proj, ...
+  kSublayer,  // attention or feed-forward as a whole, before its sum with the residual stream
+};
+
+// A place in a model where adapters may be attached.
+struct Site {
+  std::string name;  // "model.layers.0.self_attn.q_proj", "model.layers.0.mlp"
+  SiteKind kind = SiteKind::kLinear;
+  std::int64_t in = 0, out = 0;  // width of what it reads and gives
+  Parameter* weight = nullptr;   // [out, in], of a linear site
+};
+
+// The site of a linear layer's weight, named "<site>.weight".
+Site linear_site(Parameter& weight);
+
+// What a site reads, of the samples that an adapter is for.
+struct SiteInput {
+  Var x;         // [B, T, in]; of a sublayer, after its norm
+  Var stream{};  // of a sublayer: the residual stream [B, T, in] that its result is added to
+};
+
+class Adapter : public Module {
+ public:
+  // Whether input() is anything but x. Only of adapters at linear sites.
+  virtual bool changes_input() const { return false; }
+  // What the site reads instead of x.
+  virtual Var input(Context& /*cx*/, Tape& /*tape*/, Var x) { return x; }
+  // What the site gives instead of y [B, T, out].
+  virtual Var output(Context& cx, Tape& tape, const SiteInput& in, Var y) = 0;
+};
+
+// A parameter's name: "<site>.<part>.<adapter>.<kind>", as in
+// "model.layers.0.self_attn.q_proj.lora_A.default.weight".
+std::string adapter_parameter(const Site& site, const std::string& part, const std::string& adapter,
+                              const std::string& kind = "weight");
+
+// Parameters are f32: p for products with activations of x's type.
+Var in_type_of(Context& cx, Tape& tape, Var x, Parameter& p);
+
+}  // namespace gradwire
