@@ -53,7 +53,7 @@ class ZeroOneAdam final : public BucketOptimizer {
             .exchange = kind == Kind::kOneBit || kind == Kind::kAgreement};
   }
 
-  std::span<const Exchange> exchange(Context& cx, const StepInfo& step) override {
+  std::span<const std::optional<Exchange>> exchange(Context& cx, const StepInfo& step) override {
     check(kind_of_next(true) != Kind::kRefresh, ErrorKind::kUsage,
           "zero_one_adam: a refresh of the second moment has nothing to exchange");
     const bool one_bit = kind_of_next(true) == Kind::kOneBit;
@@ -62,18 +62,18 @@ class ZeroOneAdam final : public BucketOptimizer {
     exchanges_.clear();
     for (std::size_t i = 0; i < buckets().size(); ++i) {
       Bucket& b = buckets()[i];
-      Exchange& e = exchanges_.emplace_back();
+      Exchange& e = exchanges_.emplace_back(Exchange{}).value();
       e.live = live_in(cx, b);
       e.woken = [this, i](auto woken) { wake(i, woken); };
       e.reset_residuals = updates_ > 0 && updates_ == awake_until_;
       if (one_bit) {
-        e.value = b.layout.flat;
-        e.weight = static_cast<float>(step.grad_scale);
-        e.momentum = b.m;
-        e.beta = static_cast<float>(adam().beta1);
+        e.what = Momentum{.gradient = b.layout.flat,
+                          .weight = static_cast<float>(step.grad_scale),
+                          .momentum = b.m,
+                          .beta = static_cast<float>(adam().beta1)};
       } else {
         pass(cx, i, zero_one_kernels().collect, [](auto&&... a) { cuda::zero_one_collect(a...); });
-        e.value = sums_[i];
+        e.what = Drift{sums_[i]};  // as a momentum: without the root of v, which stands still
       }
     }
     return exchanges_;
@@ -241,7 +241,7 @@ class ZeroOneAdam final : public BucketOptimizer {
   std::int64_t awake_until_ = 0;      // updates, each of them a refresh
   bool held_ = false;                 // dense
   bool collected_ = false;            // exchange() has taken this step's gradient into u
-  std::vector<Exchange> exchanges_;
+  std::vector<std::optional<Exchange>> exchanges_;
   std::string news_;
 };
 
