@@ -79,7 +79,7 @@ class Subject {
   void step() {
     const StepInfo info{.step = ++step_, .lr = 1e-3, .grad_norm = 1.0};
     if (optimizer_->needs(false).exchange) {
-      reducer_->submit(cx_, 0, optimizer_->exchange(cx_, info)[0]);
+      reducer_->submit(cx_, 0, *optimizer_->exchange(cx_, info)[0]);
       reducer_->finish(cx_);
     }
     optimizer_->apply(cx_, info);

@@ -16,6 +16,7 @@ struct FlatBucket {
   Tensor flat;                     // f32 [n]: the gradients and the gaps between them, which are 0
   std::vector<Parameter*> params;  // in order of place
   std::vector<std::int64_t> begins;  // where in `flat` each begins
+  bool uncompressed = false;         // always exchanged as it is: a reducer keeps nothing for it
 
   std::int64_t numel() const { return flat.numel(); }
   // The place of parameter i in `other`, a tensor [n] of this layout, in the parameter's shape.

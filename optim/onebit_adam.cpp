@@ -20,28 +20,28 @@ StepNeeds OnebitAdam::needs(bool) const {
   return {.gradients = some_dense_, .exchange = some_compressed_};
 }
 
-std::span<const Exchange> OnebitAdam::exchange(Context& cx, const StepInfo& step) {
+std::span<const std::optional<Exchange>> OnebitAdam::exchange(Context& cx, const StepInfo& step) {
   check(watch_.frozen(), ErrorKind::kUsage, "onebit_adam: a dense step has nothing to exchange");
   exchanges_.clear();
   for (Awake& a : awake_)
     put_aside(cx, a);
   const Age age{.m = updates_ + 1, .v = watch_.updates()};
   for (std::size_t i = 0; i < buckets().size(); ++i)
-    exchanges_.push_back(is_frozen(i) ? frozen_exchange(cx, i, step, age) : Exchange{});
+    exchanges_.push_back(is_frozen(i) ? std::optional(frozen_exchange(cx, i, step, age))
+                                      : std::nullopt);
   return exchanges_;
 }
 
 Exchange OnebitAdam::frozen_exchange(Context& cx, std::size_t bucket, const StepInfo& step,
                                      Age age) {
   Bucket& b = buckets()[bucket];
-  Exchange e{.value = b.layout.flat,
-             .weight = static_cast<float>(step.grad_scale),
-             .momentum = b.m,
-             .beta = static_cast<float>(adam().beta1),
-             .live = live_in(cx, b),
-             .reset_residuals = just_frozen(),
-             .unchanged = !just_frozen()};
+  Exchange e{.live = live_in(cx, b), .reset_residuals = just_frozen()};
   add_awake(bucket, e);
+  e.what = Momentum{.gradient = b.layout.flat,
+                    .weight = static_cast<float>(step.grad_scale),
+                    .momentum = b.m,
+                    .beta = static_cast<float>(adam().beta1),
+                    .as_agreed = !just_frozen() && e.renewed.empty()};
   if (updates_in_exchange(b)) {
     frozen_step_ = frozen_math(step, age);
     e.use = [this, bucket](std::int64_t begin, std::int64_t end) {

@@ -23,7 +23,6 @@ void OnebitAdam::add_awake(std::size_t bucket, Exchange& e) {
   for (const Awake& a : awake_)
     if (a.bucket == bucket) e.beside.push_back(a.grad);
   e.renewed = std::exchange(renewed_[bucket], {});
-  e.unchanged = e.unchanged && e.renewed.empty();
 }
 
 // Out of what is exchanged, until step_awake().

@@ -17,7 +17,7 @@ class OnebitAdam : public BucketOptimizer {
   OnebitAdam(Context& cx, std::span<const FlatBucket> flat, const OnebitAdamConfig& config);
 
   StepNeeds needs(bool settle) const override;
-  std::span<const Exchange> exchange(Context& cx, const StepInfo& step) override;
+  std::span<const std::optional<Exchange>> exchange(Context& cx, const StepInfo& step) override;
   void apply(Context& cx, const StepInfo& step) override;
   void hold_dense(bool hold) override { watch_.hold(hold); }
   std::string take_log_message() override;
@@ -66,7 +66,7 @@ class OnebitAdam : public BucketOptimizer {
   std::int64_t updates_ = 0;
   bool some_dense_ = false;
   bool some_compressed_ = false;
-  std::vector<Exchange> exchanges_;
+  std::vector<std::optional<Exchange>> exchanges_;
   std::vector<Awake> awake_;
   std::vector<std::vector<std::uint8_t>> woken_;       // by bucket, in this step
   std::vector<std::vector<Exchange::Range>> renewed_;  // by bucket, of the next exchange

@@ -59,7 +59,7 @@ class OnebitLamb final : public BucketOptimizer {
     return {.gradients = !watch_.frozen(), .exchange = watch_.frozen()};
   }
 
-  std::span<const Exchange> exchange(Context& cx, const StepInfo& step) override {
+  std::span<const std::optional<Exchange>> exchange(Context& cx, const StepInfo& step) override {
     check(watch_.frozen(), ErrorKind::kUsage, "onebit_lamb: a dense step has nothing to exchange");
     exchanges_.clear();
     for (std::size_t i = 0; i < buckets().size(); ++i) {
@@ -68,14 +68,14 @@ class OnebitLamb final : public BucketOptimizer {
         rescale(cx, b.layout.view_in(b.layout.flat, p), steps_[b.first_slot + p].scale);
       const Tensor& live = live_in(cx, b);
       copy(cx, work_[i], b.m);
-      exchanges_.push_back(
-          {.value = b.layout.flat,
-           .weight = static_cast<float>(step.grad_scale),
-           .momentum = b.m,
-           .beta = static_cast<float>(adam().beta1),
-           .live = live,
-           .woken = [this, i](auto woken) { watch_.wake(waking_text(buckets()[i].layout, woken)); },
-           .reset_residuals = watch_.just_frozen()});
+      exchanges_.push_back(Exchange{
+          .what = Momentum{.gradient = b.layout.flat,
+                           .weight = static_cast<float>(step.grad_scale),
+                           .momentum = b.m,
+                           .beta = static_cast<float>(adam().beta1)},
+          .live = live,
+          .woken = [this, i](auto woken) { watch_.wake(waking_text(buckets()[i].layout, woken)); },
+          .reset_residuals = watch_.just_frozen()});
     }
     return exchanges_;
   }
@@ -267,7 +267,7 @@ class OnebitLamb final : public BucketOptimizer {
   std::vector<Tensor> fresh_, work_;  // by bucket; work_ lives within a step only
   std::vector<StepSize> steps_;       // by slot
   Tensor largest_;
-  std::vector<Exchange> exchanges_;
+  std::vector<std::optional<Exchange>> exchanges_;
 };
 
 }  // namespace

@@ -8,7 +8,7 @@ StepNeeds Optimizer::needs(bool) const {
   return {};
 }
 
-std::span<const Exchange> Optimizer::exchange(Context&, const StepInfo&) {
+std::span<const std::optional<Exchange>> Optimizer::exchange(Context&, const StepInfo&) {
   throw Error(ErrorKind::kUsage,
               "optimizer: a rule that agrees on gradients has nothing else to exchange");
 }

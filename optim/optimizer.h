@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -36,9 +37,9 @@ class Optimizer : public Stateful {
   virtual void hold_dense(bool) {}
   // If needed: what this rank brings, by bucket of the layout it was made for; the agreed means
   // are in place when apply() is called, and values may have been updated as they came in
-  // (Exchange::use). An exchange without a value is passed over. Errors: kUsage if the step
+  // (Exchange::use). Buckets without an exchange are passed over. Errors: kUsage if the step
   // needs none.
-  virtual std::span<const Exchange> exchange(Context& cx, const StepInfo& step);
+  virtual std::span<const std::optional<Exchange>> exchange(Context& cx, const StepInfo& step);
   // Updates the parameters' values, as far as the exchange has not, and raises their versions.
   virtual void apply(Context& cx, const StepInfo& step) = 0;
   // Whether all replicas are equal now. A step that was skipped leaves them as they were.

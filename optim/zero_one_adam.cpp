@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -79,7 +80,7 @@ class ZeroOneAdam final : public BucketOptimizer {
             .exchange = kind == Kind::kLocal ? some_exchange : kind != Kind::kRefresh};
   }
 
-  std::span<const Exchange> exchange(Context& cx, const StepInfo& step) override {
+  std::span<const std::optional<Exchange>> exchange(Context& cx, const StepInfo& step) override {
     check(needs(step.settle).exchange, ErrorKind::kUsage,
           "zero_one_adam: a step that refreshes the second moment, or is local, has nothing to "
           "exchange");
@@ -149,22 +150,24 @@ class ZeroOneAdam final : public BucketOptimizer {
                    config_.local_step_scaler, config_.local_step_clipper);
   }
 
-  Exchange exchange_of(Context& cx, std::size_t bucket, Kind kind, const StepInfo& step) {
-    if (kind == Kind::kLocal) return {};
+  // Nothing in a local step.
+  std::optional<Exchange> exchange_of(Context& cx, std::size_t bucket, Kind kind,
+                                      const StepInfo& step) {
+    if (kind == Kind::kLocal) return std::nullopt;
     Bucket& b = buckets()[bucket];
     Exchange e;
     e.live = live_in(cx, b);
     e.woken = [this, bucket](auto woken) { wake(bucket, woken); };
     e.reset_residuals = updates_ > 0 && updates_ == awake_until_;
     if (kind == Kind::kOneBit) {
-      e.value = b.layout.flat;
-      e.weight = static_cast<float>(step.grad_scale);
-      e.momentum = b.m;
-      e.beta = static_cast<float>(adam().beta1);
+      e.what = Momentum{.gradient = b.layout.flat,
+                        .weight = static_cast<float>(step.grad_scale),
+                        .momentum = b.m,
+                        .beta = static_cast<float>(adam().beta1)};
     } else {
       pass(cx, bucket, zero_one_kernels().collect,
            [](auto&&... a) { cuda::zero_one_collect(a...); });
-      e.value = sums_[bucket];
+      e.what = Drift{sums_[bucket]};  // as a momentum: without the root of v, which stands still
     }
     return e;
   }
@@ -278,7 +281,7 @@ class ZeroOneAdam final : public BucketOptimizer {
   std::int64_t since_agreement_ = 0;  // local updates
   std::int64_t awake_until_ = 0;      // updates, each of them a refresh
   bool held_ = false;                 // dense
-  std::vector<Exchange> exchanges_;
+  std::vector<std::optional<Exchange>> exchanges_;
   std::string news_;
 };
 

@@ -51,6 +51,15 @@ class CountsOnce final : public StateVisitor {
   std::map<std::string, double> reals_;
 };
 
+// The gradient of a parameter that two stages share is the sum of theirs; its drift is not.
+void sum_over_ends(Exchange& e, float weight) {
+  std::visit(
+      [&](auto& what) {
+        if constexpr (requires { what.weight; }) what.weight *= weight;
+      },
+      e.what);
+}
+
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point begin) {
@@ -62,7 +71,7 @@ double seconds_since(Clock::time_point begin) {
 DataParallel::DataParallel(Context& cx, Communicator& comm, std::unique_ptr<Reducer> dense,
                            std::span<Parameter* const> params, DataParallelOptions options)
     : stages_(options.stages),
-      buckets_(cx, params, options.bucket_bytes, options.apart,
+      buckets_(cx, params, options.bucket_bytes, options.uncompressed,
                options.tied ? options.tied->comm->size() : comm.size(),
                options.tied ? options.tied->name : "", options.conditional),
       sets_(options.conditional.size()),
@@ -139,7 +148,8 @@ void DataParallel::submit(Context& cx, std::size_t bucket) {
   buckets_.fill_empty(cx, bucket);
   Group& g = group_of(bucket);
   if (is_averaged(bucket)) {
-    g.dense->submit(cx, places_[bucket].bucket, {buckets_[bucket].flat, g.weight});
+    g.dense->submit(cx, places_[bucket].bucket,
+                    {.what = Gradient{buckets_[bucket].flat, g.weight}});
   }
 }
 
@@ -220,27 +230,27 @@ double DataParallel::mean_gradient_norm(Context& cx, std::uint64_t step) {
 void DataParallel::compress_gradients(Context& cx, double weight) {
   exchanges_.clear();
   for (std::size_t b = 0; b < buckets_.size(); ++b) {
-    Exchange& e = exchanges_.emplace_back();
+    std::optional<Exchange>& e = exchanges_.emplace_back();
     if (left_out_[b]) continue;
     if (is_averaged(b)) {
       scale(cx, buckets_[b].flat, weight);
     } else {
-      e = {buckets_[b].flat, static_cast<float>(weight)};
+      e = Exchange{.what = Gradient{buckets_[b].flat, static_cast<float>(weight)}};
     }
   }
   agree(cx, exchanges_);
 }
 
-void DataParallel::agree(Context& cx, std::span<const Exchange> exchanges) {
+void DataParallel::agree(Context& cx, std::span<const std::optional<Exchange>> exchanges) {
   for (const Group& g : groups_)
     check(g.compressed != nullptr, ErrorKind::kInternal, "data parallel: no reducer to agree with");
   const Clock::time_point begin = Clock::now();
   std::vector<WorkPtr> beside;
   for (std::size_t b = 0; b < exchanges.size(); ++b) {
-    if (!exchanges[b].value) continue;
+    if (!exchanges[b]) continue;
     Group& g = group_of(b);
-    Exchange e = exchanges[b];
-    e.weight *= g.weight;
+    Exchange e = *exchanges[b];
+    sum_over_ends(e, g.weight);
     g.compressed->submit(cx, places_[b].bucket, e);
     for (const Tensor& t : e.beside) {
       if (g.weight != 1.0F) scale(cx, t, g.weight);
@@ -285,7 +295,7 @@ StepBytes DataParallel::sent_bytes(int replicas) const {
   for (const Group& g : groups_) {
     const int ranks = replicas * static_cast<int>(g.weight);
     for (std::size_t i = 0; i < g.layout.size(); ++i) {
-      const bool compresses = g.compressed != nullptr && !buckets_.is_apart(g.buckets[i]);
+      const bool compresses = g.compressed != nullptr && !g.layout[i].uncompressed;
       bytes.dense += g.dense->sent_bytes(g.layout[i], ranks);
       bytes.compressed += (compresses ? g.compressed : g.dense)->sent_bytes(g.layout[i], ranks);
     }

@@ -32,7 +32,7 @@ struct TiedParameter {
 
 struct DataParallelOptions {
   std::int64_t bucket_bytes = std::int64_t{4} << 20;
-  std::vector<std::string> apart{};  // patterns of parameters that are never compressed
+  std::vector<std::string> uncompressed{};  // patterns of parameters' names
   // In a pipeline: the stages of this rank's replica, whose gradients have one norm together.
   Communicator* stages = nullptr;
   std::optional<TiedParameter> tied{};
@@ -44,11 +44,11 @@ struct DataParallelOptions {
 // Whose gradients are averaged as they are in a step.
 enum class Averaged : std::uint8_t {
   kAll,
-  kApart,  // of the parameters set apart; the others' stay this rank's for agree() and the like
+  kUncompressed,  // of the uncompressed ones; the others' stay this rank's for agree() and the like
 };
 
 // What the busiest rank sends in a step: all gradients as they are; and compressed, with the
-// gradients of parameters set apart as they are and the sums for the norm of the mean.
+// gradients of uncompressed parameters as they are and the sums for the norm of the mean.
 struct StepBytes {
   std::int64_t dense = 0;
   std::int64_t compressed = 0;
@@ -100,8 +100,8 @@ class DataParallel : public Stateful {
   // Every gradient becomes weight times its mean, agreed on by compression if it was not
   // averaged before. The gradients must be finite.
   void compress_gradients(Context& cx, double weight);
-  // By bucket; those without a value are passed over.
-  void agree(Context& cx, std::span<const Exchange> exchanges);
+  // By bucket; those without an exchange are passed over. Errors: kUsage as Reducer::submit().
+  void agree(Context& cx, std::span<const std::optional<Exchange>> exchanges);
 
   // Compares the parameters that take part, and the frozen ones, with those of the other ranks
   // (replica_check.h).
@@ -142,7 +142,7 @@ class DataParallel : public Stateful {
     return buckets_.set_of(bucket) != GradBuckets::kNoSet;
   }
   bool is_averaged(std::size_t bucket) const {
-    return averaged_ == Averaged::kAll || buckets_.is_apart(bucket);
+    return averaged_ == Averaged::kAll || buckets_[bucket].uncompressed;
   }
 
   Communicator* stages_;
@@ -157,8 +157,8 @@ class DataParallel : public Stateful {
   std::vector<std::size_t> waiting_;  // by bucket: gradients that are not final yet
   std::vector<bool> submitted_;       // by bucket, in this step
   std::vector<bool> left_out_;        // by bucket, in this step: of a set that no rank touched
-  std::vector<Exchange> exchanges_;   // of compress_gradients()
-  std::vector<Tensor> local_;         // of mean_gradient_norm()
+  std::vector<std::optional<Exchange>> exchanges_;  // of compress_gradients()
+  std::vector<Tensor> local_;                       // of mean_gradient_norm()
   double wait_seconds_ = 0.0;
 };
 

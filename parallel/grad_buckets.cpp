@@ -48,8 +48,8 @@ std::vector<Parameter*> in_order_of_buckets(
 }  // namespace
 
 GradBuckets::GradBuckets(Context& cx, std::span<Parameter* const> params, std::int64_t bucket_bytes,
-                         std::span<const std::string> apart, int slices, const std::string& alone,
-                         std::span<const ParameterSet> conditional) {
+                         std::span<const std::string> uncompressed, int slices,
+                         const std::string& alone, std::span<const ParameterSet> conditional) {
   if (bucket_bytes < 1) {
     throw Error(ErrorKind::kUsage, fmt::format("gradient buckets of {} bytes", bucket_bytes));
   }
@@ -73,15 +73,16 @@ GradBuckets::GradBuckets(Context& cx, std::span<Parameter* const> params, std::i
                   fmt::format("gradient buckets: '{}' is not trainable", p.name));
     }
     const std::int64_t size = aligned(p.value.numel());
-    const bool is_apart = matches_any(p.name, apart);
+    const bool is_uncompressed = matches_any(p.name, uncompressed);
     const bool shares =
         !buckets_.empty() && p.name != alone && buckets_.back().params.front()->name != alone;
-    const bool fits = shares && apart_.back() == is_apart && sets_.back() == set &&
+    const bool fits = shares && buckets_.back().uncompressed == is_uncompressed &&
+                      sets_.back() == set &&
                       (total + size - of_bucket.back().begin) * kElementBytes <= bucket_bytes;
     if (!fits) {
       close_bucket();
       buckets_.emplace_back();
-      apart_.push_back(is_apart);
+      buckets_.back().uncompressed = is_uncompressed;
       sets_.push_back(set);
       of_bucket.push_back({total, total});
     }

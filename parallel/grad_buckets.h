@@ -18,14 +18,14 @@ namespace gradwire {
 class GradBuckets {
  public:
   // A bucket holds at most `bucket_bytes`, or one parameter that is larger than that. Slices begin
-  // on 64-byte boundaries. Parameters whose names match `apart` (core/glob.h) share no bucket with
-  // others, and the one named `alone`, if any, shares none at all. Buckets end with a gap that lets
-  // them be cut into `slices` equal parts, at multiples of 64 bytes. Each of the sets in
-  // `conditional` has buckets of its own, after all others. The parameters must outlive this
+  // on 64-byte boundaries. Parameters whose names match `uncompressed` (core/glob.h) share no
+  // bucket with others, and the one named `alone`, if any, shares none at all. Buckets end with a
+  // gap that lets them be cut into `slices` equal parts, at multiples of 64 bytes. Each of the sets
+  // in `conditional` has buckets of its own, after all others. The parameters must outlive this
   // object. Errors: kUsage for a frozen parameter, a bucket size below one byte, or a set that has
   // the parameter `alone`, or one of another set.
   GradBuckets(Context& cx, std::span<Parameter* const> params, std::int64_t bucket_bytes,
-              std::span<const std::string> apart = {}, int slices = 1,
+              std::span<const std::string> uncompressed = {}, int slices = 1,
               const std::string& alone = {}, std::span<const ParameterSet> conditional = {});
   ~GradBuckets();
   GradBuckets(const GradBuckets&) = delete;
@@ -34,7 +34,6 @@ class GradBuckets {
   std::size_t size() const { return buckets_.size(); }
   const FlatBucket& operator[](std::size_t i) const { return buckets_[i]; }
   std::span<const FlatBucket> all() const { return buckets_; }
-  bool is_apart(std::size_t i) const { return apart_[i]; }
   // The number of the conditional set that the bucket is of, or kNoSet.
   static constexpr std::size_t kNoSet = static_cast<std::size_t>(-1);
   std::size_t set_of(std::size_t i) const { return sets_[i]; }
@@ -46,7 +45,6 @@ class GradBuckets {
 
  private:
   std::vector<FlatBucket> buckets_;
-  std::vector<bool> apart_;
   std::vector<std::size_t> sets_;  // by bucket
   std::unordered_map<const Parameter*, std::size_t> bucket_of_;
   std::int64_t elements_ = 0;

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "core/reducer_methods.h"
 #include "recipe/recipe_io.h"
 
 namespace gradwire {
@@ -111,7 +112,7 @@ class Rules {
       out_.blame(
           {"parallel.shard_optimizer", "optim.name"},
           "zero_one_adam takes steps of every rank's own, for which each needs all of the state");
-    } else if (method != "ef" && method != "plain") {
+    } else if (!supported_by(method).contains(ExchangeKind::kRecalledMomentum)) {
       out_.blame(
           {"parallel.shard_optimizer", "compress.method"},
           fmt::format("sharded onebit_adam requires compress.method 'ef' or 'plain', not '{}'",

@@ -15,7 +15,7 @@ void Update::begin(std::int64_t step, bool settle) {
   compresses_gradients_ = needs_.gradients && !needs_.exchange && ranks_.compresses() && !hold_ &&
                           options_.dense_steps >= 0 && step > options_.dense_steps;
   dense_ = needs_.gradients && !needs_.exchange && !compresses_gradients_;
-  ranks_.average(dense_ ? Averaged::kAll : Averaged::kApart);
+  ranks_.average(dense_ ? Averaged::kAll : Averaged::kUncompressed);
 }
 
 void Update::overlap(Context& cx, Tape& tape, int passes) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <optional>
 #include <vector>
 
 #include <fmt/format.h>
@@ -10,6 +11,7 @@
 #include "comm/reducer/feedback_bucket.h"
 #include "core/dispatch.h"
 #include "core/error.h"
+#include "core/reducer_methods.h"
 
 namespace gradwire {
 namespace {
@@ -33,32 +35,11 @@ class CompressedReducer final : public Reducer {
       shared_.target = longest_bucket(cx);
       shared_.scratch = longest_bucket(cx);
     }
-    for (const FlatBucket& b : layout_)
-      buckets_.emplace_back(cx, b, shared_);
-    submitted_.reserve(layout_.size());
-  }
-
-  void submit(Context& cx, std::size_t bucket, const Exchange& e) override {
-    if (e.recall) prepare_recall(cx);
-    const bool first = steps_ == 0 || e.reset_residuals;
-    const bool dense = first && (shared_.estimates() || (!codec_->keeps_zero() && !e.live));
-    if (e.reset_residuals) buckets_[bucket].reset_residuals(cx);
-    submitted_.push_back({bucket, dense, e});
-    try {
-      if (dense) {
-        buckets_[bucket].begin_dense(e);
-        Exchange all = e;
-        all.live = {};
-        all.use = {};
-        dense_->submit(cx, bucket, all);
-      } else {
-        buckets_[bucket].send(cx, steps_, bucket, e);
-      }
-    } catch (const Error& error) {
-      // The others would wait for this rank's part of the exchange.
-      comm_.abort(fmt::format("rank {}: {}", comm_.rank(), error.what()));
-      throw;
+    for (const FlatBucket& b : layout_) {
+      buckets_.emplace_back();
+      if (!b.uncompressed) buckets_.back().emplace(cx, b, shared_);
     }
+    submitted_.reserve(layout_.size());
   }
 
   // All buckets are sent before waiting on the first, and the aggregates likewise.
@@ -66,14 +47,14 @@ class CompressedReducer final : public Reducer {
     dense_->finish(cx);
     for (const Submitted& s : submitted_) {
       if (s.dense) {
-        buckets_[s.bucket].end_dense(s.exchange);
+        buckets_[s.bucket]->end_dense(s.exchange);
         use_all(s.exchange, layout_[s.bucket].numel());
       } else {
-        buckets_[s.bucket].serve(cx);
+        buckets_[s.bucket]->serve(cx);
       }
     }
     for (const Submitted& s : submitted_) {
-      if (!s.dense) buckets_[s.bucket].receive(cx);
+      if (!s.dense) buckets_[s.bucket]->receive(cx);
     }
     submitted_.clear();
     ++steps_;
@@ -85,8 +66,10 @@ class CompressedReducer final : public Reducer {
 
   std::string take_log_message() override {
     if (config_.method != Feedback::kEcontrol || warned_ || buckets_.empty()) return {};
-    const FeedbackBucket& largest = *std::ranges::max_element(
-        buckets_, {}, [](const FeedbackBucket& b) { return b.elements(); });
+    const auto elements = [](const auto& b) { return b ? b->elements() : -1; };
+    const std::optional<FeedbackBucket>& found = *std::ranges::max_element(buckets_, {}, elements);
+    if (!found) return {};
+    const FeedbackBucket& largest = *found;
     constexpr double kEdge = 4.0;
     if (largest.eta() < kEdge * largest.contraction()) return {};
     warned_ = true;
@@ -96,26 +79,57 @@ class CompressedReducer final : public Reducer {
         largest.eta(), largest.contraction());
   }
 
+  ExchangeKinds supports() const override { return supported_by(name()); }
+  const char* name() const override { return name_of(config_.method); }
+
   void visit_state(StateVisitor& visitor) override {
     visitor.number(fmt::format("{}/steps", name_of(config_.method)), steps_);
-    for (FeedbackBucket& b : buckets_)
-      b.visit_state(visitor, name_of(config_.method));
+    for (std::optional<FeedbackBucket>& b : buckets_)
+      if (b) b->visit_state(visitor, name());
   }
 
  private:
   Tensor longest_bucket(Context& cx) const {
     std::int64_t longest = 0;
     for (const FlatBucket& b : layout_)
-      longest = std::max(longest, b.numel());
+      if (!b.uncompressed) longest = std::max(longest, b.numel());
     Context buffers = cx.in(Segment::kComm);
     return Tensor::zeros(buffers, {longest}, DType::kF32);
   }
 
-  void prepare_recall(Context& cx) {
-    if (shared_.estimates()) {
-      throw Error(ErrorKind::kUsage,
-                  fmt::format("compression: {} has no answer to recall", name_of(config_.method)));
+  FeedbackBucket& at(std::size_t bucket) {
+    check(!layout_.at(bucket).uncompressed, ErrorKind::kUsage,
+          "compression: an uncompressed bucket");
+    return *buckets_[bucket];
+  }
+
+  void do_submit(Context& cx, std::size_t bucket, const Exchange& e) override {
+    FeedbackBucket& own = at(bucket);
+    if (kind_of(e) == ExchangeKind::kRecalledMomentum) prepare_recall(cx);
+    const bool first = steps_ == 0 || e.reset_residuals;
+    const bool dense = first && (shared_.estimates() || (!codec_->keeps_zero() && !e.live));
+    submitted_.push_back({bucket, dense, e});
+    try {
+      if (dense) {
+        own.begin_dense(e);
+        Exchange all = e;
+        all.live = {};
+        all.use = {};
+        dense_->submit(cx, bucket, all);
+      } else {
+        own.send(cx, steps_, bucket, e);
+      }
+    } catch (const Error& error) {
+      // The others would wait for this rank's part of the exchange.
+      comm_.abort(fmt::format("rank {}: {}", comm_.rank(), error.what()));
+      throw;
     }
+  }
+  void do_reset_residuals(Context& cx, std::size_t bucket) override {
+    at(bucket).reset_residuals(cx);
+  }
+
+  void prepare_recall(Context& cx) {
     if (!shared_.scratch) shared_.scratch = longest_bucket(cx);
   }
 
@@ -131,7 +145,7 @@ class CompressedReducer final : public Reducer {
   std::unique_ptr<Reducer> dense_;
   std::vector<FlatBucket> layout_;
   FeedbackShared shared_;
-  std::deque<FeedbackBucket> buckets_;  // which hold on to layout_ and shared_
+  std::deque<std::optional<FeedbackBucket>> buckets_;  // which hold on to layout_ and shared_
   std::vector<Submitted> submitted_;
   std::int64_t steps_ = 0;
   bool warned_ = false;

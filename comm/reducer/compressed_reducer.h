@@ -51,9 +51,8 @@ struct CompressionConfig {
 //
 // State, by parameter: <method>/e, /h, /v (of each rank, Share::kMean), /sum and /touched
 // (replicated), /server (slices), so that on another number of ranks
-// the mean of the residuals stays. `comm` and the parameters must outlive it. Errors: kConfig;
-// kUsage for an exchange with a recall (core/exchange.h) unless for ef and plain: what travels of
-// an estimator is only a difference.
+// the mean of the residuals stays. Buckets of the layout that are uncompressed have no state and no
+// buffers, and are not submitted. `comm` and the parameters must outlive it. Errors: kConfig.
 std::unique_ptr<Reducer> make_compressed_reducer(Context& cx, Communicator& comm,
                                                  std::span<const FlatBucket> layout,
                                                  const CompressionConfig& config);

@@ -13,9 +13,7 @@ namespace {
 constexpr std::int64_t kGrain = std::int64_t{1} << 15;
 
 // What this rank brings to the mean, in the tensor that the mean is to replace.
-Tensor contribution(const Exchange& e) {
-  if (e.live) throw Error(ErrorKind::kUsage, "dense reducer: takes every coordinate");
-  if (e.recall) throw Error(ErrorKind::kUsage, "dense reducer: keeps no answers to recall");
+Tensor made_in_place(const Contribution& e) {
   if (!e.momentum && e.weight == 1.0F) return e.value;
   on_device(
       e.value.device(), [](Device) {}, [](auto) { no_cuda_kernel("dense reducer"); });
@@ -36,19 +34,12 @@ class DenseReducer final : public Reducer {
  public:
   explicit DenseReducer(Communicator& comm) : comm_(comm) {}
 
-  void submit(Context& cx, std::size_t, const Exchange& e) override {
-    const Tensor mine = contribution(e);
-    if (e.use) to_use_.push_back(e);
-    if (comm_.size() == 1) return;
-    works_.push_back(comm_.all_reduce(mine, ReduceOp::kMean, {cx.stream, Traffic::kGradient}));
-  }
-
   void finish(Context& cx) override {
     for (const WorkPtr& work : works_)
       work->wait(cx.stream);
     works_.clear();
     for (const Exchange& e : to_use_)
-      use_all(e, e.value.numel());
+      use_all(e, contribution_of(e).value.numel());
     to_use_.clear();
   }
 
@@ -56,9 +47,22 @@ class DenseReducer final : public Reducer {
     return all_reduce_bytes(bucket.numel(), ranks);
   }
 
+  ExchangeKinds supports() const override {
+    return {ExchangeKind::kGradient, ExchangeKind::kMomentum, ExchangeKind::kDrift};
+  }
+  const char* name() const override { return "dense reducer"; }
   void visit_state(StateVisitor&) override {}
 
  private:
+  void do_submit(Context& cx, std::size_t, const Exchange& e) override {
+    if (e.live) throw Error(ErrorKind::kUsage, "dense reducer: takes every coordinate");
+    const Tensor mine = made_in_place(contribution_of(e));
+    if (e.use) to_use_.push_back(e);
+    if (comm_.size() == 1) return;
+    works_.push_back(comm_.all_reduce(mine, ReduceOp::kMean, {cx.stream, Traffic::kGradient}));
+  }
+  void do_reset_residuals(Context&, std::size_t) override {}  // it has none
+
   Communicator& comm_;
   std::vector<WorkPtr> works_;  // cleared, never shrunk
   std::vector<Exchange> to_use_;

@@ -85,8 +85,8 @@ void FeedbackBucket::renew(Exchange::Range range) {
   std::fill_n(at(wire_.residual(), begin - own.begin), end - begin, 0.0F);
   for (const Tensor& estimate : {estimate_, velocity_, sum_}) {
     if (!estimate) continue;
-    if (exchange_.momentum) {
-      std::copy_n(at(exchange_.momentum, range.begin), n, at(estimate, range.begin));
+    if (mine_.momentum) {
+      std::copy_n(at(mine_.momentum, range.begin), n, at(estimate, range.begin));
     } else {
       std::fill_n(at(estimate, range.begin), n, 0.0F);
     }
@@ -96,12 +96,13 @@ void FeedbackBucket::renew(Exchange::Range range) {
 
 void FeedbackBucket::send(Context& cx, std::int64_t step, std::size_t index, const Exchange& e) {
   exchange_ = e;
+  mine_ = contribution_of(e);
   step_ = step;
   index_ = index;
   for (const Exchange::Range range : e.renewed)
     renew(range);
-  if (e.recall) recall(cx);
-  const bool news = mask_ && !e.live && mask_->has_news(e.value);
+  if (recalls()) recall(cx);
+  const bool news = mask_ && !e.live && mask_->has_news(mine_.value);
   const std::byte woken = woken_parameters_.note(e) ? kWoken : std::byte{0};
   if (shared_.estimates()) {
     send_estimate();
@@ -114,17 +115,18 @@ void FeedbackBucket::send(Context& cx, std::int64_t step, std::size_t index, con
 
 bool FeedbackBucket::reads_answer() const {
   const Codec& codec = shared_.codec;
-  const bool wanted = exchange_.recall ? codec.has_blocks() : codec.reads_fast();
-  return has_answer_ && wanted && (exchange_.unchanged || exchange_.recall) &&
-         !shared_.estimates() && (exchange_.live || !mask_);
+  const auto* const kept = std::get_if<Momentum>(&exchange_.what);
+  const bool wanted =
+      recalls() ? codec.has_blocks() : kept != nullptr && kept->as_agreed && codec.reads_fast();
+  return has_answer_ && wanted && !shared_.estimates() && (exchange_.live || !mask_);
 }
 
 // The momentum is read as it travelled, or takes the scratch buffer, until the message is made.
 void FeedbackBucket::recall(Context& cx) {
   if (reads_answer()) return;
-  exchange_.momentum = shared_.scratch.slice(0, layout_.numel());
-  if (!has_answer_) return exchange_.recall(cx, exchange_.momentum);
-  float* const to = exchange_.momentum.data<float>();
+  mine_.momentum = shared_.scratch.slice(0, layout_.numel());
+  if (!has_answer_) return std::get<RecalledMomentum>(exchange_.what).fill(cx, mine_.momentum);
+  float* const to = mine_.momentum.data<float>();
   if (!live().empty()) std::fill_n(to, layout_.numel(), 0.0F);
   decode_answers({.to = whole(to)});
 }
@@ -132,13 +134,13 @@ void FeedbackBucket::recall(Context& cx) {
 // The codec's own fused pass: contribution, residual and code in one visit of memory.
 void FeedbackBucket::send_with_feedback(bool feedback) {
   if (!feedback) std::fill_n(error_.data<float>(), error_.numel(), 0.0F);
-  CodecInput in{.x = whole(exchange_.value.data<float>()),
-                .weight = exchange_.weight,
+  CodecInput in{.x = whole(mine_.value.data<float>()),
+                .weight = mine_.weight,
                 .residual = whole(error_.data<float>())};
-  if (exchange_.momentum && !reads_answer()) in.momentum = whole(exchange_.momentum.data<float>());
-  in.beta = exchange_.beta;
+  if (mine_.momentum && !reads_answer()) in.momentum = whole(mine_.momentum.data<float>());
+  in.beta = mine_.beta;
   encode_chunks(in, reads_answer());
-  if (exchange_.recall) exchange_.momentum = {};
+  if (recalls()) mine_.momentum = {};
 }
 
 void FeedbackBucket::encode_chunks(const CodecInput& all, bool momentum_as_it_came) {
@@ -161,8 +163,8 @@ void FeedbackBucket::send_estimate() {
   float* const c = shared_.scratch.data<float>();
   const FeedbackArrays kept{at(error_, 0), at(estimate_, 0)};
   parallel_for(n, kGrain, [&](std::int64_t b, std::int64_t e) {
-    loops.contribution(at(exchange_.value, b), at(exchange_.momentum, b), exchange_.weight,
-                       exchange_.beta, e - b, u + b);
+    loops.contribution(at(mine_.value, b), at(mine_.momentum, b), mine_.weight, mine_.beta, e - b,
+                       u + b);
     if (velocity_) {
       const auto weight = static_cast<float>(shared_.config.sgdm_beta);
       loops.smooth(weight, e - b, at(velocity_, b), u + b);
@@ -199,12 +201,11 @@ void FeedbackBucket::decode_answers(DecodeTarget target) {
 // see to by themselves.
 void FeedbackBucket::keep_news() {
   if (shared_.estimates()) return;
-  const float part =
-      exchange_.momentum ? (1.0F - exchange_.beta) * exchange_.weight : exchange_.weight;
+  const float part = mine_.momentum ? (1.0F - mine_.beta) * mine_.weight : mine_.weight;
   const bool feedback = shared_.config.method == Feedback::kEf;
   mask_->for_each_news([&](std::int64_t i) {
-    if (feedback) error_.data<float>()[i] += part * exchange_.value.data<float>()[i];
-    if (!exchange_.momentum) exchange_.value.data<float>()[i] = 0.0F;
+    if (feedback) error_.data<float>()[i] += part * mine_.value.data<float>()[i];
+    if (!mine_.momentum) mine_.value.data<float>()[i] = 0.0F;
   });
 }
 
@@ -218,7 +219,7 @@ void FeedbackBucket::serve(Context& cx) {
 
 void FeedbackBucket::receive(Context& cx) {
   wire_.finish(cx);
-  float* const answer = answer_in().data<float>();
+  float* const answer = mine_.result().data<float>();
   const std::int64_t n = layout_.numel();
   if (!shared_.estimates()) {
     decode_answers({.to = whole(answer), .done = exchange_.use});
@@ -231,11 +232,13 @@ void FeedbackBucket::receive(Context& cx) {
   if (std::exchange(news_to_share_, false)) mask_->share(cx);
   if (woken_) woken_parameters_.tell(cx, exchange_);
   exchange_ = {};
+  mine_ = {};
 }
 
 void FeedbackBucket::begin_dense(const Exchange& e) {
   if (!shared_.estimates()) return;
-  feedback_kernels().contribution(at(e.value, 0), at(e.momentum, 0), e.weight, e.beta,
+  const Contribution mine = contribution_of(e);
+  feedback_kernels().contribution(at(mine.value, 0), at(mine.momentum, 0), mine.weight, mine.beta,
                                   layout_.numel(), at(estimate_, 0));
   zero_dead(e, at(estimate_, 0));
   if (velocity_) std::copy_n(at(estimate_, 0), layout_.numel(), at(velocity_, 0));
@@ -248,7 +251,7 @@ void FeedbackBucket::zero_dead(const Exchange& e, float* x) const {
 }
 
 void FeedbackBucket::end_dense(const Exchange& e) {
-  const Tensor& answer = e.momentum ? e.momentum : e.value;
+  const Tensor answer = contribution_of(e).result();
   zero_dead(e, at(answer, 0));
   if (mask_) mask_->learn(answer);
   if (shared_.estimates()) std::copy_n(at(answer, 0), layout_.numel(), at(sum_, 0));

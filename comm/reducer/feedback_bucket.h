@@ -59,7 +59,7 @@ class FeedbackBucket {
   void keep_news();
   void zero_dead(const Exchange& e, float* x) const;
   void visit_server(StateVisitor& visitor, std::string_view prefix);
-  Tensor& answer_in() { return exchange_.momentum ? exchange_.momentum : exchange_.value; }
+  bool recalls() const { return kind_of(exchange_) == ExchangeKind::kRecalledMomentum; }
 
   const FlatBucket& layout_;
   FeedbackShared& shared_;
@@ -71,6 +71,7 @@ class FeedbackBucket {
 
   // Of the exchange under way.
   Exchange exchange_;
+  Contribution mine_;  // to it; has the momentum while it is recalled, until the message is made
   std::int64_t step_ = 0;
   std::size_t index_ = 0;
   bool news_to_share_ = false;

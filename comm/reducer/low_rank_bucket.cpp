@@ -88,9 +88,12 @@ void LowRankBucket::for_each(const std::vector<Tile>& tiles, const F& f) const {
   });
 }
 
+void LowRankBucket::reset_residuals(Context& cx) {
+  fill(cx, error_, 0.0);
+}
+
 void LowRankBucket::send(Context& cx, const Exchange& e) {
   exchange_ = e;
-  if (e.reset_residuals) fill(cx, error_, 0.0);
   for (const Exchange::Range range : e.renewed)
     std::fill_n(at(error_, range.begin), range.end - range.begin, 0.0F);
   take_contribution();
@@ -105,7 +108,7 @@ void LowRankBucket::send(Context& cx, const Exchange& e) {
 
 // M = residual + contribution; what travels as it is goes straight into the message.
 void LowRankBucket::take_contribution() {
-  const Exchange& e = exchange_;
+  const Contribution e = contribution_of(exchange_);
   const LowRankKernels& loops = low_rank_kernels();
   const std::array factors = {e.momentum ? (1.0F - e.beta) * e.weight : e.weight, e.beta};
   for (const Matrix& m : matrices_)
@@ -121,7 +124,8 @@ void LowRankBucket::take_contribution() {
     feedback_kernels().contribution(at(e.value, plain.begin), at(e.momentum, plain.begin), e.weight,
                                     e.beta, plain.size, to);
     // Parameters begin at whole bytes.
-    if (e.live) feedback_kernels().zero_dead(live_bits(e) + plain.begin / 8, plain.size, to);
+    if (!exchange_.live) continue;
+    feedback_kernels().zero_dead(live_bits(exchange_) + plain.begin / 8, plain.size, to);
   }
 }
 
@@ -211,7 +215,7 @@ void LowRankBucket::receive(Context& cx, std::int64_t step) {
     std::copy_n(sent_q_.data<float>(), q_size_, q_.data<float>());
   }
   q_work_.reset();
-  float* const to = at(exchange_.momentum ? exchange_.momentum : exchange_.value, 0);
+  float* const to = at(contribution_of(exchange_).result(), 0);
   for_each(row_tiles_, [&](const Tile& t) { expand(t, false, to); });
   zero_dead(to);
   for (const Plain& plain : plain_)

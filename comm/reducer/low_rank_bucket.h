@@ -28,6 +28,7 @@ class LowRankBucket {
   std::int64_t q_size() const { return q_size_; }
   // Doubles that serve() works in.
   std::int64_t room() const { return room_; }
+  void reset_residuals(Context& cx);
   // Sends this rank's P, and what travels as it is.
   void send(Context& cx, const Exchange& e);
   // Waits for P, and sends this rank's Q.

@@ -11,16 +11,6 @@ class ScatterReducer final : public Reducer {
  public:
   explicit ScatterReducer(Communicator& comm) : comm_(comm) {}
 
-  void submit(Context& cx, std::size_t, const Exchange& e) override {
-    if (e.momentum || e.live || e.recall || e.use) {
-      throw Error(ErrorKind::kUsage, "scatter reducer: takes values as they are");
-    }
-    if (e.weight != 1.0F) scale(cx, e.value, e.weight);
-    if (comm_.size() == 1) return;
-    works_.push_back(comm_.reduce_scatter(e.value, own_slice(e.value, comm_), ReduceOp::kMean,
-                                          {cx.stream, Traffic::kGradient}));
-  }
-
   void finish(Context& cx) override {
     for (const WorkPtr& work : works_)
       work->wait(cx.stream);
@@ -30,9 +20,23 @@ class ScatterReducer final : public Reducer {
   std::int64_t sent_bytes(const FlatBucket& bucket, int ranks) const override {
     return all_reduce_bytes(bucket.numel(), ranks);  // with the gathering of what was updated
   }
+  ExchangeKinds supports() const override { return {ExchangeKind::kGradient}; }
+  const char* name() const override { return "scatter reducer"; }
   void visit_state(StateVisitor&) override {}
 
  private:
+  void do_submit(Context& cx, std::size_t, const Exchange& e) override {
+    if (e.live || e.use) {
+      throw Error(ErrorKind::kUsage, "scatter reducer: takes values as they are");
+    }
+    const auto& [value, weight] = std::get<Gradient>(e.what);
+    if (weight != 1.0F) scale(cx, value, weight);
+    if (comm_.size() == 1) return;
+    works_.push_back(comm_.reduce_scatter(value, own_slice(value, comm_), ReduceOp::kMean,
+                                          {cx.stream, Traffic::kGradient}));
+  }
+  void do_reset_residuals(Context&, std::size_t) override {}  // it has none
+
   Communicator& comm_;
   std::vector<WorkPtr> works_;  // cleared, never shrunk
 };

@@ -22,12 +22,13 @@ WokenParameters::WokenParameters(Context& cx, Communicator& comm, const FlatBuck
 bool WokenParameters::note(const Exchange& e) {
   if (!e.woken || !e.live) return false;
   std::fill_n(woken_.data<std::uint8_t>(), woken_.numel(), std::uint8_t{0});
+  const Tensor value_of_rank = contribution_of(e).value;
   std::atomic<bool> any = false;
-  parallel_for(e.value.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(value_of_rank.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
     layout_.for_each_part(begin, end, [&](std::size_t i, std::int64_t from, std::int64_t to) {
       const std::int64_t at = layout_.begins[i] + from;
       const std::byte* const live = static_cast<const std::byte*>(e.live.raw()) + at / 8;
-      const float* const value = e.value.data<float>() + at;
+      const float* const value = value_of_rank.data<float>() + at;
       if (!feedback_kernels().wakes(live, to - from, kLeastGradient, value)) return;
       std::atomic_ref(woken_.data<std::uint8_t>()[i]).store(1, std::memory_order_relaxed);
       any = true;

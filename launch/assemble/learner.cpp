@@ -178,14 +178,14 @@ DataParallelOptions parallel_options(const Mesh& mesh, const Recipe& recipe,
                                      const std::vector<ParameterSet>& conditional) {
   DataParallelOptions options;
   options.bucket_bytes = recipe.parallel.bucket_bytes;
-  options.apart = recipe.optim.uncompressed;
+  options.uncompressed = recipe.optim.uncompressed;
   options.stages = mesh.shape.pipeline > 1 ? mesh.pipeline.get() : nullptr;
   options.tied = tied_parameter(mesh, recipe, trained, tied);
   options.frozen = std::move(frozen);
   options.conditional = conditional;
   if (recipe.optim.is_onebit()) {
     const Names names = names_in(conditional);
-    options.apart.insert(options.apart.end(), names.begin(), names.end());
+    options.uncompressed.insert(options.uncompressed.end(), names.begin(), names.end());
   }
   return options;
 }

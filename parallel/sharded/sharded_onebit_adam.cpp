@@ -59,17 +59,18 @@ class ShardedOnebitAdam final : public OnebitAdam {
                            Age age) override {
     gather_coarse(cx, bucket);
     frozen_ = frozen_math(step, age);
-    Exchange e{.value = shard_.whole()[bucket].flat,
-               .weight = static_cast<float>(step.grad_scale),
-               .beta = static_cast<float>(adam().beta1),
+    Exchange e{.what = RecalledMomentum{.gradient = shard_.whole()[bucket].flat,
+                                        .weight = static_cast<float>(step.grad_scale),
+                                        .beta = static_cast<float>(adam().beta1),
+                                        .fill =
+                                            [this, bucket](Context& on, const Tensor& momentum) {
+                                              gather(on, bucket, buckets()[bucket].m, momentum);
+                                            }},
                .live = coarse_[bucket].live,
                .reset_residuals = just_frozen(),
-               .recall =
-                   [this, bucket](Context& on, const Tensor& momentum) {
-                     gather(on, bucket, buckets()[bucket].m, momentum);
-                   },
-               .use = [this, bucket](std::int64_t begin,
-                                     std::int64_t end) { follow(bucket, begin, end); }};
+               .use = [this, bucket](std::int64_t begin, std::int64_t end) {
+                 follow(bucket, begin, end);
+               }};
     add_awake(bucket, e);
     return e;
   }

@@ -1,8 +1,8 @@
 // 1-bit Adam (optim/onebit_adam.h) with sharded state. Dense steps are sharded AdamW's, bit for
 // bit. Once v is frozen, what comes of an exchange is the new momentum, and all ranks have it in
 // the few bytes in which it travelled; so none keeps it as floats, and for the next message it is
-// decoded again (core/exchange.h, recall). Of v every rank has one byte an element, made once when
-// v is frozen (CoarseSquare, optim/onebit_math.h). In update t, with residuals e_i and s,
+// decoded again (RecalledMomentum, core/exchange.h). Of v every rank has one byte an element, made
+// once when v is frozen (CoarseSquare, optim/onebit_math.h). In update t, with residuals e_i and s,
 //   c_i = beta1 m + (1 - beta1) grad_scale g_i + e_i   q_i = C(c_i)   e_i = c_i - q_i   worker
 //   m   = C(mean q_i + s)                              s = mean q_i + s - m             owner
 //   value = (1 - lr wd) value - lr m / (1 - beta1^t) / (sqrt(v' / (1 - beta2^T)) + eps) all
@@ -21,9 +21,9 @@
 
 namespace gradwire {
 
-// Takes a reducer that recalls: ef or plain. Coordinates with v = 0 take no part. State: that of
-// make_onebit_adam(), the moments as slices, so that either goes on from the other's. `shard` must
-// outlive it.
+// Takes a reducer that supports recalled momenta. Coordinates with v = 0 take no part. State: that
+// of make_onebit_adam(), the moments as slices, so that either goes on from the other's. `shard`
+// must outlive it.
 std::unique_ptr<Optimizer> make_sharded_onebit_adam(Context& cx, Shard& shard,
                                                     OnebitAdamConfig config);
 

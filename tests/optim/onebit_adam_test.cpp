@@ -128,10 +128,10 @@ TEST_F(OnebitAdam, AsksForGradientsThenForTheMomentum) {
   EXPECT_TRUE(o.needs(false).exchange);
   const auto exchanges = o.exchange(cx, {.step = 4, .grad_scale = 0.25});
   ASSERT_EQ(exchanges.size(), 2U);
-  EXPECT_EQ(exchanges[0].value.raw(), ranks[0].buckets[0].flat.raw());
-  EXPECT_EQ(exchanges[0].weight, 0.25F);
-  EXPECT_EQ(exchanges[1].momentum.numel(), ranks[0].buckets[1].numel());
-  EXPECT_EQ(exchanges[1].beta, 0.9F);
+  EXPECT_EQ(contribution_of(*exchanges[0]).value.raw(), ranks[0].buckets[0].flat.raw());
+  EXPECT_EQ(contribution_of(*exchanges[0]).weight, 0.25F);
+  EXPECT_EQ(contribution_of(*exchanges[1]).momentum.numel(), ranks[0].buckets[1].numel());
+  EXPECT_EQ(contribution_of(*exchanges[1]).beta, 0.9F);
 }
 
 TEST_F(OnebitAdam, TheFrozenSecondMomentNeverMovesNorItsBiasCorrection) {
@@ -176,8 +176,8 @@ TEST_F(OnebitAdam, CoordinatesWithoutGradientStayAsTheyAreHoweverLossyTheExchang
     EXPECT_EQ(std::memcmp(&after[dead], &before[dead], sizeof(float)), 0) << dead;
   EXPECT_NE(after[4], before[4]);
   const auto exchanges = ranks.optimizer().exchange(cx, {.step = 31});
-  const Tensor& live = exchanges[0].live;
-  for (std::int64_t i = 0; i < exchanges[0].value.numel(); ++i) {
+  const Tensor& live = exchanges[0]->live;
+  for (std::int64_t i = 0; i < contribution_of(*exchanges[0]).value.numel(); ++i) {
     const bool used = (i < 37 && i != 3) || (i >= 48 && i < 53 && i != 51);
     EXPECT_EQ((static_cast<const std::uint8_t*>(live.raw())[i / 8] >> (i % 8) & 1) != 0, used) << i;
   }
@@ -236,7 +236,7 @@ TEST_F(OnebitAdam, ThawsAfterDriftAndFreezesAgain) {
     // What was carried over from before a thaw is forgotten, once.
     if (frozen) {
       const auto exchanges = ranks.optimizer().exchange(cx, {.step = step + 1});
-      ASSERT_EQ(exchanges[0].reset_residuals, step == frozen_at || step == again_at) << step;
+      ASSERT_EQ(exchanges[0]->reset_residuals, step == frozen_at || step == again_at) << step;
     }
     // v goes on from where it stood: its updates are all but the frozen ones.
     if (thawed_at != 0 && again_at == 0) {
@@ -288,8 +288,8 @@ TEST_F(OnebitAdam, BucketsThatOptOutStayWithAdamW) {
   EXPECT_TRUE(ranks.optimizer().needs(false).gradients);
   EXPECT_TRUE(ranks.optimizer().needs(false).exchange);
   const auto exchanges = ranks.optimizer().exchange(cx, {});
-  EXPECT_TRUE(exchanges[0].value);
-  EXPECT_FALSE(exchanges[1].value);
+  EXPECT_TRUE(exchanges[0]);
+  EXPECT_FALSE(exchanges[1]);
   EXPECT_THAT(dense_buckets(ranks[0].buckets, config.dense), testing::ElementsAre(false, true));
   config.dense = {"a"};
   EXPECT_THROW(make_onebit_adam(cx, ranks[0].buckets, config), Error);

@@ -85,16 +85,17 @@ TEST_F(WakingTensor, TakesPartAgainWithAllItsCoordinates) {
     state.restoring = true;
     asked.optimizer().visit_state(state);
     const auto exchanges = asked.optimizer().exchange(cx, {.step = step + 1});
-    const bool awake = !exchanges[1].beside.empty();
-    EXPECT_TRUE(exchanges[0].renewed.empty());
-    EXPECT_TRUE(exchanges[0].beside.empty());
-    EXPECT_EQ(takes_part(exchanges[1], kWaking), step > kWakesAt && !awake) << step;
-    EXPECT_EQ(takes_part(exchanges[1], kWaking + 1), !awake) << step;
-    EXPECT_EQ(exchanges[1].unchanged, exchanges[1].renewed.empty() && step > kFrozenAt);
-    renewals += static_cast<int>(exchanges[1].renewed.size());
-    if (exchanges[1].renewed.empty()) continue;
-    EXPECT_EQ(exchanges[1].renewed[0].begin, 0);
-    EXPECT_EQ(exchanges[1].renewed[0].end, Replica::kSizes[2]);
+    const bool awake = !exchanges[1]->beside.empty();
+    EXPECT_TRUE(exchanges[0]->renewed.empty());
+    EXPECT_TRUE(exchanges[0]->beside.empty());
+    EXPECT_EQ(takes_part(*exchanges[1], kWaking), step > kWakesAt && !awake) << step;
+    EXPECT_EQ(takes_part(*exchanges[1], kWaking + 1), !awake) << step;
+    EXPECT_EQ(std::get<Momentum>(exchanges[1]->what).as_agreed,
+              exchanges[1]->renewed.empty() && step > kFrozenAt);
+    renewals += static_cast<int>(exchanges[1]->renewed.size());
+    if (exchanges[1]->renewed.empty()) continue;
+    EXPECT_EQ(exchanges[1]->renewed[0].begin, 0);
+    EXPECT_EQ(exchanges[1]->renewed[0].end, Replica::kSizes[2]);
   }
   EXPECT_EQ(renewals, 2);
 }

@@ -215,51 +215,55 @@ class Replicas {
     }
   }
   void agree_on_exchanges(const StepInfo& info) {
-    std::vector<std::span<const Exchange>> of_rank;
+    std::vector<std::span<const std::optional<Exchange>>> of_rank;
     for (int r = 0; r < size(); ++r)
       of_rank.push_back(optimizer(r).exchange(cx_, info));
     for (std::size_t b = 0; b < of_rank[0].size(); ++b) {
-      const Exchange& first = of_rank[0][b];
-      if (!first.value) continue;
-      for (std::int64_t i = 0; i < first.value.numel(); ++i) {
+      if (!of_rank[0][b]) continue;
+      const Exchange& first = *of_rank[0][b];
+      for (std::int64_t i = 0; i < contribution_of(first).value.numel(); ++i) {
         if (first.live && !is_live(first.live, i)) continue;
         double sum = 0.0;
         for (const auto& exchanges : of_rank)
-          sum += contribution(exchanges[b], i);
+          sum += contribution(*exchanges[b], i);
         const auto mean = static_cast<float>(sum / size() + noise(i));
         for (const auto& exchanges : of_rank)
-          (first.momentum ? exchanges[b].momentum : exchanges[b].value).data<float>()[i] = mean;
+          contribution_of(*exchanges[b]).result().data<float>()[i] = mean;
       }
       for (const auto& exchanges : of_rank)
-        use_in_pieces(exchanges[b]);
+        use_in_pieces(*exchanges[b]);
       agree_beside(of_rank, b);
       tell_woken(of_rank, b);
     }
   }
-  void agree_beside(const std::vector<std::span<const Exchange>>& of_rank, std::size_t b) {
-    for (std::size_t t = 0; t < of_rank[0][b].beside.size(); ++t) {
-      for (std::int64_t i = 0; i < of_rank[0][b].beside[t].numel(); ++i) {
+  void agree_beside(const std::vector<std::span<const std::optional<Exchange>>>& of_rank,
+                    std::size_t b) {
+    for (std::size_t t = 0; t < of_rank[0][b]->beside.size(); ++t) {
+      for (std::int64_t i = 0; i < of_rank[0][b]->beside[t].numel(); ++i) {
         double sum = 0.0;
         for (const auto& exchanges : of_rank)
-          sum += static_cast<double>(exchanges[b].beside[t].data<float>()[i]);
+          sum += static_cast<double>(exchanges[b]->beside[t].data<float>()[i]);
         for (const auto& exchanges : of_rank)
-          exchanges[b].beside[t].data<float>()[i] = static_cast<float>(sum / size());
+          exchanges[b]->beside[t].data<float>()[i] = static_cast<float>(sum / size());
       }
     }
   }
-  void tell_woken(const std::vector<std::span<const Exchange>>& of_rank, std::size_t b) {
+  void tell_woken(const std::vector<std::span<const std::optional<Exchange>>>& of_rank,
+                  std::size_t b) {
     const FlatBucket& layout = (*this)[0].buckets[b];
     std::vector<std::uint8_t> woken(layout.params.size());
     for (const auto& exchanges : of_rank)
       for (std::size_t p = 0; p < woken.size(); ++p)
-        if (wakes(exchanges[b], layout.begins[p], layout.params[p]->value.numel())) woken[p] = 1;
+        if (wakes(*exchanges[b], layout.begins[p], layout.params[p]->value.numel())) woken[p] = 1;
     if (std::ranges::count(woken, 1) == 0) return;
     for (const auto& exchanges : of_rank)
-      if (exchanges[b].woken) exchanges[b].woken(woken);
+      if (exchanges[b]->woken) exchanges[b]->woken(woken);
   }
   static bool wakes(const Exchange& e, std::int64_t begin, std::int64_t n) {
     for (std::int64_t i = begin; e.live && i < begin + n; ++i)
-      if (!is_live(e.live, i) && std::abs(e.value.data<float>()[i]) > kLeastGradient) return true;
+      if (!is_live(e.live, i) &&
+          std::abs(contribution_of(e).value.data<float>()[i]) > kLeastGradient)
+        return true;
     return false;
   }
   static bool is_live(const Tensor& live, std::int64_t i) {
@@ -267,14 +271,15 @@ class Replicas {
   }
   static void use_in_pieces(const Exchange& e) {
     constexpr std::int64_t kPiece = 13;
-    for (std::int64_t i = 0; e.use && i < e.value.numel(); i += kPiece)
-      e.use(i, std::min(e.value.numel(), i + kPiece));
+    for (std::int64_t i = 0; e.use && i < contribution_of(e).value.numel(); i += kPiece)
+      e.use(i, std::min(contribution_of(e).value.numel(), i + kPiece));
   }
   static double contribution(const Exchange& e, std::int64_t i) {
-    const double g = static_cast<double>(e.weight) * static_cast<double>(e.value.data<float>()[i]);
-    if (!e.momentum) return g;
-    const auto beta = static_cast<double>(e.beta);
-    return beta * static_cast<double>(e.momentum.data<float>()[i]) + (1.0 - beta) * g;
+    const Contribution c = contribution_of(e);
+    const double g = static_cast<double>(c.weight) * static_cast<double>(c.value.data<float>()[i]);
+    if (!c.momentum) return g;
+    const auto beta = static_cast<double>(c.beta);
+    return beta * static_cast<double>(c.momentum.data<float>()[i]) + (1.0 - beta) * g;
   }
 
   Context& cx_;

@@ -134,14 +134,19 @@ TEST_P(DataParallelTest, OverlapChangesNoBit) {
 class SpyReducer final : public Reducer {
  public:
   explicit SpyReducer(std::vector<std::string>& log) : log_(log) {}
-  void submit(Context&, std::size_t, const Exchange& e) override {
-    log_.push_back("bucket of " + std::to_string(e.value.numel()));
-  }
   void finish(Context&) override { log_.emplace_back("finish"); }
   std::int64_t sent_bytes(const FlatBucket&, int) const override { return 0; }
   void visit_state(StateVisitor&) override {}
 
+  ExchangeKinds supports() const override { return {ExchangeKind::kGradient}; }
+  const char* name() const override { return "spy"; }
+
  private:
+  void do_submit(Context&, std::size_t, const Exchange& e) override {
+    log_.push_back("bucket of " + std::to_string(contribution_of(e).value.numel()));
+  }
+  void do_reset_residuals(Context&, std::size_t) override {}
+
   std::vector<std::string>& log_;
 };
 
@@ -255,7 +260,7 @@ TEST_P(DataParallelTest, AgreesThroughTheReducerThatCompresses) {
     EXPECT_THROW(dp.compress_gradients(cx, 1.0), Error);
     dp.compress_with(make_dense_reducer(comm));
     const double r = comm.rank(), n = comm.size(), mean = (n - 1) / 2;
-    dp.average(Averaged::kApart);
+    dp.average(Averaged::kUncompressed);
     dp.finish_gradients(cx);
     for (const FlatBucket& b : dp.buckets().all())
       fill(cx, b.flat, r);
@@ -265,7 +270,8 @@ TEST_P(DataParallelTest, AgreesThroughTheReducerThatCompresses) {
     const Tensor momentum = Tensor::zeros(cx, {2}, DType::kF32);
     fill(cx, momentum, 3.0);
     const Tensor value = Tensor::from(cx, {2}, std::vector<float>{static_cast<float>(r), 1});
-    const std::vector<Exchange> exchanges{{}, {value, 2.0F, momentum, 0.75F}};
+    const std::vector<std::optional<Exchange>> exchanges{
+        std::nullopt, Exchange{Momentum{value, 2.0F, momentum, 0.75F}}};
     dp.agree(cx, exchanges);
     EXPECT_FLOAT_EQ(momentum.host<float>()[0], static_cast<float>(0.75 * 3 + 0.25 * 2 * mean));
     EXPECT_FLOAT_EQ(momentum.host<float>()[1], static_cast<float>(0.75 * 3 + 0.25 * 2));

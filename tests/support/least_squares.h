@@ -90,7 +90,7 @@ inline std::vector<std::vector<double>> descend(const LeastSquares& problem, dou
                 : problem.sigma / std::sqrt(static_cast<double>(d)) * problem.normal(seed, j);
         gradient[j] = static_cast<float>(problem.curvature(comm.rank()) * x[j] - pull[j] + noise);
       }
-      reducer->submit(cx, 0, {layout[0].flat});
+      reducer->submit(cx, 0, {Gradient{layout[0].flat}});
       reducer->finish(cx);
       double squares = 0.0;  // the same on all ranks
       for (std::size_t j = 0; j < d; ++j) {

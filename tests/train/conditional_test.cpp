@@ -53,7 +53,7 @@ class Rank {
     for (const char set : sets)
       add_set(set);
     DataParallelOptions options{.bucket_bytes = 600, .conditional = conditional_};
-    if (is_onebit(kind)) options.apart = names_;
+    if (is_onebit(kind)) options.uncompressed = names_;
     ranks_.emplace(cx, comm, kind.sharded ? make_scatter_reducer(comm) : make_dense_reducer(comm),
                    list(), options);
     if (kind.sharded) shard_.emplace(cx, comm, ranks_->buckets().all());

@@ -57,18 +57,18 @@ TEST(Unchanged, IsTheMomentumBitForBit) {
           values.fill_values(comm.rank(), s);
           const bool fresh = s == 4;
           for (std::size_t b = 0; b < values.layout.size(); ++b) {
-            Exchange e{.value = values.layout[b].flat,
+            Momentum m{.gradient = values.layout[b].flat,
                        .weight = 0.7F,
                        .momentum = plain.buckets.layout[b].flat,
-                       .beta = 0.9F,
-                       .live = plain.live[b],
-                       .reset_residuals = fresh};
+                       .beta = 0.9F};
+            Exchange e{.what = m, .live = plain.live[b], .reset_residuals = fresh};
             by_floats->submit(cx, b, e);
-            e.momentum = short_cut.buckets.layout[b].flat;
-            e.unchanged = s > 0 && !fresh;
+            m.momentum = short_cut.buckets.layout[b].flat;
+            m.as_agreed = s > 0 && !fresh;
+            e.what = m;
             // Whoever takes the short cut reads no float of it. The visit has made an end of
             // answers.
-            if (e.unchanged && s != kVisited + 1 && reads_fast) spoil(e.momentum);
+            if (m.as_agreed && s != kVisited + 1 && reads_fast) spoil(m.momentum);
             by_answer->submit(cx, b, e);
           }
           by_floats->finish(cx);
@@ -110,11 +110,9 @@ void expect_use(const char* name, bool momentum, const Make& make) {
         for (const FlatBucket& b : values.layout)
           used.emplace_back(static_cast<std::size_t>(b.numel()));
         for (std::size_t b = 0; b < used.size(); ++b) {
-          Exchange e{.value = values.layout[b].flat};
-          if (momentum) {
-            e.momentum = momenta.layout[b].flat;
-            e.beta = 0.9F;
-          }
+          Exchange e{Gradient{values.layout[b].flat}};
+          if (momentum)
+            e.what = Momentum{values.layout[b].flat, 1.0F, momenta.layout[b].flat, 0.9F};
           const float* const result = (momentum ? momenta : values).layout[b].flat.data<float>();
           e.use = [&, b, result](std::int64_t begin, std::int64_t end) {
             for (std::int64_t i = begin; i < end; ++i)

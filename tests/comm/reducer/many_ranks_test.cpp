@@ -41,7 +41,7 @@ std::vector<RankResult> third_exchange(int ranks, const Make& make) {
       fill_normal(cx, layout[0].flat, Rng{step, static_cast<std::uint64_t>(comm.rank()) << 32},
                   1.0);
       const std::int64_t before = comm.ledger().total().sent_bytes;
-      reducer->submit(cx, 0, {layout[0].flat});
+      reducer->submit(cx, 0, {Gradient{layout[0].flat}});
       reducer->finish(cx);
       mine.sent = comm.ledger().total().sent_bytes - before;
     }

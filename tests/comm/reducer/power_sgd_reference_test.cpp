@@ -116,9 +116,8 @@ struct Side {
   void step(Context& cx, int rank, std::int64_t s) {
     buckets.fill_values(rank, s);
     for (std::size_t b = 0; b < momenta.size(); ++b) {
-      Exchange e{buckets.layout[b].flat, given.weight};
-      if (given.momentum) e.momentum = momenta[b];
-      e.beta = 0.9F;
+      Exchange e{Gradient{buckets.layout[b].flat, given.weight}};
+      if (given.momentum) e.what = Momentum{buckets.layout[b].flat, given.weight, momenta[b], 0.9F};
       reducer->submit(cx, b, e);
     }
     reducer->finish(cx);

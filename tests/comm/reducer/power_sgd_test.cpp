@@ -19,7 +19,7 @@ const std::vector<std::vector<Shape>> kShapes = {
 
 void one_step(Context& cx, Reducer& reducer, Buckets& buckets) {
   for (std::size_t b = 0; b < buckets.layout.size(); ++b)
-    reducer.submit(cx, b, {buckets.layout[b].flat});
+    reducer.submit(cx, b, {Gradient{buckets.layout[b].flat}});
   reducer.finish(cx);
 }
 
@@ -215,8 +215,8 @@ TEST(PowerSgd, NamedDeadStayZero) {
       quiet.fill_values(comm.rank(), s);
       for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i)
         if (dead(i)) quiet.layout[0].flat.host<float>()[i] = 0.0F;
-      reducer->submit(cx, 0, {mine.layout[0].flat, 1.0F, momentum, 0.9F, live});
-      without->submit(cx, 0, {quiet.layout[0].flat, 1.0F, expected, 0.9F, live});
+      reducer->submit(cx, 0, {Momentum{mine.layout[0].flat, 1.0F, momentum, 0.9F}, live});
+      without->submit(cx, 0, {Momentum{quiet.layout[0].flat, 1.0F, expected, 0.9F}, live});
       reducer->finish(cx);
       without->finish(cx);
       const Values m = momentum.to_host<float>(cx);

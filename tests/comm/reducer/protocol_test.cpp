@@ -211,7 +211,7 @@ TEST_P(Protocol, IsTheReferencesBitForBit) {
     for (std::int64_t s = 0; s < kSteps; ++s) {
       mine.fill_values(comm.rank(), s);
       for (std::size_t b = 0; b < mine.layout.size(); ++b)
-        reducer->submit(cx, b, {mine.layout[b].flat});
+        reducer->submit(cx, b, {Gradient{mine.layout[b].flat}});
       reducer->finish(cx);
       for (std::size_t b = 0; b < mine.layout.size(); ++b)
         ASSERT_EQ(mine.values(b), expected[static_cast<std::size_t>(s)][b])
@@ -252,7 +252,7 @@ TEST(Telescoping, NothingIsLostForGood) {
         }
         mine.fill_values(comm.rank(), s);
         for (std::size_t b = 0; b < 2; ++b)
-          reducer->submit(cx, b, {mine.layout[b].flat});
+          reducer->submit(cx, b, {Gradient{mine.layout[b].flat}});
         reducer->finish(cx);
         const Values out = mine.values(0);
         for (std::size_t i = 0; i < out.size(); ++i)
@@ -310,22 +310,17 @@ TEST(Recall, IsTheMomentumThatNobodyKept) {
             before.push_back(Tensor::from(cx, {m.numel()}, m.to_host<float>(cx)));
             const bool fresh = s == 5;
             keeps->submit(cx, b,
-                          {.value = kept.layout[b].flat,
-                           .weight = kWeight,
-                           .momentum = m,
-                           .beta = kBeta,
+                          {.what = Momentum{kept.layout[b].flat, kWeight, m, kBeta},
                            .live = live[b],
                            .reset_residuals = fresh});
             recalls->submit(cx, b,
-                            {.value = recalled.layout[b].flat,
-                             .weight = kWeight,
-                             .beta = kBeta,
+                            {.what = RecalledMomentum{recalled.layout[b].flat, kWeight, kBeta,
+                                                      [&, b](Context& on, const Tensor& to) {
+                                                        ++asked;
+                                                        copy(on, to, before[b]);
+                                                      }},
                              .live = live[b],
-                             .reset_residuals = fresh,
-                             .recall = [&, b](Context& on, const Tensor& to) {
-                               ++asked;
-                               copy(on, to, before[b]);
-                             }});
+                             .reset_residuals = fresh});
           }
           keeps->finish(cx);
           recalls->finish(cx);
@@ -359,8 +354,8 @@ TEST(Config, WhatCannotBeIsRefused) {
   test::expect_error(ErrorKind::kConfig, "codec", [&] { make({.codec = {.name = "zip"}}); });
   const auto reducer = make_compressed_reducer(runtime.context(), *world[0], mine.layout,
                                                {.method = Feedback::kEcontrol});
-  const Exchange recalls{.value = mine.layout[0].flat, .recall = [](Context&, const Tensor&) {}};
-  test::expect_error(ErrorKind::kUsage, "econtrol has no answer to recall",
+  const Exchange recalls{RecalledMomentum{mine.layout[0].flat, 1.0F, 0.9F, {}}};
+  test::expect_error(ErrorKind::kUsage, "econtrol: cannot exchange a recalled momentum",
                      [&] { reducer->submit(runtime.context(), 0, recalls); });
   test::expect_error(ErrorKind::kConfig, "no method", [] { feedback_named("ef22"); });
 }

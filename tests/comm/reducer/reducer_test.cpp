@@ -2,6 +2,7 @@
 // coordinates, restarts.
 #include <atomic>
 
+#include "core/codec_names.h"
 #include "core/error.h"
 #include "tests/comm/reducer/reducer_world.h"
 
@@ -11,7 +12,7 @@ namespace {
 using test::Buckets;
 using Values = std::vector<float>;
 
-CompressionConfig config_of(Feedback method, const std::string& codec) {
+CompressionConfig config_of(Feedback method, std::string_view codec) {
   CompressionConfig config;
   config.method = method;
   config.codec.name = codec;
@@ -22,7 +23,7 @@ CompressionConfig config_of(Feedback method, const std::string& codec) {
 
 void one_step(Context& cx, Reducer& reducer, Buckets& buckets) {
   for (std::size_t b = 0; b < buckets.layout.size(); ++b)
-    reducer.submit(cx, b, {buckets.layout[b].flat});
+    reducer.submit(cx, b, {Gradient{buckets.layout[b].flat}});
   reducer.finish(cx);
 }
 
@@ -43,10 +44,10 @@ TEST(Identity, IsTheDenseReducerBitForBit) {
         for (std::int64_t s = 0; s < 5; ++s) {
           plain.fill_values(comm.rank(), s);
           compressed.fill_values(comm.rank(), s);
-          dense->submit(cx, 0, {plain.layout[0].flat, 0.7F, momentum[0], 0.9F});
-          dense->submit(cx, 1, {plain.layout[1].flat});
-          reducer->submit(cx, 0, {compressed.layout[0].flat, 0.7F, momentum[1], 0.9F});
-          reducer->submit(cx, 1, {compressed.layout[1].flat});
+          dense->submit(cx, 0, {Momentum{plain.layout[0].flat, 0.7F, momentum[0], 0.9F}});
+          dense->submit(cx, 1, {Gradient{plain.layout[1].flat}});
+          reducer->submit(cx, 0, {Momentum{compressed.layout[0].flat, 0.7F, momentum[1], 0.9F}});
+          reducer->submit(cx, 1, {Gradient{compressed.layout[1].flat}});
           dense->finish(cx);
           reducer->finish(cx);
           ASSERT_EQ(momentum[0].to_host<float>(cx), momentum[1].to_host<float>(cx));
@@ -73,30 +74,29 @@ TEST(Scatter, IsTheDenseReducerInTheOwnSliceAndLeavesTheRest) {
       copy(cx, scattered, whole);
       const auto dense = make_dense_reducer(comm), scatter = make_scatter_reducer(comm);
       constexpr float kWeight = 2.0F;
-      dense->submit(cx, 0, {whole, kWeight});
+      dense->submit(cx, 0, {Gradient{whole, kWeight}});
       dense->finish(cx);
-      scatter->submit(cx, 0, {scattered, kWeight});
+      scatter->submit(cx, 0, {Gradient{scattered, kWeight}});
       scatter->finish(cx);
       const Values want = whole.to_host<float>(cx), got = scattered.to_host<float>(cx);
       for (std::int64_t i = 0; i < n; ++i) {
         const auto at = static_cast<std::size_t>(i);
         ASSERT_EQ(got[at], i / part == comm.rank() ? want[at] : kWeight * mine(i)) << i;
       }
-      EXPECT_THROW(scatter->submit(cx, 0, {scattered, 1.0F, whole}), Error);
+      EXPECT_THROW(scatter->submit(cx, 0, {Momentum{scattered, 1.0F, whole}}), Error);
     });
   }
 }
 
-class EveryCodec : public testing::TestWithParam<std::tuple<Feedback, const char*>> {};
+class EveryCodec : public testing::TestWithParam<std::tuple<Feedback, std::string_view>> {};
 INSTANTIATE_TEST_SUITE_P(Codecs, EveryCodec,
                          testing::Combine(testing::Values(Feedback::kPlain, Feedback::kEf,
                                                           Feedback::kEf21, Feedback::kEf21Sgdm,
                                                           Feedback::kEcontrol),
-                                          testing::Values("sign", "topk", "randk", "int8", "int4",
-                                                          "qsgd", "natural", "bf16", "identity")),
+                                          testing::ValuesIn(kCodecNames)),
                          [](const auto& p) {
                            return std::string(name_of(std::get<0>(p.param))) + "_" +
-                                  std::get<1>(p.param);
+                                  std::string(std::get<1>(p.param));
                          });
 
 TEST_P(EveryCodec, ReplicasStayEqualBitForBit) {
@@ -234,7 +234,7 @@ TEST(WireBytes, AreThoseOfOneBitAParameter) {
         fill(cx, layout[0].flat, 1.0 + comm.rank());
         comm.barrier();
         before = comm.ledger().total(Traffic::kGradient);
-        reducer->submit(cx, 0, {layout[0].flat});
+        reducer->submit(cx, 0, {Gradient{layout[0].flat}});
         reducer->finish(cx);
       }
       const WireCount sent = comm.ledger().total(Traffic::kGradient) - before;
@@ -307,7 +307,7 @@ TEST_P(NamedDead, StayZero) {
       fill(cx, live, 0x0F);
       for (std::int64_t s = 0; s < 5; ++s) {
         mine.fill_values(comm.rank(), s);
-        reducer->submit(cx, 0, {mine.layout[0].flat, 1.0F, momentum, 0.9F, live});
+        reducer->submit(cx, 0, {Momentum{mine.layout[0].flat, 1.0F, momentum, 0.9F}, live});
         reducer->finish(cx);
         const Values m = momentum.to_host<float>(cx);
         for (std::size_t i = 0; i < m.size(); ++i)

@@ -4,7 +4,9 @@
 
 #include "comm/codec/codec.h"
 #include "comm/reducer/power_sgd.h"
+#include "core/codec_names.h"
 #include "core/error.h"
+#include "core/reducer_methods.h"
 #include "tests/comm/reducer/reducer_world.h"
 
 namespace gradwire {
@@ -34,7 +36,7 @@ std::unique_ptr<Reducer> make(Context& cx, Communicator& comm, const Buckets& bu
 }
 
 // With the gap behind it, which these masks let live.
-const std::vector<Exchange::Range> kRangeOfA = {{0, 128}}, kNothing = {};
+const std::vector<Exchange::Range> kRangeOfA = {{0, 128}};
 
 // Makes a new reducer count on from another's step, because codecs draw by the step.
 class StepSetter final : public StateVisitor {
@@ -50,11 +52,13 @@ class StepSetter final : public StateVisitor {
   std::int64_t step_;
 };
 
-// Momenta of a reducer's own buckets, every second coordinate of which is dead if `masked`.
+// Exchanges of one kind of a reducer's own buckets, every second coordinate of which is dead if
+// `masked`.
 class Training {
  public:
-  Training(Context& cx, Communicator& comm, const Kind& kind, bool masked)
-      : cx_(cx), comm_(comm), buckets_(cx, {{{12, 10}, {17}}, {{50}}}) {
+  Training(Context& cx, Communicator& comm, const Kind& kind, bool masked,
+           ExchangeKind what = ExchangeKind::kMomentum)
+      : cx_(cx), comm_(comm), what_(what), buckets_(cx, {{{12, 10}, {17}}, {{50}}}) {
     reducer_ = make(cx, comm, buckets_, kind);
     for (const FlatBucket& b : buckets_.layout) {
       momenta_.push_back(Tensor::zeros(cx, {b.numel()}, DType::kF32));
@@ -66,15 +70,15 @@ class Training {
   void step(std::int64_t step, bool reset, bool renewed = false) {
     buckets_.fill_values(comm_.rank(), step);
     for (std::size_t b = 0; b < momenta_.size(); ++b) {
-      reducer_->submit(cx_, b,
-                       {.value = buckets_.layout[b].flat,
-                        .momentum = momenta_[b],
-                        .beta = 0.9F,
-                        .live = live_[b],
-                        .reset_residuals = reset,
-                        .renewed = renewed && b == 0 ? kRangeOfA : kNothing});
+      Exchange e = exchange(b);
+      e.live = live_[b];
+      e.reset_residuals = reset;
+      if (renewed && b == 0) e.renewed = kRangeOfA;
+      reducer_->submit(cx_, b, e);
     }
     reducer_->finish(cx_);
+    for (std::size_t b = 0; b < momenta_.size() && what_ != ExchangeKind::kMomentum; ++b)
+      copy(cx_, momenta_[b], buckets_.layout[b].flat);
   }
   void take_momenta(const Training& other) {
     for (std::size_t b = 0; b < momenta_.size(); ++b)
@@ -99,31 +103,46 @@ class Training {
   Reducer& reducer() { return *reducer_; }
 
  private:
+  Exchange exchange(std::size_t b) {
+    const Tensor& value = buckets_.layout[b].flat;
+    switch (what_) {
+      case ExchangeKind::kGradient: return {Gradient{value}};
+      case ExchangeKind::kMomentum: return {Momentum{value, 1.0F, momenta_[b], 0.9F}};
+      case ExchangeKind::kDrift: return {Drift{value}};
+      case ExchangeKind::kRecalledMomentum: break;
+    }
+    return {RecalledMomentum{value, 1.0F, 0.9F, [this, b](Context& cx, const Tensor& momentum) {
+                               copy(cx, momentum, momenta_[b]);
+                             }}};
+  }
+
   Context& cx_;
   Communicator& comm_;
+  ExchangeKind what_;
   Buckets buckets_;
   std::unique_ptr<Reducer> reducer_;
-  std::vector<Tensor> momenta_, live_;
+  std::vector<Tensor> momenta_, live_;  // momenta: what was agreed on last
 };
 
 std::vector<Kind> all_kinds() {
-  std::vector<Kind> kinds = {{"powersgd", "none"}};
-  for (const char* method : {"plain", "ef", "ef21", "ef21_sgdm", "econtrol"})
-    for (const char* codec :
-         {"sign", "int8", "int4", "qsgd", "natural", "bf16", "identity", "topk", "randk"})
-      kinds.push_back({method, codec});
+  std::vector<Kind> kinds;
+  for (const ReducerMethod& method : kReducerMethods) {
+    if (method.name == "powersgd") {
+      kinds.push_back({"powersgd", "none"});
+      continue;
+    }
+    for (const std::string_view codec : kCodecNames)
+      kinds.push_back({std::string(method.name), std::string(codec)});
+  }
   return kinds;
 }
 
-class ResetResiduals : public testing::TestWithParam<std::tuple<Kind, bool>> {};
-
-TEST_P(ResetResiduals, LeavesWhatANewReducerHas) {
-  const Kind& kind = std::get<0>(GetParam());
-  const bool masked = std::get<1>(GetParam());
+void expect_new_after_reset(const Kind& kind, bool masked, ExchangeKind what) {
+  SCOPED_TRACE(name_of(what));
   run_ranks(kRanks, [&](Communicator& comm) {
     Runtime runtime;
-    Training used(runtime.context(), comm, kind, masked),
-        unused(runtime.context(), comm, kind, masked);
+    Training used(runtime.context(), comm, kind, masked, what),
+        unused(runtime.context(), comm, kind, masked, what);
     for (std::int64_t s = 0; s < kStepsBefore; ++s)
       used.step(s, false);
     // PowerSGD goes on from the directions that it has found: they owe nothing.
@@ -147,6 +166,19 @@ TEST_P(ResetResiduals, LeavesWhatANewReducerHas) {
     for (const auto& [name, slice] : want.slices)
       EXPECT_EQ(got.slices.at(name).elements, slice.elements) << name;
   });
+}
+
+class ResetResiduals : public testing::TestWithParam<std::tuple<Kind, bool>> {};
+
+TEST_P(ResetResiduals, LeavesWhatANewReducerHas) {
+  const Kind& kind = std::get<0>(GetParam());
+  const bool masked = std::get<1>(GetParam());
+  for (const ExchangeKind what : {ExchangeKind::kGradient, ExchangeKind::kMomentum,
+                                  ExchangeKind::kRecalledMomentum, ExchangeKind::kDrift}) {
+    // Who recalls names the coordinates that take part: nobody has the others.
+    if (what == ExchangeKind::kRecalledMomentum && !masked) continue;
+    if (supported_by(kind.method).contains(what)) expect_new_after_reset(kind, masked, what);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryKind, ResetResiduals,
@@ -227,18 +259,6 @@ TEST(Estimators, SumsStayTheMeanOfTheEstimates) {
   }
 }
 
-TEST(PowerSgd, HasNoAnswerToRecall) {
-  run_ranks(1, [](Communicator& comm) {
-    Runtime runtime;
-    Buckets buckets(runtime.context(), 64);
-    const auto reducer = make(runtime.context(), comm, buckets, {"powersgd", "none"});
-    const auto recall = [](Context&, const Tensor&) {};
-    EXPECT_THROW(
-        reducer->submit(runtime.context(), 0, {.value = buckets.layout[0].flat, .recall = recall}),
-        Error);
-  });
-}
-
 // Of 100 coordinates every fifth is dead and has a gradient ten times that of the others: an
 // estimator that spends its picks on those never learns the momentum of the live ones.
 TEST(Estimators, SpendNoPicksOnDeadCoordinates) {
@@ -263,7 +283,7 @@ TEST(Estimators, SpendNoPicksOnDeadCoordinates) {
             buckets.layout[0].flat.data<float>()[i] *= 10.0F;
           reducer->submit(
               cx, 0,
-              {.value = buckets.layout[0].flat, .momentum = momentum, .beta = 0.9F, .live = live});
+              {.what = Momentum{buckets.layout[0].flat, 1.0F, momentum, 0.9F}, .live = live});
           reducer->finish(cx);
         }
         const Tensor mean = Tensor::from(cx, {100}, gradient);

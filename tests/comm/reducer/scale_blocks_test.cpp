@@ -24,7 +24,7 @@ TEST_P(ScaleBlocks, DoNotCrossParameters) {
       buckets.fill_values(comm.rank(), s);
       for (const std::size_t p : {0U, 2U})
         scale(cx, layout.view_in(layout.flat, p), others);
-      reducer->submit(cx, 0, {layout.flat});
+      reducer->submit(cx, 0, {Gradient{layout.flat}});
       reducer->finish(cx);
     }
     return layout.view_in(layout.flat, 1).to_host<float>(cx);

@@ -40,9 +40,7 @@ TEST_P(Woken, IsToldToAllRanksIfOneRankHasAValue) {
         layout.flat.data<float>()[19] = here ? value : 0.0F;
         int told = 0;
         reducer->submit(cx, 0,
-                        {.value = layout.flat,
-                         .momentum = momentum,
-                         .beta = 0.9F,
+                        {.what = Momentum{layout.flat, 1.0F, momentum, 0.9F},
                          .live = live,
                          .woken = [&](auto woken) {
                            ++told;

@@ -28,7 +28,7 @@ struct JobConfig {
   double clip_norm = 0.0;
   int accumulation = 1;
   std::int64_t bucket_bytes = 1024;
-  std::vector<std::string> apart{};
+  std::vector<std::string> uncompressed{};
   std::int64_t freeze_step = -1;
   double thaw_ratio = 2.0;
   std::string method{};  // of compressed gradients; none: as they are
@@ -61,7 +61,7 @@ class Job {
   Job(Context& cx, Communicator& comm, const JobConfig& config)
       : cx_(cx), config_(config), params_(make_params(cx)) {
     ranks_.emplace(cx, comm, config.sharded ? make_scatter_reducer(comm) : make_dense_reducer(comm),
-                   params(), DataParallelOptions{config.bucket_bytes, config.apart});
+                   params(), DataParallelOptions{config.bucket_bytes, config.uncompressed});
     if (config.sharded) shard_.emplace(cx, comm, ranks_->buckets().all());
     optimizer_ = make_optimizer();
     if (is_onebit() || !config.method.empty()) {
@@ -135,7 +135,7 @@ class Job {
       const OnebitAdamConfig config{
           .adam = adam(),
           .freeze = {.freeze_step = config_.freeze_step, .thaw_ratio = config_.thaw_ratio},
-          .dense = config_.apart};
+          .dense = config_.uncompressed};
       return config_.sharded ? make_sharded_onebit_adam(cx_, *shard_, config)
                              : make_onebit_adam(cx_, ranks_->buckets().all(), config);
     }

@@ -104,7 +104,7 @@ TEST_P(ShardedOnebit, ReplicasStayEqualBitForBit) {
     JobConfig config = onebit();
     config.clip_norm = 1.0;
     config.accumulation = 2;
-    config.apart = {"c"};
+    config.uncompressed = {"c"};
     for (const char* codec : {"sign", "topk", "int8"}) {
       config.codec = codec;
       Job job(cx, comm, config);
@@ -121,8 +121,9 @@ TEST_P(ShardedOnebit, BucketsThatOptOutStayWithAdamW) {
   run_ranks(GetParam(), [](Communicator& comm) {
     Runtime runtime;
     JobConfig config = onebit();
-    config.apart = {"c"};
-    Job job(runtime.context(), comm, config), adamw(runtime.context(), comm, {.apart = {"c"}});
+    config.uncompressed = {"c"};
+    Job job(runtime.context(), comm, config),
+        adamw(runtime.context(), comm, {.uncompressed = {"c"}});
     for (int step = 1; step <= 20; ++step) {
       job.step(step);
       adamw.step(step);

@@ -35,14 +35,15 @@ TEST_P(Sharded, IsTheWholeUpdateBitForBit) {
   for (const char* rule : {"adamw", "sgd", "nesterov"}) {
     for (const std::int64_t bucket_bytes : {64, 1024, 1 << 20})
       expect_same({.rule = rule, .clip_norm = 1.0, .bucket_bytes = bucket_bytes}, GetParam());
-    expect_same({.rule = rule, .clip_norm = 5.0, .accumulation = 3, .apart = {"b.*", "c"}},
+    expect_same({.rule = rule, .clip_norm = 5.0, .accumulation = 3, .uncompressed = {"b.*", "c"}},
                 GetParam());
   }
 }
 
 TEST_P(Sharded, GradientsMayTravelCompressedBeforeIt) {
   expect_same({.rule = "sgd", .clip_norm = 1.0, .method = "ef"}, GetParam());
-  expect_same({.rule = "adamw", .apart = {"c"}, .method = "econtrol", .codec = "topk"}, GetParam());
+  expect_same({.rule = "adamw", .uncompressed = {"c"}, .method = "econtrol", .codec = "topk"},
+              GetParam());
 }
 
 TEST_P(Sharded, StepsThatAreSkippedLeaveNoTrace) {
