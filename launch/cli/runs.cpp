@@ -35,8 +35,10 @@ void add_train(CLI::App& app, CommandAction& chosen, std::span<const JobKind> jo
   add_recipe(*train, args.recipe, jobs);
   train->add_option(
       "--resume", args.resume,
-      "auto: go on from the newest good checkpoint of the run, if any; none: start over; or "
-      "a checkpoint (not a run) to go back to (auto). Given again, each goes on where it stopped");
+      "auto: go on from the newest good checkpoint of the run, if any; none: start over; best: go "
+      "back to the one that checkpoint.best has picked; or a checkpoint (not a run, but RUN/best) "
+      "to "
+      "go back to (auto). Given again, each goes on where it stopped");
   CLI::Option* dry_run =
       train->add_flag("--dry-run", args.dry_run, "say what would be done, and end");
   train->add_option("--ranks", args.ranks, "dry run: as if so many ranks were started")

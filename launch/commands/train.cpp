@@ -122,7 +122,12 @@ std::vector<std::string> checkpoints_to_go_on_from(Session& session, const std::
   run_on_all_ranks(session.ranks(), [&] {
     if (!session.is_first() || resume == "none") return;
     found = paths_of(list_checkpoints(session.checkpoint_dir()));
-    if (resume != "auto") found.insert(found.begin(), resume);
+    if (names_best(resume)) {
+      const auto best = best_named(resume, session.checkpoint_dir());
+      if (best) found.insert(found.begin(), *best);
+    } else if (resume != "auto") {
+      found.insert(found.begin(), resume);
+    }
   });
   return found;
 }

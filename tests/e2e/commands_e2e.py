@@ -105,6 +105,10 @@ class Commands(ProgramTest):
         for path in ("best", "run/best"):
             out = self.run_program("eval", "recipe.toml", "--ckpt", path)
             self.assertEqual(json.loads(out.strip().splitlines()[-1])["step"], best)
+        again = arguments + ("train.steps=45", "optim.lr=1e-3")
+        self.assertIn(f"at step {best}\n", self.train(*again, resume="best"))
+        self.assertEqual([p.name for p in self.checkpoints()][-1], "step-00000045")
+        self.assertEqual(len(list((self.dir / "run/checkpoints").glob("aside-*/step-00000040"))), 1)
 
     def test_generate_without_a_checkpoint_is_exit_4(self):
         self.run_program("prepare", "recipe.toml")

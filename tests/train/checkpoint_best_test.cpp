@@ -120,6 +120,36 @@ TEST_F(BestCheckpointTest, IsNamedByAPath) {
                      [&] { checkpoints_at(folder.file("elsewhere/best")); });
 }
 
+// Later steps go aside; given again, the start goes on with what it has led to.
+TEST_F(BestCheckpointTest, ARunGoesBackToIt) {
+  run({{1, 0.3}, {2, 0.1}, {3, 0.2}, {4, 0.4}});
+  const auto resume = [&](const std::string& from, std::vector<Evaluated> then) {
+    SmallRun state(1);
+    Checkpointing checkpoints(one, policy());
+    checkpoints.track(state.state());
+    const std::int64_t step = checkpoints.resume(state.cx, from)->step;
+    checkpoints.begin();
+    for (const Evaluated& e : then)
+      EXPECT_TRUE(checkpoints.save(state.cx, e.step, sums(e.value)).committed);
+    return step;
+  };
+  EXPECT_EQ(resume("best", {}), 2);
+  EXPECT_THAT(steps(), ElementsAre(2));
+  EXPECT_EQ(resume("best", {{3, 0.2}, {4, 0.05}, {5, 0.3}}), 2);
+  EXPECT_EQ(best_step(), 4);
+  EXPECT_EQ(resume("best", {{6, 0.3}}), 5);
+  EXPECT_EQ(resume("auto", {{7, 0.3}}), 6);
+  EXPECT_EQ(resume(dir + "/best", {}), 7);  // another way to write it
+}
+
+TEST_F(BestCheckpointTest, ARunDoesNotGoBackToWhatIsNot) {
+  SmallRun state(1);
+  Checkpointing checkpoints(one, policy());
+  checkpoints.track(state.state());
+  test::expect_error(ErrorKind::kCheckpoint, "checkpoint.best was not set",
+                     [&] { checkpoints.resume(state.cx, "best"); });
+}
+
 // A checkpoint whose manifest is damaged is no best one, and is no error either.
 TEST_F(BestCheckpointTest, OfADamagedOneTheNextBestIsTheBest) {
   run({{1, 0.1}, {2, 0.3}});

@@ -56,12 +56,27 @@ void check_is_one(const std::string& path) {
   }
 }
 
+std::string path_of_best(const std::string& from, const std::string& dir) {
+  return from == kBestName ? (fs::path(dir) / kBestName).string() : from;
+}
+
 std::string time_stamp() {
   const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
   return fmt::format("{:%Y%m%dT%H%M%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(now)));
 }
 
 }  // namespace
+
+bool names_best(const std::string& from) {
+  return fs::path(from).filename() == kBestName;
+}
+
+std::optional<std::string> best_named(const std::string& from, const std::string& dir) {
+  const fs::path folder = fs::path(path_of_best(from, dir)).parent_path();
+  for (const fs::path& place : {folder / "checkpoints", folder})
+    if (const auto best = best_checkpoint(place.string())) return best->path;
+  return std::nullopt;
+}
 
 std::optional<LoadResult> Checkpointing::resume(Context& cx, const std::string& from) {
   Choice start;
@@ -82,7 +97,7 @@ std::optional<LoadResult> Checkpointing::resume(Context& cx, const std::string& 
   LoadResult loaded = load_checkpoint(cx, start.paths, options, state_, ranks_);
   damaged_ = loaded.passed_over;
   policy_.run.lineage = loaded.lineage;
-  if (loaded.path == from) policy_.run.lineage.push_back(start.named);
+  if (loaded.path == start.first) policy_.run.lineage.push_back(start.named);
   foreign_ = foreign_to(loaded, start);
   return loaded;
 }
@@ -98,14 +113,36 @@ Checkpointing::Choice Checkpointing::choice(const std::string& from) const {
     const bool finished =
         !choice.paths.empty() && step_at(choice.paths.front()) >= policy_.last_step;
     if (finished) choice.paths.clear();
+  } else if (names_best(from)) {
+    choose_best(from, choice);
   } else {
-    check_is_one(from);
-    const auto manifest = manifest_at(from, CheckpointFiles(policy_.before_file_operation));
-    choice.named = {canonical(from), manifest ? manifest->id : ""};
-    choice.paths = descendants(choice);
-    choice.paths.push_back(from);
+    choose_named(from, choice);
   }
   return choice;
+}
+
+void Checkpointing::choose_named(const std::string& path, Choice& choice) const {
+  check_is_one(path);
+  const auto manifest = manifest_at(path, CheckpointFiles(policy_.before_file_operation));
+  choice.named = {canonical(path), manifest ? manifest->id : ""};
+  choice.paths = descendants(choice);
+  choice.paths.push_back(path);
+  choice.first = path;
+}
+
+// Another may be the best by now, that this start has led to: it is known by its name alone.
+void Checkpointing::choose_best(const std::string& from, Choice& choice) const {
+  choice.named.from = canonical(path_of_best(from, policy_.dir));
+  choice.paths = descendants(choice);
+  if (!choice.paths.empty()) return;
+  const std::optional<std::string> best = best_named(from, policy_.dir);
+  if (!best) {
+    throw Error(
+        ErrorKind::kCheckpoint,
+        fmt::format("--resume {}: no checkpoint has a score: checkpoint.best was not set", from));
+  }
+  choice.first = *best;
+  choice.paths = {choice.first};
 }
 
 // A checkpoint that was named may be gone, as when newer ones have pushed it out: then its path is

@@ -31,6 +31,13 @@ struct CheckpointPolicy {
   std::optional<Metric> best{};
 };
 
+// Whether a start is told to begin with the best checkpoint of a run: "best" or a path that ends
+// so.
+bool names_best(const std::string& from);
+// The checkpoint that this means, of `dir` for "best" alone; nothing if none has a score. Errors:
+// kIo.
+std::optional<std::string> best_named(const std::string& from, const std::string& dir);
+
 class Checkpointing {
  public:
   // `ranks` must outlive this object.
@@ -44,6 +51,8 @@ class Checkpointing {
   //  "auto": the newest good checkpoint of the run; it begins if there is none at all.
   //  "none": it begins; but an unfinished run of the same course that began with "none" goes on.
   //  else a path: the newest good checkpoint that descends from the one at that path, or that one.
+  //  "best" at the end of it is the best checkpoint of that run, alone that of this run; what
+  //  descends from the one that was the best at the first start counts, whatever is the best now.
   // Errors: kCheckpoint if some exist and none is good; kIo if that cannot be known. Collective.
   std::optional<LoadResult> resume(Context& cx, const std::string& from);
   // To be called when the start is certain, before the first save: makes the folder, deletes what
@@ -77,8 +86,11 @@ class Checkpointing {
     std::vector<CheckpointPlace> all;  // of the run
     std::vector<std::string> paths;    // to try, in this order
     Origin named;                      // what the start was told to begin with, if anything
+    std::string first{};               // the checkpoint that means, by a path
   };
   Choice choice(const std::string& from) const;
+  void choose_best(const std::string& from, Choice& choice) const;
+  void choose_named(const std::string& path, Choice& choice) const;
   std::vector<std::string> descendants(const Choice& choice) const;
   // What begin() moves aside, after this one was taken.
   std::vector<CheckpointPlace> foreign_to(const LoadResult& loaded, const Choice& choice) const;
