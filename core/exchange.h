@@ -54,9 +54,10 @@ struct Exchange {
   // f32 [n]: called on all ranks, collective.
   using Recall = std::function<void(Context& cx, const Tensor& momentum)>;
   Recall recall{};
-  // Called with ranges of elements whose result is there, while it is in cache: each element once,
-  // by several threads at once, before the reducer has finished. CPU only.
-  using Use = std::function<void(std::int64_t begin, std::int64_t end)>;
+  // Called with ranges of elements as soon as their result is known: each element once, by several
+  // threads at once, before the reducer has finished. result[0] is that of element `begin`; it is
+  // to be read there, from the cache, since the tensor may get it afterwards only. CPU only.
+  using Use = std::function<void(std::int64_t begin, std::int64_t end, const float* result)>;
   Use use{};
 };
 

@@ -262,8 +262,9 @@ class Replicas {
   }
   static void use_in_pieces(const Exchange& e) {
     constexpr std::int64_t kPiece = 13;
+    const float* const result = (e.momentum ? e.momentum : e.value).data<float>();
     for (std::int64_t i = 0; e.use && i < e.value.numel(); i += kPiece)
-      e.use(i, std::min(e.value.numel(), i + kPiece));
+      e.use(i, std::min(e.value.numel(), i + kPiece), result + i);
   }
   static double contribution(const Exchange& e, std::int64_t i) {
     const double g = static_cast<double>(e.weight) * static_cast<double>(e.value.data<float>()[i]);
