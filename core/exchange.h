@@ -85,9 +85,10 @@ struct Exchange {
   // f32, of any size: tensors that travel beside the exchange as they are. Each becomes its mean
   // over the ranks. Not the reducer's business: whoever gives it the exchange sees to them.
   std::vector<Tensor> beside{};
-  // Called with ranges of elements whose result is there, while it is in cache: each element once,
-  // by several threads at once, before the reducer has finished. CPU only.
-  using Use = std::function<void(std::int64_t begin, std::int64_t end)>;
+  // Called with ranges of elements as soon as their result is known: each element once, by several
+  // threads at once, before the reducer has finished. result[0] is that of element `begin`; it is
+  // to be read there, from the cache, since the tensor may get it afterwards only. CPU only.
+  using Use = std::function<void(std::int64_t begin, std::int64_t end, const float* result)>;
   Use use{};
 };
 

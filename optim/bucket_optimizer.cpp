@@ -27,10 +27,11 @@ void check_config(std::string_view rule, const AdamWConfig& c) {
   }
 }
 
-FrozenArrays frozen_arrays(const FlatBucket& layout, const Tensor& m, const Tensor& v,
-                           std::size_t i) {
-  const std::int64_t at = layout.begins[i];
-  return {layout.params[i]->value.data<float>(), m.data<float>() + at, v.data<float>() + at};
+// From element `from` of parameter i on, whose momentum begins at m.
+FrozenArrays frozen_arrays(const FlatBucket& layout, const float* m, const Tensor& v, std::size_t i,
+                           std::int64_t from) {
+  return {layout.params[i]->value.data<float>() + from, m,
+          v.data<float>() + layout.begins[i] + from};
 }
 
 std::vector<Parameter*> params_of(std::span<const FlatBucket> buckets) {
@@ -164,11 +165,12 @@ BucketOptimizer::FrozenStep BucketOptimizer::frozen_math(const StepInfo& step, A
 }
 
 void BucketOptimizer::frozen_step(const Bucket& b, const FrozenStep& step, std::int64_t begin,
-                                  std::int64_t end) {
+                                  std::int64_t end, const float* m) {
   b.layout.for_each_part(begin, end, [&](std::size_t i, std::int64_t from, std::int64_t to) {
     if (b.awake[i]) return;
-    onebit_kernels().step(step.of(slot(b, i), b.floors[i]), frozen_arrays(b.layout, b.m, b.v, i),
-                          from, to);
+    const float* const own = m + (b.layout.begins[i] + from - begin);
+    onebit_kernels().step(step.of(slot(b, i), b.floors[i]),
+                          frozen_arrays(b.layout, own, b.v, i, from), 0, to - from);
   });
 }
 
@@ -178,14 +180,16 @@ void BucketOptimizer::frozen_step(Context& cx, Bucket& b, const StepInfo& step, 
   on_device(
       b.m.device(),
       [&](Device) {
-        parallel_for(n, kUpdateGrain,
-                     [&](std::int64_t from, std::int64_t to) { frozen_step(b, maths, from, to); });
+        parallel_for(n, kUpdateGrain, [&](std::int64_t from, std::int64_t to) {
+          frozen_step(b, maths, from, to, b.m.data<float>() + from);
+        });
       },
       [&](auto) {
         b.layout.for_each_part(0, n, [&](std::size_t i, std::int64_t, std::int64_t size) {
           if (b.awake[i]) return;
-          cuda::frozen_step(cx.stream, maths.of(slot(b, i), b.floors[i]),
-                            frozen_arrays(b.layout, b.m, b.v, i), size);
+          cuda::frozen_step(
+              cx.stream, maths.of(slot(b, i), b.floors[i]),
+              frozen_arrays(b.layout, b.m.data<float>() + b.layout.begins[i], b.v, i, 0), size);
         });
       });
   for (Parameter* p : b.layout.params)

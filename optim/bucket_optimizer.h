@@ -78,7 +78,9 @@ class BucketOptimizer : public GradientOptimizer {
     }
   };
   FrozenStep frozen_math(const StepInfo& step, Age age) const;
-  void frozen_step(const Bucket& b, const FrozenStep& step, std::int64_t begin, std::int64_t end);
+  // Of elements [begin, end) of the bucket; m[0] is the momentum of element `begin`.
+  void frozen_step(const Bucket& b, const FrozenStep& step, std::int64_t begin, std::int64_t end,
+                   const float* m);
   // The coordinates that have ever had a gradient. No other can be agreed on in one bit, which has
   // no zero; and what is left of their momentum, if v has underflowed, is cleared. Valid while v
   // stands still. Makes the floors of v as well (kLeastPartOfSquare).

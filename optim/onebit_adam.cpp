@@ -44,8 +44,8 @@ Exchange OnebitAdam::frozen_exchange(Context& cx, std::size_t bucket, const Step
                     .as_agreed = !just_frozen() && e.renewed.empty()};
   if (updates_in_exchange(b)) {
     frozen_step_ = frozen_math(step, age);
-    e.use = [this, bucket](std::int64_t begin, std::int64_t end) {
-      frozen_step(buckets()[bucket], frozen_step_, begin, end);
+    e.use = [this, bucket](std::int64_t begin, std::int64_t end, const float* m) {
+      frozen_step(buckets()[bucket], frozen_step_, begin, end, m);
     };
   }
   return e;

@@ -3,12 +3,24 @@
 namespace gradwire::GW_ISA {
 namespace {
 
+// A bucket is updated in pieces of a thousand elements, each after it has been decoded. Meanwhile
+// the processor stops looking ahead, so what the next pieces need is asked for here.
+constexpr std::int64_t kLine = 16;  // elements of a line of the cache
+constexpr std::int64_t kAhead = 2048;
+
 void step(const FrozenMath& math, const FrozenArrays& a, std::int64_t begin, std::int64_t end) {
   const FrozenMath update = math;  // a copy, so that stores cannot be thought to change it
   float* __restrict value = a.value;
   const float* __restrict m = a.m;
   const float* __restrict v = a.v;
-  for (std::int64_t i = begin; i < end; ++i)
+  std::int64_t i = begin;
+  for (; i + kLine <= end; i += kLine) {
+    __builtin_prefetch(value + i + kAhead);
+    __builtin_prefetch(v + i + kAhead);
+    for (std::int64_t j = i; j < i + kLine; ++j)
+      update(value[j], m[j], v[j]);
+  }
+  for (; i < end; ++i)
     update(value[i], m[i], v[i]);
 }
 

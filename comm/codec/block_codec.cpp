@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include <fmt/format.h>
+#include <immintrin.h>
 
 #include "comm/codec/codec_input.h"
 #include "core/error.h"
@@ -227,11 +228,27 @@ void BlockCodec::do_decode(std::span<const std::byte> in, const DecodeTarget& ta
       }
       for (std::int64_t first = 0; first < block.count; first += kPiece) {
         const Place part = part_of(block, first);
-        decode_block(in, part, target);
-        target.done(part.begin, part.begin + part.count);
+        decode_and_tell(in, part, target);
       }
     }
+    _mm_sfence();  // stores past the cache have an order of their own
   });
+}
+
+// What has been used goes past the cache: so the line it lies in is not read first, and what the
+// next pieces need is not driven out.
+void BlockCodec::decode_and_tell(std::span<const std::byte> in, const Place& at,
+                                 const DecodeTarget& target) const {
+  float* const to = target.to.data() + at.begin;
+  const std::int64_t end = at.begin + at.count;
+  if (target.add || some_dead(target.live, at.begin, at.count)) {
+    decode_block(in, at, target);
+    return target.done(at.begin, end, to);
+  }
+  alignas(64) float values[kPiece];
+  unpack(in, at, values);
+  target.done(at.begin, end, values);
+  input_kernels().store_past_cache(to, values, at.count);
 }
 
 void BlockCodec::decode_block(std::span<const std::byte> in, const Place& at,

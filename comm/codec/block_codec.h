@@ -56,6 +56,9 @@ class BlockCodec final : public Codec {
   bool load_block(const CodecInput& in, const Place& at, float* c, double* norm1) const;
   void decode_block(std::span<const std::byte> in, const Place& at,
                     const DecodeTarget& target) const;
+  // The same, for a small piece and a target that is told of it.
+  void decode_and_tell(std::span<const std::byte> in, const Place& at,
+                       const DecodeTarget& target) const;
   // The code of a whole group or of many; `scale` is room for its scale.
   ConstBlockCode code_at(std::span<const std::byte> in, const Place& at, float& scale) const;
   // All of a block's values, and what the padding decodes to.

@@ -86,8 +86,11 @@ void Codec::decode(std::span<const std::byte> in, const DecodeTarget& target) co
   check_size(name(), "mask of live coordinates", target.live.size(), (target.to.size() + 7) / 8);
   if (target.to.empty()) return;
   do_decode(in, target);
-  if (target.done && !has_blocks())
-    parallel_for(static_cast<std::int64_t>(target.to.size()), kChunk, target.done);
+  if (!target.done || has_blocks()) return;
+  parallel_for(static_cast<std::int64_t>(target.to.size()), kChunk,
+               [&](std::int64_t begin, std::int64_t end) {
+                 target.done(begin, end, target.to.data() + begin);
+               });
 }
 
 void check_length(const char* codec, std::int64_t n) {

@@ -51,8 +51,10 @@ struct DecodeTarget {
   bool add = false;
   float weight = 1.0F;
   std::span<const std::byte> live = {};  // coordinates with a clear bit are left untouched
-  // Called with ranges of `to` that are decoded, while they are in cache; by several threads.
-  std::function<void(std::int64_t begin, std::int64_t end)> done = {};
+  // Called with ranges of `to` once they are decoded, by several threads: values[0] is what
+  // to[begin] has, or gets right after the call. What has been handed over so is taken for used: it
+  // may be stored past the cache.
+  std::function<void(std::int64_t begin, std::int64_t end, const float* values)> done = {};
 };
 
 class Codec {

@@ -30,6 +30,9 @@ struct InputKernels {
   void (*add_live)(float* acc, const float* value, float weight, const std::byte* live,
                    std::int64_t n);
   void (*set_live)(float* to, const float* value, const std::byte* live, std::int64_t n);
+  // to = values, without the lines of `to` coming to the cache. Other threads may read them after
+  // an sfence.
+  void (*store_past_cache)(float* to, const float* values, std::int64_t n);
   // Zeros where bit i is clear.
   void (*zero_dead)(float* values, const std::byte* live, std::int64_t n);
 };

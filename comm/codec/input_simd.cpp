@@ -57,6 +57,19 @@ void add_live(float* acc, const float* value, float weight, const std::byte* liv
 void set_live(float* to, const float* value, const std::byte* live, std::int64_t n) {
   merge_live(to, value, live, n, [](float, float b) { return b; });
 }
+
+// In whole words of 16 bytes, which the processor puts together to lines.
+void store_past_cache(float* to, const float* values, std::int64_t n) {
+  constexpr std::int64_t kWord = 4;
+  std::int64_t i = 0;
+  for (; i < n && reinterpret_cast<std::uintptr_t>(to + i) % (kWord * sizeof(float)) != 0; ++i)
+    to[i] = values[i];
+  for (; i + kWord <= n; i += kWord)
+    _mm_stream_ps(to + i, _mm_loadu_ps(values + i));
+  for (; i < n; ++i)
+    to[i] = values[i];
+}
+
 void zero_dead(float* values, const std::byte* live, std::int64_t n) {
   for (std::int64_t i = 0; i < n; i += 32) {
     std::uint32_t dead_sign[32];
@@ -68,6 +81,7 @@ void zero_dead(float* values, const std::byte* live, std::int64_t n) {
 
 }  // namespace
 
-const InputKernels input_kernels{&load, &norm1, &add, &add_live, &set_live, &zero_dead};
+const InputKernels input_kernels{&load,     &norm1, &add, &add_live, &set_live, &store_past_cache,
+                                 &zero_dead};
 
 }  // namespace gradwire::GW_ISA

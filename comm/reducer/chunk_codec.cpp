@@ -83,8 +83,8 @@ void ChunkCodec::decode(const Piece& piece, std::span<const std::byte> payload,
   part.to = part_of(target.to, piece.begin - origin, piece.size());
   part.live = bits_of(target.live, piece);
   if (target.done) {
-    part.done = [&](std::int64_t begin, std::int64_t end) {
-      target.done(piece.begin + begin, piece.begin + end);
+    part.done = [&](std::int64_t begin, std::int64_t end, const float* values) {
+      target.done(piece.begin + begin, piece.begin + end, values);
     };
   }
   codec_.decode(payload.subspan(piece.at, piece.bytes), part);

@@ -71,7 +71,10 @@ class DenseReducer final : public Reducer {
 }  // namespace
 
 void use_all(const Exchange& e, std::int64_t n) {
-  if (e.use) parallel_for(n, kGrain, e.use);
+  if (!e.use) return;
+  const float* const result = contribution_of(e).result().data<float>();
+  parallel_for(n, kGrain,
+               [&](std::int64_t begin, std::int64_t end) { e.use(begin, end, result + begin); });
 }
 
 std::unique_ptr<Reducer> make_dense_reducer(Communicator& comm) {

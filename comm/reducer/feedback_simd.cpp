@@ -1,3 +1,4 @@
+#include "comm/codec/lanes.h"
 #include "comm/reducer/feedback_kernels.h"
 
 namespace gradwire::GW_ISA {
@@ -49,27 +50,34 @@ void settle(const FeedbackArrays& a, const float* __restrict u, const float* __r
     e[i] += u[i] - d[i];
 }
 
-void zero_dead(const std::byte* live, std::int64_t n, float* x) {
-  for (std::int64_t b = 0; 8 * b < n; ++b) {
-    const auto bits = static_cast<unsigned>(live[b]);
-    if (bits == 0xFF) continue;
-    const std::int64_t count = n - 8 * b < 8 ? n - 8 * b : 8;
-    for (std::int64_t j = 0; j < count; ++j)
-      if ((bits >> j & 1) == 0) x[8 * b + j] = 0.0F;
+// f(i) for each i below n whose bit in `live` is clear, until it gives true; gives what the last
+// call did. As a rule all bits are set, and are passed over sixty-four at a time.
+template <class F>
+bool any_dead(const std::byte* live, std::int64_t n, const F& f) {
+  const auto any_of = [&](std::int64_t first, std::uint64_t dead) {
+    for (; dead != 0; dead &= dead - 1)
+      if (f(first + __builtin_ctzll(dead))) return true;
+    return false;
+  };
+  const std::int64_t whole = n / 64 * 64;
+  for (std::int64_t i = 0; i < whole; i += 64)
+    if (any_of(i, ~load_u64(live + i / 8))) return true;
+  for (std::int64_t i = whole; i < n; i += 8) {
+    const std::uint64_t present = n - i < 8 ? (1U << (n - i)) - 1U : 0xFFU;
+    if (any_of(i, ~static_cast<std::uint64_t>(live[i / 8]) & present)) return true;
   }
+  return false;
+}
+
+void zero_dead(const std::byte* live, std::int64_t n, float* x) {
+  any_dead(live, n, [x](std::int64_t i) {
+    x[i] = 0.0F;
+    return false;
+  });
 }
 
 bool wakes(const std::byte* live, std::int64_t n, float least, const float* x) {
-  for (std::int64_t b = 0; 8 * b < n; ++b) {
-    const auto bits = static_cast<unsigned>(live[b]);
-    if (bits == 0xFF) continue;
-    const std::int64_t count = n - 8 * b < 8 ? n - 8 * b : 8;
-    for (std::int64_t j = 0; j < count; ++j) {
-      const float size = x[8 * b + j] < 0.0F ? -x[8 * b + j] : x[8 * b + j];
-      if ((bits >> j & 1) == 0 && size > least) return true;
-    }
-  }
-  return false;
+  return any_dead(live, n, [=](std::int64_t i) { return __builtin_fabsf(x[i]) > least; });
 }
 
 bool find_news(const float* x, const std::byte* known, std::int64_t n, std::byte* news) {

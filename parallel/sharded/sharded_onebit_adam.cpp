@@ -68,8 +68,8 @@ class ShardedOnebitAdam final : public OnebitAdam {
                                             }},
                .live = coarse_[bucket].live,
                .reset_residuals = just_frozen(),
-               .use = [this, bucket](std::int64_t begin, std::int64_t end) {
-                 follow(bucket, begin, end);
+               .use = [this, bucket](std::int64_t begin, std::int64_t end, const float* m) {
+                 follow(bucket, begin, end, m);
                }};
     add_awake(bucket, e);
     return e;
@@ -91,17 +91,17 @@ class ShardedOnebitAdam final : public OnebitAdam {
     std::vector<float> floors{};  // by parameter, of v
   };
 
-  // Updates elements of a bucket whose new momentum has taken the gradient's place.
-  void follow(std::size_t bucket, std::int64_t begin, std::int64_t end) {
+  // Updates elements of a bucket from their new momentum.
+  void follow(std::size_t bucket, std::int64_t begin, std::int64_t end, const float* m) {
     const FlatBucket& whole = shard_.whole()[bucket];
     const Coarse& coarse = coarse_[bucket];
     whole.for_each_part(begin, end, [&](std::size_t i, std::int64_t from, std::int64_t to) {
       if (buckets()[bucket].awake[i]) return;
-      const FollowArrays arrays{whole.params[i]->value.data<float>(),
-                                whole.flat.data<float>() + whole.begins[i],
-                                coarse.codes.data<std::uint8_t>() + whole.begins[i]};
+      const std::int64_t at = whole.begins[i] + from;
+      const FollowArrays arrays{whole.params[i]->value.data<float>() + from, m + (at - begin),
+                                coarse.codes.data<std::uint8_t>() + at};
       onebit_kernels().follow(frozen_.of(slot(buckets()[bucket], i), coarse.floors[i]),
-                              coarse.square, arrays, from, to);
+                              coarse.square, arrays, 0, to - from);
     });
   }
 

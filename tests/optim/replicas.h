@@ -271,8 +271,10 @@ class Replicas {
   }
   static void use_in_pieces(const Exchange& e) {
     constexpr std::int64_t kPiece = 13;
-    for (std::int64_t i = 0; e.use && i < contribution_of(e).value.numel(); i += kPiece)
-      e.use(i, std::min(contribution_of(e).value.numel(), i + kPiece));
+    const Contribution c = contribution_of(e);
+    const float* const result = c.result().data<float>();
+    for (std::int64_t i = 0; e.use && i < c.value.numel(); i += kPiece)
+      e.use(i, std::min(c.value.numel(), i + kPiece), result + i);
   }
   static double contribution(const Exchange& e, std::int64_t i) {
     const Contribution c = contribution_of(e);

@@ -97,20 +97,25 @@ TEST_P(Feedback, MomentumMayComeAsItTravelled) {
   }
 }
 
+// Wherever the target begins in memory.
 TEST_P(Feedback, DecodedRangesAreToldOfOnceEach) {
   for (const std::size_t n : kSizes) {
     const std::vector<std::byte> payload = encoded(*codec_, {.x = normal_values(n, 1)});
     const std::vector<float> whole = decoded(*codec_, payload, n);
-    std::vector<float> to(n, 7.5F), seen(n, 0.0F);
-    codec_->decode(payload,
-                   DecodeTarget{.to = to, .done = [&](std::int64_t begin, std::int64_t end) {
-                                  for (auto i = static_cast<std::size_t>(begin);
-                                       i < static_cast<std::size_t>(end); ++i)
-                                    seen[i] += to[i];
-                                }});
-    EXPECT_EQ(bits_of(to), bits_of(whole)) << n;
-    for (std::size_t i = 0; i < n; ++i)
-      ASSERT_EQ(seen[i], whole[i]) << n << " " << i;
+    for (const std::size_t offset : {0, 1, 3}) {
+      std::vector<float> memory(n + 2 * offset, 7.5F), seen(n, 0.0F);
+      const std::span<float> to = std::span(memory).subspan(offset, n);
+      codec_->decode(
+          payload,
+          DecodeTarget{.to = to, .done = [&](std::int64_t begin, std::int64_t end, const float* v) {
+                         for (std::int64_t i = begin; i < end; ++i)
+                           seen[static_cast<std::size_t>(i)] += v[i - begin];
+                       }});
+      EXPECT_EQ(bits_of({to.begin(), to.end()}), bits_of(whole)) << n << " " << offset;
+      EXPECT_EQ(seen, whole) << n << " " << offset;
+      for (std::size_t i = 0; i < offset; ++i)
+        ASSERT_EQ(memory[i] + memory[offset + n + i], 15.0F) << n << " " << offset;
+    }
   }
 }
 

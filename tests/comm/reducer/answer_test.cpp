@@ -113,10 +113,9 @@ void expect_use(const char* name, bool momentum, const Make& make) {
           Exchange e{Gradient{values.layout[b].flat}};
           if (momentum)
             e.what = Momentum{values.layout[b].flat, 1.0F, momenta.layout[b].flat, 0.9F};
-          const float* const result = (momentum ? momenta : values).layout[b].flat.data<float>();
-          e.use = [&, b, result](std::int64_t begin, std::int64_t end) {
+          e.use = [&, b](std::int64_t begin, std::int64_t end, const float* result) {
             for (std::int64_t i = begin; i < end; ++i)
-              used[b][static_cast<std::size_t>(i)] += result[i];
+              used[b][static_cast<std::size_t>(i)] += result[i - begin];
           };
           reducer->submit(cx, b, e);
         }
