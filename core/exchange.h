@@ -59,7 +59,7 @@ struct Drift {
 };
 
 struct Exchange {
-  std::variant<Gradient, Momentum, RecalledMomentum, Drift> what;
+  std::variant<Gradient, Momentum, RecalledMomentum, Drift> what{};
   // u8 [ceil(n/8)], the same on all ranks, or empty: coordinates whose bit (little-endian) is clear
   // take no part; a momentum there must be zero, and stays so.
   Tensor live{};
