@@ -68,7 +68,7 @@ double ScratchGroup::dense_seconds(Context& cx) {
 
 double ScratchGroup::compressed_seconds(Context& cx) {
   refill(cx);
-  group_->average(Averaged::kApart);
+  group_->average(Averaged::kUncompressed);
   return seconds_of(cx, comm_, [&] {
     group_->finish_gradients(cx);
     group_->mean_gradient_norm(cx, step_);
