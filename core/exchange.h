@@ -32,7 +32,7 @@ struct Gradient {
 struct Momentum {
   Tensor gradient;
   float weight = 1.0F;
-  Tensor momentum;
+  Tensor momentum{};
   float beta = 0.0F;
   // The momentum is what came of this bucket's last exchange, bit for bit, with the same
   // coordinates live: a reducer that still has it as it travelled may read those few bytes instead.
@@ -47,7 +47,7 @@ struct RecalledMomentum {
   float beta = 0.0F;
   // Fills in the momentum if the reducer has none (residuals are reset, or the run was restored):
   // called on all ranks, collective.
-  std::function<void(Context& cx, const Tensor& momentum)> fill;
+  std::function<void(Context& cx, const Tensor& momentum)> fill{};
 };
 
 // How far this rank's parameters have moved since the last agreement, after any number of local
