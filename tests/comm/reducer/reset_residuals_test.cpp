@@ -68,6 +68,10 @@ class Training {
   }
   // `renewed` is whether what is carried over for parameter "a" starts anew.
   void step(std::int64_t step, bool reset, bool renewed = false) {
+    // What the last exchange left there would be a gradient in the gaps, which these masks let
+    // live.
+    for (const FlatBucket& b : buckets_.layout)
+      fill(cx_, b.flat, 0.0);
     buckets_.fill_values(comm_.rank(), step);
     for (std::size_t b = 0; b < momenta_.size(); ++b) {
       Exchange e = exchange(b);
