@@ -27,7 +27,7 @@ inline Recipe load_recipe(const RecipeArgs& args) {
 
 struct TrainArgs {
   RecipeArgs recipe;
-  std::string resume = "auto";  // auto: the newest good checkpoint of the run, if any; none; best; a path
+  std::string resume = "auto";  // or none, best, a path (docs/launch.md)
   bool dry_run = false;         // say what would be done, and end
   int ranks = 0;                // dry run: of so many ranks; 0: of those that were started
 };

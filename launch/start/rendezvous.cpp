@@ -170,6 +170,14 @@ TcpOptions find_rendezvous(const RankEnvironment& env, const CommRecipe& recipe,
   options.one_host = env.local_size == env.size;
   options.token = lookup("GRADWIRE_TOKEN") ? get(lookup, "GRADWIRE_TOKEN") : job_name(lookup);
   if (options.token.empty() && is_loopback(place.host)) options.token = name_of_folder(run_dir);
+  if (options.token.empty() && env.size > 1) {
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("ranks would meet at {} without a token: whoever reaches that port could "
+                    "join in. Set GRADWIRE_TOKEN to the same random text on all ranks; "
+                    "`gradwire launch` and examples/slurm.sbatch make one",
+                    place.host));
+  }
   return options;
 }
 

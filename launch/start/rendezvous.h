@@ -42,7 +42,7 @@ std::vector<std::string> expand_host_list(std::string_view list);
 // of the Slurm step. Throws Error(kUsage), asking for comm.address, if none is. The token is
 // GRADWIRE_TOKEN, else the launcher's name for the job, which also picks the port if nothing
 // else does; else, on loopback, the folder of the run, which all ranks of a host share and no other
-// job.
+// job. Elsewhere it is an error if there is none, of kind kUsage, on every rank.
 TcpOptions find_rendezvous(const RankEnvironment& env, const CommRecipe& recipe,
                            const EnvironmentLookup& lookup, const std::string& run_dir);
 

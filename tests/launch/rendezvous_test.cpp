@@ -123,7 +123,8 @@ TEST(Rendezvous, SlurmsFirstHostAtAPortOfTheJob) {
 TEST(Rendezvous, MasterOfTorchrunWhoseStoreHasTheMastersPort) {
   Variables v = {{"RANK", "1"},           {"WORLD_SIZE", "4"},
                  {"LOCAL_RANK", "1"},     {"LOCAL_WORLD_SIZE", "2"},
-                 {"MASTER_ADDR", "head"}, {"MASTER_PORT", "29500"}};
+                 {"MASTER_ADDR", "head"}, {"MASTER_PORT", "29500"},
+                 {"GRADWIRE_TOKEN", "t"}};
   EXPECT_THAT(find(v).addresses, ElementsAre("head"));
   EXPECT_EQ(find(v).port, 29500);
   v["TORCHELASTIC_RUN_ID"] = "none";
@@ -143,6 +144,7 @@ TEST(Rendezvous, AMasterThatIsNoPlaceIsAnError) {
     v["MASTER_PORT"] = port;
     expect((std::string("MASTER_PORT='") + port + "': expected a port from 1 to 65535").c_str());
   }
+  v["GRADWIRE_TOKEN"] = "t";
   CommRecipe recipe;
   recipe.address = "far:1234";  // is asked first
   EXPECT_EQ(find(v, recipe).port, 1234);
@@ -194,7 +196,14 @@ TEST(Rendezvous, WithoutANameRanksOfOneHostKnowEachOtherByTheirFolder) {
   EXPECT_EQ(find(v).token, "secret");
   v.erase("GRADWIRE_TOKEN");
   v["MASTER_ADDR"] = "head";  // elsewhere the folder may have another path
-  EXPECT_EQ(find(v).token, "");
+  for (const char* part : {"would meet at head without a token", "Set GRADWIRE_TOKEN",
+                           "`gradwire launch` and examples/slurm.sbatch make one"})
+    test::expect_error(ErrorKind::kUsage, part, [&] { find(v); });
+  v["GRADWIRE_TOKEN"] = "";  // is none
+  test::expect_error(ErrorKind::kUsage, "without a token", [&] { find(v); });
+  v["WORLD_SIZE"] = v["LOCAL_WORLD_SIZE"] = "1";
+  v["RANK"] = "0";
+  EXPECT_NO_THROW(find(v));  // meets nobody
   EXPECT_FALSE(find(kTwoHosts).one_host);
 }
 
