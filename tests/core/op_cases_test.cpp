@@ -13,6 +13,7 @@
 
 #include "core/ops/elementwise/elementwise.h"
 #include "core/parallel_for.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/tolerance.h"
 
 namespace gradwire::test {
@@ -44,6 +45,20 @@ TEST_P(OpCases, GradientAgreesWithCentralDifferences) {
   for (const bool as_parameters : {false, true}) {
     EXPECT_EQ(gradient_mismatch(cx, GetParam().build, inputs, {.as_parameters = as_parameters}), "")
         << (as_parameters ? "parameters" : "inputs");
+  }
+}
+
+// A kernel would follow a pointer into the memory of another device. The stray operand lies in host
+// memory here and only says that it is on a GPU, so that any build can make it.
+TEST_P(OpCases, RefusesAnOperandOfAnotherDevice) {
+  const auto inputs = make_inputs(cx, GetParam(), DType::kF32);
+  Context elsewhere = cx;
+  elsewhere.stream.device = {DeviceType::kCuda, 1};
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    auto mixed = inputs;
+    mixed[i] = Tensor::empty(elsewhere, inputs[i].shape(), inputs[i].dtype());
+    expect_error(ErrorKind::kDevice, "runs on cpu, but operand",
+                 [&] { run_case(cx, GetParam(), mixed, false); });
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "core/dispatch.h"
 #include "core/ops/attention/attention_kernels.h"
+#include "core/ops/operands.h"
 
 namespace gradwire {
 namespace {
@@ -43,6 +44,7 @@ AttentionShape shape_of(const Tensor& q, const Tensor& k, const Tensor& v,
 
 Var attention(Context& cx, Tape& tape, Var q, Var k, Var v, const AttentionOptions& options) {
   AttentionTensors t{tape.value(q), tape.value(k), tape.value(v), {}, {}};
+  check_devices(cx, "attention", t.q, t.k, t.v);
   const AttentionShape s = shape_of(t.q, t.k, t.v, options);
   t.y = Tensor::empty(cx, t.q.shape(), t.q.dtype());
   const DType wide = t.q.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;

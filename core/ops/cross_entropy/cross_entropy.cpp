@@ -7,6 +7,7 @@
 
 #include "core/dispatch.h"
 #include "core/ops/cross_entropy/cross_entropy_kernels.h"
+#include "core/ops/operands.h"
 #include "core/ops/reduce/reduce.h"
 #include "core/ops/reduce/reduce_kernels.h"
 
@@ -59,6 +60,7 @@ CrossEntropyRows rows_of(const Tensor& logits, const Tensor& targets, const Tens
 Var cross_entropy(Context& cx, Tape& tape, Var logits, const Tensor& targets,
                   const CrossEntropyOptions& options) {
   const Tensor x = tape.value(logits);
+  check_devices(cx, "cross_entropy", x, targets);
   check_arguments(x, targets, options);
   const std::int64_t n = targets.numel();
   const Tensor log_sum = Tensor::empty(cx, {n}, sum_type(x.dtype()));

@@ -5,6 +5,7 @@
 #include "core/dispatch.h"
 #include "core/ops/dropout/dropout_kernels.h"
 #include "core/ops/dropout/dropout_math.h"
+#include "core/ops/operands.h"
 
 namespace gradwire {
 namespace {
@@ -20,6 +21,7 @@ Tensor masked(Context& cx, const Tensor& x, const DropoutMask& mask) {
 }  // namespace
 
 Var dropout(Context& cx, Tape& tape, Var x, double p) {
+  check_devices(cx, "dropout", tape.value(x));
   if (!(p >= 0.0 && p < 1.0)) {
     throw Error(ErrorKind::kUsage, fmt::format("dropout: probability {} outside [0, 1)", p));
   }

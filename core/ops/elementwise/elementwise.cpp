@@ -5,11 +5,13 @@
 #include "core/dispatch.h"
 #include "core/ops/elementwise/broadcast.h"
 #include "core/ops/elementwise/elementwise_kernels.h"
+#include "core/ops/operands.h"
 
 namespace gradwire {
 namespace {
 
-void check_same_type(const char* op, const Tensor& a, const Tensor& b) {
+void check_pair(Context& cx, const char* op, const Tensor& a, const Tensor& b) {
+  check_devices(cx, op, a, b);
   if (a.dtype() != b.dtype() || !is_float(a.dtype())) {
     throw Error(ErrorKind::kShape, fmt::format("{}: wants one float type, got {} and {}", op,
                                                name_of(a.dtype()), name_of(b.dtype())));
@@ -51,6 +53,7 @@ const char* name_of(Unary u) {
 
 Var unary(Context& cx, Tape& tape, Unary which, Var x) {
   const Tensor in = tape.value(x);
+  check_devices(cx, name_of(which), in);
   const Tensor y = Tensor::empty(cx, in.shape(), in.dtype());
   on_device(
       in.device(), [&](Device) { cpu::unary(which, y, in); },
@@ -66,7 +69,7 @@ Var unary(Context& cx, Tape& tape, Unary which, Var x) {
 
 Var add(Context& cx, Tape& tape, Var a, Var b) {
   const Shape shape_a = tape.value(a).shape(), shape_b = tape.value(b).shape();
-  check_same_type("add", tape.value(a), tape.value(b));
+  check_pair(cx, "add", tape.value(a), tape.value(b));
   const Broadcast plan = broadcast("add", shape_a, shape_b);
   const Tensor y = binary(cx, BinaryOp::kAdd, tape.value(a), tape.value(b), plan);
   return tape.record(y, {a, b}, [=](Context& c, Tape& t, const Tensor& dy) {
@@ -76,7 +79,7 @@ Var add(Context& cx, Tape& tape, Var a, Var b) {
 }
 
 Var mul(Context& cx, Tape& tape, Var a, Var b) {
-  check_same_type("mul", tape.value(a), tape.value(b));
+  check_pair(cx, "mul", tape.value(a), tape.value(b));
   const Shape shape_a = tape.value(a).shape(), shape_b = tape.value(b).shape();
   const Broadcast plan = broadcast("mul", shape_a, shape_b);
   const Tensor y = binary(cx, BinaryOp::kMul, tape.value(a), tape.value(b), plan);
@@ -98,6 +101,7 @@ Var mul(Context& cx, Tape& tape, Var a, Var b) {
 }
 
 Var scaled(Context& cx, Tape& tape, Var x, double factor) {
+  check_devices(cx, "scaled", tape.value(x));
   return tape.record(
       times(cx, tape.value(x), factor), {x},
       [=](Context& c, Tape& t, const Tensor& dy) { t.accumulate(c, x, times(c, dy, factor)); });
@@ -105,7 +109,7 @@ Var scaled(Context& cx, Tape& tape, Var x, double factor) {
 
 Var gated(Context& cx, Tape& tape, Unary act, Var gate, Var up) {
   const Tensor g = tape.value(gate), u = tape.value(up);
-  check_same_type("gated", g, u);
+  check_pair(cx, "gated", g, u);
   if (g.shape() != u.shape()) {
     throw Error(ErrorKind::kShape, fmt::format("gated: gate {} and up {} differ",
                                                to_string(g.shape()), to_string(u.shape())));

@@ -4,6 +4,7 @@
 
 #include "core/dispatch.h"
 #include "core/ops/embedding/embedding_kernels.h"
+#include "core/ops/operands.h"
 #include "core/ops/weight_grad.h"
 
 namespace gradwire {
@@ -30,6 +31,7 @@ void check_ids(std::span<const std::int32_t> ids, std::int64_t rows) {
 
 Var embedding(Context& cx, Tape& tape, Var table, const Tensor& ids, DType out) {
   const Tensor rows = tape.value(table);
+  check_devices(cx, "embedding", rows, ids);
   if (rows.rank() != 2 || ids.dtype() != DType::kI32 || !is_float(rows.dtype()) || !is_float(out)) {
     throw Error(ErrorKind::kShape,
                 fmt::format("embedding: table {} {} with ids {}, giving {}", name_of(rows.dtype()),

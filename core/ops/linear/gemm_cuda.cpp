@@ -48,6 +48,7 @@ struct Plan {
   Layout first, second, result;
   cublasLtMatmulAlgo_t algorithm{};
   std::size_t workspace_bytes = 0;
+  bool exists = false;  // cuBLASLt has an algorithm for it
 };
 
 using Key = std::array<std::int64_t, 18>;
@@ -150,13 +151,11 @@ void choose_algorithm(cublasLtHandle_t handle, const Gemm& g, Plan& plan) {
   const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
       handle, plan.product.get(), plan.first.get(), plan.second.get(), plan.result.get(),
       plan.result.get(), preference.get(), 1, &found, &count);
-  if (status != CUBLAS_STATUS_SUCCESS || count == 0) {
-    throw Error(ErrorKind::kDevice,
-                fmt::format("gemm: cuBLASLt has no algorithm for {} x [{}, {}] x [{}, {}] of {} "
-                            "and {}: {}",
-                            g.batch, g.m, g.k, g.k, g.n, name_of(g.a.dtype), name_of(g.b.dtype),
-                            cublasLtGetStatusString(status)));
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED || (status == CUBLAS_STATUS_SUCCESS && count == 0)) {
+    return;
   }
+  blas_check(status, "choose an algorithm");
+  plan.exists = true;
   plan.algorithm = found.algo;
   plan.workspace_bytes = found.workspaceSize;
 }
@@ -179,7 +178,7 @@ Plan make_plan(cublasLtHandle_t handle, const Gemm& g) {
   return plan;
 }
 
-void multiply(Context& cx, const Gemm& g) {
+const Plan& plan_of(Context& cx, const Gemm& g) {
   Plans& plans = cx.engine->slot<Plans>();
   if (!plans.handle) {
     cublasLtHandle_t raw = nullptr;
@@ -192,20 +191,36 @@ void multiply(Context& cx, const Gemm& g) {
     if (plans.of.size() == kMostPlans) plans.of.clear();
     found = plans.of.emplace(key, make_plan(plans.handle.get(), g)).first;
   }
-  const Plan& plan = found->second;
+  return found->second;
+}
+
+// False, with nothing done, if cuBLASLt has no algorithm.
+bool multiply(Context& cx, const Gemm& g) {
+  const Plan& plan = plan_of(cx, g);
+  if (!plan.exists) return false;
   Context scratch = cx.in(Segment::kScratch);
   const Tensor workspace =
       Tensor::empty(scratch, {static_cast<std::int64_t>(plan.workspace_bytes)}, DType::kU8);
   const float one = 1.0F, beta = g.accumulate ? 1.0F : 0.0F;
   const double wide_one = 1.0, wide_beta = g.accumulate ? 1.0 : 0.0;
   const bool wide = g.c_dtype == DType::kF64;
-  blas_check(cublasLtMatmul(plans.handle.get(), plan.product.get(),
-                            wide ? static_cast<const void*>(&wide_one) : &one, g.b.data,
-                            plan.first.get(), g.a.data, plan.second.get(),
-                            wide ? static_cast<const void*>(&wide_beta) : &beta, g.c,
-                            plan.result.get(), g.c, plan.result.get(), &plan.algorithm,
-                            workspace.raw(), plan.workspace_bytes, handle_of(cx.stream)),
-             "multiply");
+  cublasLtHandle_t handle = cx.engine->slot<Plans>().handle.get();
+  blas_check(
+      cublasLtMatmul(handle, plan.product.get(), wide ? static_cast<const void*>(&wide_one) : &one,
+                     g.b.data, plan.first.get(), g.a.data, plan.second.get(),
+                     wide ? static_cast<const void*>(&wide_beta) : &beta, g.c, plan.result.get(),
+                     g.c, plan.result.get(), &plan.algorithm, workspace.raw(), plan.workspace_bytes,
+                     handle_of(cx.stream)),
+      "multiply");
+  return true;
+}
+
+void multiply_or_throw(Context& cx, const Gemm& g) {
+  if (multiply(cx, g)) return;
+  throw Error(
+      ErrorKind::kDevice,
+      fmt::format("gemm: cuBLASLt has no algorithm for {} x [{}, {}] x [{}, {}] of {} and {}",
+                  g.batch, g.m, g.k, g.k, g.n, name_of(g.a.dtype), name_of(g.b.dtype)));
 }
 
 // Elements from the first to the last that an operand of these stored rows touches.
@@ -228,19 +243,20 @@ Tensor widened(Context& cx, GemmOperand& x, std::int64_t rows, std::int64_t cols
   return wide;
 }
 
-// Both operands in one type, and f32 operands into an f32 result, which is all that cuBLASLt takes.
-void multiply_mixed(Context& cx, Gemm g) {
+// All in f32: for operands of two types, for f32 operands and a bf16 result, and for bf16 operands
+// so laid out that cuBLASLt has no algorithm for them.
+void multiply_widened(Context& cx, Gemm g) {
   const Tensor a = widened(cx, g.a, g.m, g.k, g.batch);
   const Tensor b = widened(cx, g.b, g.k, g.n, g.batch);
-  if (g.c_dtype == DType::kF32) return multiply(cx, g);
+  if (g.c_dtype == DType::kF32) return multiply_or_throw(cx, g);
   const bool dense = g.ldc == g.n && (g.batch == 1 || g.c_batch_stride == g.m * g.n);
   check(dense, ErrorKind::kDevice,
-        "gemm: no CUDA kernel for f32 operands and a bf16 result with gaps between its rows");
+        "gemm: no CUDA kernel for a widened product into a bf16 result with gaps between its rows");
   Context scratch = cx.in(Segment::kScratch);
   const Tensor wide = Tensor::empty(scratch, {g.batch, g.m, g.n}, DType::kF32);
   void* narrow = std::exchange(g.c, wide.raw());
   g.c_dtype = DType::kF32;
-  multiply(cx, g);
+  multiply_or_throw(cx, g);
   convert(cx.stream, DType::kBf16, narrow, DType::kF32, wide.raw(), wide.numel());
 }
 
@@ -264,10 +280,10 @@ void gemm(Context& cx, const Gemm& g) {
   const bool same = g.a.dtype == g.b.dtype && (narrow || g.c_dtype == g.a.dtype);
   if (g.k == 0) {
     if (!g.accumulate) set_zero(cx.stream, g);
-  } else if (same) {
-    multiply(cx, g);
-  } else {
-    multiply_mixed(cx, g);
+  } else if (!narrow && same) {
+    multiply_or_throw(cx, g);
+  } else if (!narrow || !multiply(cx, g)) {
+    multiply_widened(cx, g);
   }
   if (g.bias != nullptr) add_bias(cx.stream, g);
 }

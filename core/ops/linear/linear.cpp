@@ -9,6 +9,7 @@
 #include "core/ops/linear/gemm.h"
 #include "core/ops/linear/linear_kernels.h"
 #include "core/ops/linear/linear_weight.h"
+#include "core/ops/operands.h"
 #include "core/ops/reduce/reduce.h"
 #include "core/parallel_for.h"
 
@@ -128,6 +129,7 @@ void backward(Context& cx, Tape& tape, const Saved& s, const Tensor& dy) {
 
 Var linear(Context& cx, Tape& tape, Var x, Var w, Var b) {
   const Tensor xv = tape.value(x), wv = tape.value(w), bv = b ? tape.value(b) : Tensor{};
+  check_devices(cx, "linear", xv, wv, bv);
   check_shapes(xv, wv, bv);
   const std::int64_t n = wv.dim(0), k = wv.dim(1);
   const Tensor y = Tensor::empty(cx, xv.shape().with(xv.rank() - 1, n), xv.dtype());

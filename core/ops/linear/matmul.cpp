@@ -4,6 +4,7 @@
 #include "core/error.h"
 #include "core/ops/linear/gemm.h"
 #include "core/ops/linear/linear.h"
+#include "core/ops/operands.h"
 
 namespace gradwire {
 namespace {
@@ -115,6 +116,7 @@ Tensor fold(bool folds, const Tensor& t) {
 
 Var matmul(Context& cx, Tape& tape, Var a, Var b, MatmulOptions options) {
   const Stack av{tape.value(a), options.transpose_a}, bv{tape.value(b), options.transpose_b};
+  check_devices(cx, "matmul", av.t, bv.t);
   const Tensor y = Tensor::empty(cx, result_shape(av, bv), av.t.dtype());
   const bool folds = bv.t.rank() == 2 && !av.transposed;
   const Tensor left = fold(folds, av.t);

@@ -4,6 +4,7 @@
 
 #include "core/dispatch.h"
 #include "core/ops/norm/norm_kernels.h"
+#include "core/ops/operands.h"
 #include "core/ops/reduce/reduce.h"
 #include "core/ops/reduce/reduce_kernels.h"
 #include "core/ops/weight_grad.h"
@@ -81,11 +82,13 @@ Var normalise(Context& cx, Tape& tape, Var x, Var w, Var b, double eps) {
 }  // namespace
 
 Var rmsnorm(Context& cx, Tape& tape, Var x, Var w, double eps) {
+  check_devices(cx, "rmsnorm", tape.value(x), tape.value(w));
   check_weight("rmsnorm", tape.value(x), tape.value(w));
   return normalise(cx, tape, x, w, {}, eps);
 }
 
 Var layernorm(Context& cx, Tape& tape, Var x, Var w, Var b, double eps) {
+  check_devices(cx, "layernorm", tape.value(x), tape.value(w), tape.value(b));
   check_weight("layernorm", tape.value(x), tape.value(w));
   check_weight("layernorm", tape.value(x), tape.value(b));
   return normalise(cx, tape, x, w, b, eps);

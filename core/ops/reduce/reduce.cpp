@@ -1,6 +1,7 @@
 #include "core/ops/reduce/reduce.h"
 
 #include "core/dispatch.h"
+#include "core/ops/operands.h"
 #include "core/ops/reduce/reduce_kernels.h"
 
 namespace gradwire {
@@ -17,6 +18,7 @@ void accumulate_spread(Context& cx, Tape& tape, Var x, const Tensor& dx, const T
 }
 
 Var scaled_sum(Context& cx, Tape& tape, Var x, double factor) {
+  check_devices(cx, "sum", tape.value(x));
   const Shape shape = tape.value(x).shape();
   const DType dtype = tape.value(x).dtype();
   const Axis axis{1, shape.numel(), 1};
@@ -53,6 +55,7 @@ Var mean(Context& cx, Tape& tape, Var x) {
 }
 
 Var sum_dim(Context& cx, Tape& tape, Var x, int dim) {
+  check_devices(cx, "sum_dim", tape.value(x));
   const Shape shape = tape.value(x).shape();
   const DType dtype = tape.value(x).dtype();
   const int d = checked_dim("sum_dim", shape, dim);

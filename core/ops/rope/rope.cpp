@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "core/dispatch.h"
+#include "core/ops/operands.h"
 #include "core/ops/rope/rope_kernels.h"
 #include "core/parallel_for.h"
 
@@ -102,6 +103,7 @@ Tensor turned(Context& cx, const Tensor& x, const RopeOptions& o, double sign) {
 
 Var rope(Context& cx, Tape& tape, Var x, const RopeOptions& options) {
   const Tensor& xv = tape.value(x);
+  check_devices(cx, "rope", xv);
   check_shapes(xv, options);
   return tape.record(turned(cx, xv, options, 1.0), {x},
                      [x, options](Context& c, Tape& t, const Tensor& dy) {

@@ -6,6 +6,7 @@
 
 #include "core/dispatch.h"
 #include "core/ops/axis.h"
+#include "core/ops/operands.h"
 #include "core/ops/shape/shape_kernels.h"
 
 namespace gradwire {
@@ -82,7 +83,8 @@ Shape joined(Tape& tape, std::span<const Var> xs, int dim) {
 
 }  // namespace
 
-Var reshape(Context&, Tape& tape, Var x, const Shape& shape) {
+Var reshape(Context& cx, Tape& tape, Var x, const Shape& shape) {
+  check_devices(cx, "reshape", tape.value(x));
   const Shape before = tape.value(x).shape();
   return tape.record(tape.value(x).view(shape), {x}, [=](Context& c, Tape& t, const Tensor& dy) {
     t.accumulate(c, x, dy.view(before));
@@ -91,6 +93,7 @@ Var reshape(Context&, Tape& tape, Var x, const Shape& shape) {
 
 Var transpose(Context& cx, Tape& tape, Var x, int a, int b) {
   const Tensor& in = tape.value(x);
+  check_devices(cx, "transpose", in);
   const int d = checked_dim("transpose", in.shape(), a);
   const int e = checked_dim("transpose", in.shape(), b);
   if (d == e) return x;
@@ -106,6 +109,8 @@ Var concat(Context& cx, Tape& tape, std::span<const Var> xs, int dim) {
   const Tensor y = Tensor::empty(cx, joined(tape, xs, d), tape.value(xs[0]).dtype());
   std::int64_t begin = 0;
   std::vector<std::int64_t> begins;
+  for (const Var x : xs)
+    check_devices(cx, "concat", tape.value(x));
   for (const Var x : xs) {
     move_part(cx, y, tape.value(x), d, begin, Way::kPutIn);
     begins.push_back(begin);
@@ -122,6 +127,7 @@ Var concat(Context& cx, Tape& tape, std::span<const Var> xs, int dim) {
 }
 
 Var slice(Context& cx, Tape& tape, Var x, int dim, std::int64_t begin, std::int64_t end) {
+  check_devices(cx, "slice", tape.value(x));
   const Shape shape = tape.value(x).shape();
   const int d = checked_dim("slice", shape, dim);
   if (begin < 0 || end < begin || end > shape[d]) {
@@ -137,6 +143,7 @@ Var slice(Context& cx, Tape& tape, Var x, int dim, std::int64_t begin, std::int6
 }
 
 Var cast(Context& cx, Tape& tape, Var x, DType to) {
+  check_devices(cx, "cast", tape.value(x));
   const DType from = tape.value(x).dtype();
   if (from == to) return x;
   return tape.record(cast(cx, tape.value(x), to), {x}, [=](Context& c, Tape& t, const Tensor& dy) {

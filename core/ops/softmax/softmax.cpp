@@ -1,6 +1,7 @@
 #include "core/ops/softmax/softmax.h"
 
 #include "core/dispatch.h"
+#include "core/ops/operands.h"
 #include "core/ops/softmax/softmax_kernels.h"
 
 namespace gradwire {
@@ -8,6 +9,7 @@ namespace {
 
 Var apply(Context& cx, Tape& tape, Var x, SoftmaxKind kind) {
   const Tensor in = tape.value(x);
+  check_devices(cx, "softmax", in);
   check(in.rank() >= 1, ErrorKind::kShape, "softmax: a scalar has no last dimension");
   const Tensor y = Tensor::empty(cx, in.shape(), in.dtype());
   on_device(
