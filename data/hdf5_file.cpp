@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/error.h"
+#include "core/printable.h"
 #include "data/hdf5_types.h"
 
 namespace gradwire {
@@ -65,7 +66,7 @@ Hdf5Handle make_groups() {
 }
 
 std::string place(const std::string& path, const std::string& name) {
-  return fmt::format("{}: dataset '{}'", path, name);
+  return fmt::format("{}: dataset '{}'", path, printable_word(name));
 }
 
 // The part of the name that is a link to another place, or empty. A dataset is in the file itself,
@@ -213,8 +214,8 @@ std::vector<std::string> Hdf5File::dataset_names() const {
 Hdf5Dataset Hdf5File::dataset(const std::string& name) const {
   const Quiet quiet;
   if (const std::string link = link_in(handle_.get(), name); !link.empty()) {
-    throw Error(ErrorKind::kData,
-                fmt::format("{}: '{}' is a link to another place", place(path_, name), link));
+    throw Error(ErrorKind::kData, fmt::format("{}: '{}' is a link to another place",
+                                              place(path_, name), printable_word(link)));
   }
   Hdf5Handle data = own(H5Dopen2(handle_.get(), name.c_str(), H5P_DEFAULT), H5Dclose);
   if (!data) {

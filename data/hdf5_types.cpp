@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/error.h"
+#include "core/printable.h"
 
 namespace gradwire {
 
@@ -62,7 +63,7 @@ Quiet::~Quiet() {
 std::string reason() {
   std::string why = "no reason given";
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, &why);
-  return why;
+  return printable_word(why);  // it may name what stands in the file
 }
 
 Hdf5Handle own(hid_t id, herr_t (*closer)(hid_t)) {

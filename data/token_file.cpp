@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/printable.h"
 
 namespace gradwire {
 namespace {
@@ -99,7 +100,7 @@ TokenFile TokenFile::open(const std::string& path, std::optional<std::uint64_t> 
   out.info_.tokenizer_hash = std::strtoull(made_with.c_str(), nullptr, 16);
   if (tokenizer_hash && *tokenizer_hash != out.info_.tokenizer_hash) {
     throw refuse(fmt::format("made with another tokenizer: {} asked for, {} found",
-                             to_hex(*tokenizer_hash), made_with));
+                             to_hex(*tokenizer_hash), printable_word(made_with)));
   }
   if (out.tokens_.shape().rank() != 1 || out.tokens_.dtype() != DType::kI32 ||
       out.offsets_.shape().rank() != 1 || out.offsets_.dtype() != DType::kI64) {
@@ -163,7 +164,7 @@ void TokenFile::verify() const {
   const std::string written = tokens_hash();
   if (to_hex(hasher.digest()) != written) {
     throw Error(ErrorKind::kData, fmt::format("{}: the tokens hash to {}, written was {}", path(),
-                                              to_hex(hasher.digest()), written));
+                                              to_hex(hasher.digest()), printable_word(written)));
   }
 }
 

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/hash.h"
+#include "core/printable.h"
 
 namespace gradwire {
 
@@ -28,8 +29,9 @@ Tokenizer Tokenizer::load(const std::string& path) {
   Tokenizer tokenizer(std::make_unique<Model>(), path);
   const auto status = tokenizer.model_->processor.LoadFromSerializedProto(bytes);
   if (bytes.empty() || !status.ok()) {
-    throw Error(ErrorKind::kData, fmt::format("{}: not a SentencePiece model{}{}", path,
-                                              status.ok() ? "" : ": ", status.error_message()));
+    throw Error(ErrorKind::kData,
+                fmt::format("{}: not a SentencePiece model{}{}", path, status.ok() ? "" : ": ",
+                            printable_word(status.error_message())));
   }
   if (tokenizer.bos_id() < 0 || tokenizer.eos_id() < 0) {
     throw Error(ErrorKind::kData,

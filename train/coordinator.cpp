@@ -16,6 +16,7 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/printable.h"
 
 namespace gradwire {
 namespace {
@@ -202,7 +203,7 @@ std::string reasons(const std::vector<std::string>& texts) {
     if (texts[r].front() == kOk) continue;
     if (!joined.empty()) joined += "; ";
     if (texts.size() > 1) joined += fmt::format("rank {}: ", r);
-    joined += texts[r].substr(1);
+    joined += printable_line(texts[r].substr(1));
   }
   return joined;
 }

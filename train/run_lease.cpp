@@ -21,6 +21,7 @@
 
 #include "core/host_name.h"
 #include "core/io_error.h"
+#include "core/printable.h"
 #include "train/checkpoint/files.h"
 
 namespace gradwire {
@@ -184,7 +185,7 @@ LeaseHolder this_process() {
 
 std::string to_text(const LeaseHolder& h) {
   if (h.nonce == kDamaged) return "an unknown process (its lease cannot be read)";
-  return fmt::format("process {} on {}", h.process, h.host);
+  return fmt::format("process {} on {}", h.process, printable_word(h.host));
 }
 
 std::optional<LeaseHolder> lease_in(const std::string& folder) {

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "core/io_error.h"
+#include "core/printable.h"
 
 namespace gradwire {
 namespace {
@@ -38,7 +39,8 @@ Error error_of(std::size_t rank, const std::string& text) {
   int kind = static_cast<int>(ErrorKind::kInternal);
   const std::size_t space = text.find(' ');
   std::from_chars(text.data(), text.data() + space, kind);
-  return {static_cast<ErrorKind>(kind), fmt::format("rank {}: {}", rank, text.substr(space + 1))};
+  return {static_cast<ErrorKind>(kind),
+          fmt::format("rank {}: {}", rank, printable_line(text.substr(space + 1)))};
 }
 
 }  // namespace

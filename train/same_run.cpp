@@ -11,6 +11,7 @@
 
 #include "comm/rank_list.h"
 #include "core/hash.h"
+#include "core/printable.h"
 
 namespace gradwire {
 namespace {
@@ -47,8 +48,8 @@ std::string difference(const std::string& name, const std::vector<Facts>& all) {
   if (values.size() < 2) return "";
   std::vector<std::string> texts;
   for (const auto& [value, ranks] : values)
-    texts.push_back(fmt::format("{} on {}", value, ranks_text(ranks)));
-  return fmt::format("{}: {}", name, fmt::join(texts, ", "));
+    texts.push_back(fmt::format("{} on {}", printable_word(value), ranks_text(ranks)));
+  return fmt::format("{}: {}", printable_word(name), fmt::join(texts, ", "));
 }
 
 std::vector<std::string> differences(const std::vector<std::string>& texts) {

@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/host_name.h"
+#include "core/printable.h"
 #include "parallel/pipeline/compressed_transport.h"
 #include "parallel/pipeline/difference_code.h"
 #include "parallel/pipeline/dry_run.h"
@@ -146,7 +147,10 @@ std::string placement_text(Coordinator& ranks, const Mesh& mesh, const Stages& s
     }
     mine += ")";
   }
-  return fmt::format("rank  host  device  place\n{}", fmt::join(ranks.all_gather(mine), "\n"));
+  std::string text = "rank  host  device  place";
+  for (const std::string& line : ranks.all_gather(mine))
+    text += '\n' + printable_word(line);
+  return text;
 }
 
 std::unique_ptr<ActivationTransport> make_transport(Context& cx, Communicator& ranks,

@@ -116,6 +116,14 @@ TEST_F(Hdf5Hostile, UnknownFiltersAreNotRun) {
   EXPECT_THAT(refusal("packed"), HasSubstr("stored by an unknown filter"));
 }
 
+TEST_F(Hdf5Hostile, NamesAreShownInOneLine) {
+  const hid_t file = begin();
+  H5Lcreate_soft("/own", file, "\x1b[2J\n\xff", H5P_DEFAULT, H5P_DEFAULT);
+  H5Fclose(file);
+  EXPECT_THAT(refusal("\x1b[2J\n\xff"), HasSubstr("'\\x1b[2J\\x0a\\xff' is a link"));
+  EXPECT_THAT(refusal("none\n"), HasSubstr("dataset 'none\\x0a': cannot be opened"));
+}
+
 // Only newer formats have room for an attribute of that size.
 TEST_F(Hdf5Hostile, LongAttributesAreNotRead) {
   constexpr std::size_t kLimit = std::size_t{1} << 20;

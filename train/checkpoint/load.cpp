@@ -12,6 +12,7 @@
 #include "core/cuda/device_cuda.h"
 #include "core/dispatch.h"
 #include "core/error.h"
+#include "core/printable.h"
 #include "train/checkpoint/checkpoint.h"
 #include "train/checkpoint/shard.h"
 #include "train/checkpoint/state.h"
@@ -277,9 +278,9 @@ void check_sizes(const Manifest& manifest) {
 
 void check_model(const Manifest& manifest, const std::string& model) {
   if (manifest.model != model) {
-    throw Error(
-        ErrorKind::kCheckpoint,
-        fmt::format("of another model: it says '{}', this run is '{}'", manifest.model, model));
+    throw Error(ErrorKind::kCheckpoint,
+                fmt::format("of another model: it says '{}', this run is '{}'",
+                            printable_word(manifest.model), printable_word(model)));
   }
 }
 

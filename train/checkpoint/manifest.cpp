@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/printable.h"
 
 namespace gradwire {
 namespace {
@@ -18,7 +19,7 @@ namespace {
 constexpr std::uint64_t kMaxManifestBytes = std::uint64_t{256} << 20;
 
 [[noreturn]] void refuse(const std::string& why) {
-  throw Error(ErrorKind::kCheckpoint, fmt::format("{}: {}", kManifestName, why));
+  throw Error(ErrorKind::kCheckpoint, fmt::format("{}: {}", kManifestName, printable_word(why)));
 }
 
 bool differ_in_copies_alone(const ManifestEntry& a, const ManifestEntry& b) {

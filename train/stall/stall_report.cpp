@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "core/printable.h"
+
 namespace gradwire {
 namespace {
 
@@ -20,7 +22,7 @@ double seconds_since(const SeenRank& seen, std::int64_t then_ms) {
 
 template <std::size_t N>
 std::string text_of(const std::array<char, N>& chars) {
-  return {chars.begin(), std::find(chars.begin(), chars.end(), '\0')};
+  return printable_word({chars.data(), std::find(chars.begin(), chars.end(), '\0')});
 }
 
 bool waits(const RankStatus& s) {

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/printable.h"
 
 namespace gradwire {
 namespace {
@@ -20,7 +21,7 @@ using nlohmann::json;
 constexpr int kFormat = 1;
 
 [[noreturn]] void damaged(const std::string& where, const std::string& what) {
-  throw Error(ErrorKind::kData, fmt::format("{}: {}", where, what));
+  throw Error(ErrorKind::kData, fmt::format("{}: {}", printable_word(where), printable_word(what)));
 }
 
 TraceHead head_of(const json& line) {
