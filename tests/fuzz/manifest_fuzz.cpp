@@ -23,8 +23,10 @@ std::string sealed(std::string_view text) {
   if (!j.is_object()) return "";
   j.erase("xxh3");
   const auto replace = nlohmann::json::error_handler_t::replace;
-  j["xxh3"] = fmt::format("{:016x}", gradwire::hash_of(j.dump(-1, ' ', false, replace)));
-  return j.dump(-1, ' ', false, replace);
+  std::string text = j.dump(-1, ' ', false, replace);
+  text.back() = ',';
+  text += '\n';
+  return text + fmt::format("\"xxh3\":\"{:016x}\"}}\n", gradwire::hash_of(text));
 }
 
 }  // namespace
