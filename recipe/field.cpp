@@ -6,8 +6,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "core/printable.h"
+
 namespace gradwire {
 namespace {
+
+constexpr std::size_t kMostShownBytes = 256;  // of a value in a message
 
 bool inside(double value, const Limits& limits) {
   const bool low = limits.low_open ? value > limits.low : value >= limits.low;
@@ -159,7 +163,8 @@ std::optional<std::string> violation(const std::string& value, const Limits& lim
   if (limits.nonempty && value.empty()) return "must not be empty";
   if (limits.choices.empty() || std::ranges::count(limits.choices, value) > 0) return std::nullopt;
   const auto guess = nearest(value, StringList(limits.choices.begin(), limits.choices.end()));
-  return fmt::format("must be {}, got '{}'{}", to_text(limits), value,
+  return fmt::format("must be {}, got '{}'{}", to_text(limits),
+                     printable_word(value, kMostShownBytes),
                      guess ? fmt::format(" (did you mean '{}'?)", *guess) : "");
 }
 
@@ -182,18 +187,20 @@ std::string toml_text(bool value) {
   return value ? "true" : "false";
 }
 
+// What could drive a terminal is escaped, so that the text can be shown as it is. Bytes that are no
+// UTF-8, which TOML cannot hold, stay: they can only come from the system, as in a host's name.
 std::string toml_text(std::string_view value) {
   std::string out = "\"";
-  for (const char c : value) {
-    const auto code = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (code < 0x20 || code == 0x7f) {
-      out += fmt::format("\\u{:04x}", static_cast<unsigned>(code));
+  for (std::size_t at = 0; at < value.size();) {
+    const CodePoint c = first_code_point(value.substr(at));
+    const std::size_t bytes = std::max<std::size_t>(1, c.bytes);
+    if (c.bytes > 0 && !is_harmless(c.value)) {
+      out += fmt::format("\\u{:04x}", c.value);
     } else {
-      out += c;
+      if (value[at] == '"' || value[at] == '\\') out += '\\';
+      out += value.substr(at, bytes);
     }
+    at += bytes;
   }
   return out + '"';
 }
@@ -231,6 +238,8 @@ int edit_distance(std::string_view a, std::string_view b) {
 }
 
 std::optional<std::string> nearest(std::string_view word, const StringList& candidates) {
+  constexpr std::size_t kMostBytes = 64;  // the time of a comparison grows with it
+  if (word.size() > kMostBytes) return std::nullopt;
   std::optional<std::string> best;
   int best_distance = std::max(1, static_cast<int>(word.size()) / 3) + 1;
   for (const std::string& candidate : candidates) {

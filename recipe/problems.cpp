@@ -6,8 +6,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "core/printable.h"
+
 namespace gradwire {
 namespace {
+
+constexpr std::size_t kMostKeyBytes = 256;
 
 // By file, in the order in which files first appear, then by line.
 std::vector<Problem> sorted(std::vector<Problem> problems) {
@@ -38,8 +42,8 @@ KeyPlace Origins::of(std::string_view key) const {
 
 std::string to_text(const Problem& p) {
   const std::string line = p.line == 0 ? "" : fmt::format("{}:", p.line);
-  const std::string key = p.key.empty() ? "" : p.key + ": ";
-  return fmt::format("{}:{} {}{}", p.file, line, key, p.message);
+  const std::string key = p.key.empty() ? "" : printable_word(p.key, kMostKeyBytes) + ": ";
+  return fmt::format("{}:{} {}{}", printable_word(p.file), line, key, printable_word(p.message));
 }
 
 void ProblemList::blame(std::initializer_list<const char*> keys, std::string message,

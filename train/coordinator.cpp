@@ -16,6 +16,7 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/printable.h"
 
 namespace gradwire {
 namespace {
@@ -154,6 +155,9 @@ class CommCoordinator final : public Coordinator {
       const std::uint8_t* const begin = gathered.data() + r * stride;
       std::uint64_t its = 0;
       std::memcpy(&its, begin, kLength);
+      if (its > stride - kLength) {
+        throw Error(ErrorKind::kComm, fmt::format("rank {} sent a text that cannot be", r));
+      }
       texts[r].assign(reinterpret_cast<const char*>(begin + kLength), its);
     }
     return texts;
@@ -202,7 +206,7 @@ std::string reasons(const std::vector<std::string>& texts) {
     if (texts[r].front() == kOk) continue;
     if (!joined.empty()) joined += "; ";
     if (texts.size() > 1) joined += fmt::format("rank {}: ", r);
-    joined += texts[r].substr(1);
+    joined += printable_line(texts[r].substr(1));
   }
   return joined;
 }

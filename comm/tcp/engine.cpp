@@ -16,6 +16,7 @@
 #include "comm/sockets.h"
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/printable.h"
 
 namespace gradwire {
 namespace {
@@ -154,7 +155,7 @@ void TcpEngine::heard(int peer, const FrameHeader& header) {
       from.inbox.begin(header);
       from.inbox.finish(header);
       return;
-    case FrameType::kAbort: return fail(from.note);
+    case FrameType::kAbort: return fail(printable_line(from.note));
     case FrameType::kGoodbye: from.left = true; return;
     case FrameType::kPulse:
     case FrameType::kStop: return;  // said just before the end of the meeting was known

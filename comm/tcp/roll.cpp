@@ -13,6 +13,7 @@
 #include "comm/tcp/doors.h"
 #include "core/error.h"
 #include "core/host_name.h"
+#include "core/printable.h"
 
 namespace gradwire {
 namespace {
@@ -110,7 +111,7 @@ void Roll::send_table() {
 void Roll::heard(int rank, FrameType type, const std::string& payload) {
   if (ended_) return;
   if (type == FrameType::kReady) ready();
-  if (type == FrameType::kAbort) fail(fmt::format("rank {}: {}", rank, payload));
+  if (type == FrameType::kAbort) fail(fmt::format("rank {}: {}", rank, printable_line(payload)));
   if (type == FrameType::kStop) stop();
 }
 
@@ -253,8 +254,8 @@ void Seat::heard(FrameType type, const std::string& payload) {
     case FrameType::kTable: return events_.table(payload);
     case FrameType::kGo: link_->stop_reading(); return end(MeetingEnd::kMet);
     case FrameType::kStop: return end(MeetingEnd::kStopped);
-    case FrameType::kAbort: return end(MeetingEnd::kFailed, payload);
-    case FrameType::kNews: return options_.hooks.tell(payload);
+    case FrameType::kAbort: return end(MeetingEnd::kFailed, printable_line(payload));
+    case FrameType::kNews: return options_.hooks.tell(printable_line(payload));
     default: return;
   }
 }

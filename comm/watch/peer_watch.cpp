@@ -27,6 +27,7 @@
 #include "comm/watch/peer_link.h"
 #include "core/error.h"
 #include "core/host_name.h"
+#include "core/printable.h"
 
 namespace gradwire {
 namespace {
@@ -52,8 +53,12 @@ Tensor text_tensor(Context& cx, const std::string& text, std::size_t bytes) {
   text.copy(reinterpret_cast<char*>(words.data()), bytes - 1);
   return Tensor::from(cx, {static_cast<std::int64_t>(words.size())}, words);
 }
-std::string text_at(const Tensor& t, std::size_t begin) {
-  return reinterpret_cast<const char*>(t.host<std::int32_t>().data()) + begin;
+// Of `bytes` at `begin`, whatever a peer has put there.
+std::string text_at(const Tensor& t, std::size_t begin, std::size_t bytes) {
+  const auto words = t.host<std::int32_t>();
+  const std::string_view all(reinterpret_cast<const char*>(words.data()), t.bytes());
+  const std::string_view text = all.substr(begin, bytes);
+  return std::string(text.substr(0, text.find('\0')));
 }
 
 std::vector<std::string> gather_hosts(Context& cx, Communicator& comm) {
@@ -62,7 +67,8 @@ std::vector<std::string> gather_hosts(Context& cx, Communicator& comm) {
   comm.all_gather(mine, all, cx.stream)->wait(cx.stream);
   std::vector<std::string> hosts;
   for (int r = 0; r < comm.size(); ++r)
-    hosts.push_back(text_at(all, kHostBytes * static_cast<std::size_t>(r)));
+    hosts.push_back(
+        printable_word(text_at(all, kHostBytes * static_cast<std::size_t>(r), kHostBytes)));
   return hosts;
 }
 
@@ -96,7 +102,7 @@ class PeerWatch::Impl {
     if (rank_ == 0) {
       accept_next();
     } else {
-      connect(text_at(contact, 0));
+      connect(text_at(contact, 0, kContactBytes));
     }
     thread_ = std::thread([this] { io_.run(); });
     await_all(timeout);
@@ -285,7 +291,7 @@ class PeerWatch::Impl {
   static std::string rest_of(std::istream& in) {
     std::string rest;
     std::getline(in >> std::ws, rest);
-    return rest;
+    return printable_line(rest);
   }
   void hear(PeerLink& link, const std::string& line) {
     std::istringstream in(line);
@@ -315,6 +321,7 @@ class PeerWatch::Impl {
       std::string why;
       in >> rank >> std::ws;
       std::getline(in, why);
+      why = printable_line(why);
       report(verb, rank, why, link.peer);
     }
   }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <fstream>
 #include <limits>
-#include <sstream>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -11,6 +10,7 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/host_name.h"
+#include "core/printable.h"
 #include "parallel/pipeline/compressed_transport.h"
 #include "parallel/pipeline/difference_code.h"
 #include "parallel/pipeline/dry_run.h"
@@ -19,11 +19,11 @@ namespace gradwire {
 namespace {
 
 std::string file_text(const std::string& path) {
-  std::ifstream in(path);
-  std::stringstream text;
-  text << in.rdbuf();
-  if (!in) throw Error(ErrorKind::kConfig, fmt::format("{}: cannot be read", path));
-  return text.str();
+  try {
+    return read_text(path);
+  } catch (const Error& e) {
+    throw Error(ErrorKind::kConfig, e.what());
+  }
 }
 
 Schedule computing(const ParallelRecipe& p, int micros) {
@@ -42,7 +42,7 @@ std::string cut_path(const Recipe& recipe) {
 std::vector<UnitRange> cut_so_far(const Recipe& recipe, int units, int stages) {
   std::ifstream in(cut_path(recipe));
   std::string line;
-  if (!std::getline(in, line)) return {};
+  if (!next_line(in, line, kMostTextBytes)) return {};
   try {
     return parse_cut(line, units, stages);
   } catch (const Error&) {
@@ -146,7 +146,10 @@ std::string placement_text(Coordinator& ranks, const Mesh& mesh, const Stages& s
     }
     mine += ")";
   }
-  return fmt::format("rank  host  device  place\n{}", fmt::join(ranks.all_gather(mine), "\n"));
+  std::string text = "rank  host  device  place";
+  for (const std::string& line : ranks.all_gather(mine))
+    text += '\n' + printable_word(line);
+  return text;
 }
 
 std::unique_ptr<ActivationTransport> make_transport(Context& cx, Communicator& ranks,

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "core/printable.h"
 #include "launch/assemble/validate.h"
 #include "launch/commands/commands.h"
 
@@ -25,7 +26,8 @@ std::vector<Explained> explained(const Recipe& r) {
 }
 
 std::string set_at(const KeyPlace& place) {
-  return place.line == 0 ? "nowhere: the default" : fmt::format("{}:{}", place.file, place.line);
+  return place.line == 0 ? "nowhere: the default"
+                         : fmt::format("{}:{}", printable_word(place.file), place.line);
 }
 
 void print(const Explained& e, const KeyPlace& place) {
@@ -60,8 +62,8 @@ ExitCode run_config_validate(const ConfigArgs& args) {
   const Recipe r = load_recipe(args.recipe);
   validate(r, args.ranks);
   fmt::print("{}: ok; a step is {} sequences = {} ranks x {} micro-batches x {}\n",
-             args.recipe.path, r.batch.global, args.ranks, r.batch.accumulation(args.ranks),
-             r.batch.micro);
+             printable_word(args.recipe.path), r.batch.global, args.ranks,
+             r.batch.accumulation(args.ranks), r.batch.micro);
   return ExitCode::kDone;
 }
 

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "core/printable.h"
 #include "launch/commands/commands.h"
 
 namespace gradwire {
@@ -13,8 +14,9 @@ std::string to_text(const Finding& f) {
   const char* verdict = f.verdict == Verdict::kOk     ? "ok"
                         : f.verdict == Verdict::kWarn ? "warn"
                                                       : "FAIL";
-  const std::string fix = f.fix.empty() ? "" : fmt::format("\n{:22}-> {}", "", f.fix);
-  return fmt::format("{:4}  {:16}{}{}", verdict, f.what, f.found, fix);
+  const std::string fix =
+      f.fix.empty() ? "" : fmt::format("\n{:22}-> {}", "", printable_word(f.fix));
+  return fmt::format("{:4}  {:16}{}{}", verdict, f.what, printable_word(f.found), fix);
 }
 
 ExitCode run_doctor(const DoctorArgs& args) {

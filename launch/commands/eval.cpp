@@ -50,7 +50,9 @@ ExitCode run_eval(const EvalArgs& args) {
       if (sum != found.end() && !m.counted.empty())
         result[m.counted] = std::llround(sum->denominator);
     }
-    fmt::print("{}\n", result.dump());
+    // A path need be no UTF-8, which alone JSON can hold.
+    fmt::print("{}\n", result.dump(-1, ' ', /*ensure_ascii=*/true,
+                                   nlohmann::json::error_handler_t::replace));
   }
   return ExitCode::kDone;
 }

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "core/printable.h"
 #include "launch/assemble/session.h"
 #include "launch/commands/commands.h"
 #include "launch/start/console.h"
@@ -12,7 +13,7 @@ ExitCode run_prepare(const PrepareArgs& args) {
   JobHost host = session.host();
   job->prepare(host, {.content = Content::kTraining,
                       .say = [](const std::string& line) { console().say(line); }});
-  if (session.is_first()) fmt::print("{}\n", job->data_summary());
+  if (session.is_first()) fmt::print("{}\n", printable_word(job->data_summary()));
   return ExitCode::kDone;
 }
 

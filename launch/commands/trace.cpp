@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/printable.h"
 #include "launch/commands/commands.h"
 #include "train/trace/trace_file.h"
 
@@ -14,7 +15,7 @@ void write(const std::string& path, const std::string& text) {
   std::ofstream file(path);
   file << text << std::flush;
   if (!file) throw Error(ErrorKind::kIo, fmt::format("{}: cannot be written", path));
-  fmt::print("{}\n", path);
+  fmt::print("{}\n", printable_word(path));
 }
 
 }  // namespace

@@ -89,6 +89,15 @@ TEST(TcpComm, ALeavingErrorReachesTheOthers) {
 }
 
 // What cannot be a world is refused before anybody is waited for.
+TEST(TcpComm, WhatAPeerSaysIsShownInOneLine) {
+  const auto failures = test::failures_of_tcp_ranks(test::tcp_options(2), [](Communicator& comm) {
+    if (comm.rank() == 1) comm.abort("2 problems\nwarning: \x1b[2J\xff");
+    comm.barrier();
+  });
+  EXPECT_NE(failures[0].find("2 problems warning: \\x1b[2J\\xff"), std::string::npos)
+      << failures[0];
+}
+
 TEST(TcpWorldOptions, AreChecked) {
   const auto refused = [](const char* text, const TcpOptions& options) {
     test::expect_error(ErrorKind::kUsage, text, [&] { TcpWorld world(options); });

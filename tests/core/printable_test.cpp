@@ -44,6 +44,24 @@ TEST(Printable, CutsLongText) {
   EXPECT_EQ(printable(std::string(100, 'a'), 10), "aaaaaaaaaa... (90 bytes more)");
 }
 
+TEST(Printable, AWordIsOneLine) {
+  EXPECT_EQ(printable_word("model\nwarning: all is well\t\x1b[2J"),
+            "model\\x0awarning: all is well\\x09\\x1b[2J");
+  EXPECT_EQ(printable_word("\xe2\x80\xae"
+                           "fdp.exe\xff"),
+            "\\u202efdp.exe\\xff");
+  EXPECT_EQ(printable_word(std::string(5000, 'a')),
+            std::string(kMostWordBytes, 'a') + "... (904 bytes more)");
+  EXPECT_TRUE(is_printable_word("embeddings.\xc3\xa9s"));
+  EXPECT_FALSE(is_printable_word("a\nb"));
+  EXPECT_FALSE(is_printable_word("aaa", 2));
+}
+
+TEST(Printable, ALineIsOneLine) {
+  EXPECT_EQ(printable_line("2 problems\nr.toml:1: a\nr.toml:2: \x1b"),
+            "2 problems r.toml:1: a r.toml:2: \\x1b");
+}
+
 TEST(Printable, OfAnythingIsHarmless) {
   std::mt19937 rng(1);
   for (int i = 0; i < 1000; ++i) {

@@ -31,6 +31,11 @@ TEST(Finding, AsText) {
             "FAIL  disk            full\n                      -> empty it");
 }
 
+TEST(Finding, TextOfTheSystemIsOneLine) {
+  EXPECT_EQ(to_text({Verdict::kWarn, "network", "eth\x1b[2J\nok", "x\n"}),
+            "warn  network         eth\\x1b[2J\\x0aok\n                      -> x\\x0a");
+}
+
 class Storage : public RecipeFiles {};
 
 TEST_F(Storage, FolderThatCanBeWrittenToIsLeftAsItWas) {

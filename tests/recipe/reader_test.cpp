@@ -54,6 +54,16 @@ TEST_F(RecipeReader, UnknownSectionNamesTheNearest) {
   EXPECT_EQ(problems(kText + "[data.more]\nx = 1\n"), "r:3: data.more: unknown key");
 }
 
+// Whatever stands in a file cannot drive the terminal, nor pass for a line of the program's own.
+TEST_F(RecipeReader, KeysAndValuesAreShownInOneLine) {
+  EXPECT_EQ(problems("\"a\\u001b[2J\\nb\" = 1\n" + kText), "r:1: a\\x1b[2J\\x0ab: unknown key");
+  EXPECT_THAT(problems("precision = \"\\u202e\\nr:1: ok\"\n" + kText),
+              HasSubstr("got '\\u202e\\x0ar:1: ok'"));
+  const std::string shown = problems("precision = \"" + std::string(1 << 20, 'x') + "\"\n" + kText);
+  EXPECT_THAT(shown, HasSubstr("xxx... (1048320 bytes more)'"));
+  EXPECT_LT(shown.size(), 1000u);
+}
+
 TEST_F(RecipeReader, WrongTypes) {
   EXPECT_EQ(problems("seed = 1.5\n" + kText),
             "r:1: seed: expected an integer, found a floating-point number");

@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/recipe_files.h"
@@ -47,6 +48,15 @@ TEST_F(RecipeWriter, AwkwardValuesReadBack) {
   r.optim.no_decay = {};
   lm(r).model.tie_embeddings = false;
   EXPECT_EQ(load_recipe(write("r.toml", to_toml(r))), r);
+}
+
+// A resolved recipe is shown on terminals.
+TEST_F(RecipeWriter, WhatDrivesATerminalIsEscaped) {
+  Recipe r = lm_recipe();
+  lm(r).data.text = {"\x1b[2J", "\xc2\x9b", "\xe2\x80\xae", "\xe2\x81\xa6"};
+  const std::string text = to_toml(r);
+  EXPECT_THAT(text, testing::HasSubstr(R"(["\u001b[2J", "\u009b", "\u202e", "\u2066"])"));
+  EXPECT_EQ(load_recipe(write("r.toml", text)), r);
 }
 
 TEST_F(RecipeWriter, EveryKeyIsWrittenAndRead) {

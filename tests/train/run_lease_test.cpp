@@ -79,6 +79,13 @@ TEST_F(RunLeaseTest, OneAtATime) {
   EXPECT_EQ(second.take(), Answer::kTaken);
 }
 
+TEST_F(RunLeaseTest, HostIsShownInOneLine) {
+  LeaseHolder holder = this_process();
+  holder.host = "node\x1b[2J\xff";
+  holder.process = 7;
+  EXPECT_EQ(to_text(holder), "process 7 on node\\x1b[2J\\xff");
+}
+
 TEST_F(RunLeaseTest, LeavesNothing) {
   {
     RunLease lease(folder_);

@@ -80,6 +80,14 @@ TEST(StallReport, TableAndCulprit) {
       "micro-batch 2 in stage 1 for 6.1 s.");
 }
 
+TEST(StallReport, NamesOfOthersAreShownInOneLine) {
+  std::vector<SeenRank> ranks = four();
+  set(ranks[1].status->host, "beta\x1b[2J\nall is well");
+  const std::string report = stall_report({ranks, 10000});
+  EXPECT_EQ(report.find('\x1b'), std::string::npos);
+  EXPECT_NE(report.find("beta\\x1b[2J\\x0aall is well"), std::string::npos) << report;
+}
+
 // It may have been stopped while it waited itself.
 TEST(StallReport, StoppedGoneAndSilentRanksAreToBlame) {
   std::vector<SeenRank> ranks = four();
