@@ -1,5 +1,6 @@
 // Self-attention with rotary positions and grouped key/value heads, as in LLaMA:
-// {path}.{q,k,v,o}_proj.weight, no biases.
+// {path}.{q,k,v,o}_proj.weight. If asked for, {q,k,v}_proj.bias as in Qwen2, and as in Qwen3
+// {q,k}_norm.weight: an RMSNorm of each head of queries and keys before they are turned.
 #pragma once
 
 #include "models/adapters/adaptation.h"
@@ -8,10 +9,14 @@
 namespace gradwire {
 
 struct AttentionConfig {
-  std::int64_t width = 0;     // D
-  std::int64_t heads = 1;     // H, divides D; head width D/H is even
-  std::int64_t kv_heads = 1;  // divides H
+  std::int64_t width = 0;       // D
+  std::int64_t heads = 1;       // H
+  std::int64_t kv_heads = 1;    // divides H
+  std::int64_t head_width = 0;  // Dh, even
   double rope_theta = 10000.0;
+  bool qkv_bias = false;
+  bool qk_norm = false;
+  double norm_eps = 1e-5;  // of qk_norm
 };
 
 // Keys and values of the tokens seen so far in one sequence, for generation.
@@ -32,8 +37,14 @@ class AttentionLayer final : public Module {
   KvCache make_cache(Context& cx, std::int64_t capacity, DType dtype) const;
 
  private:
+  // Queries or keys: projected, normed if asked for, and turned by their positions from `start` on.
+  Var turned(Context& cx, Tape& tape, Var x, const Adaptation& adapted, Parameter& weight,
+             Parameter& bias, Parameter& norm, std::int64_t start);
+
   AttentionConfig config_;
   Parameter q_, k_, v_, o_;
+  Parameter q_bias_, k_bias_, v_bias_;  // empty unless config.qkv_bias
+  Parameter q_norm_, k_norm_;           // empty unless config.qk_norm
 };
 
 }  // namespace gradwire

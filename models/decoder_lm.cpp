@@ -23,7 +23,8 @@ double out_stddev(const DecoderConfig& c) {
 }
 
 AttentionConfig attention_config(const DecoderConfig& c) {
-  return {c.width, c.heads, c.kv_heads, c.rope_theta};
+  return {c.width,      c.heads,    c.kv_heads, c.resolved_head_width(),
+          c.rope_theta, c.qkv_bias, c.qk_norm,  c.norm_eps};
 }
 
 }  // namespace
@@ -37,20 +38,51 @@ void check_config(const DecoderConfig& c) {
        fmt::format("vocab {}, layers {}, width {}, heads {}, kv_heads {} and ffn_width {} must be "
                    "positive",
                    c.vocab, c.layers, c.width, c.heads, c.kv_heads, c.ffn_width));
-  need(c.width % c.heads == 0,
+  need(c.head_width > 0 || (c.head_width == 0 && c.width % c.heads == 0),
        fmt::format("width {} is not a multiple of heads {}", c.width, c.heads));
-  need(c.width / c.heads % 2 == 0,
-       fmt::format("head width {} is odd; rotary positions need pairs", c.width / c.heads));
+  need(c.resolved_head_width() % 2 == 0,
+       fmt::format("head width {} is odd; rotary positions need pairs", c.resolved_head_width()));
   need(c.heads % c.kv_heads == 0,
        fmt::format("heads {} is not a multiple of kv_heads {}", c.heads, c.kv_heads));
 }
 
+std::map<std::string, Shape> parameter_shapes(const DecoderConfig& c) {
+  const std::int64_t head = c.resolved_head_width();
+  const std::int64_t q_width = head * c.heads, kv_width = head * c.kv_heads;
+  std::map<std::string, Shape> shapes{{kEmbeddingName, {c.vocab, c.width}},
+                                      {"model.norm.weight", {c.width}}};
+  if (!c.tie_embeddings) shapes["lm_head.weight"] = {c.vocab, c.width};
+  for (std::int64_t i = 0; i < c.layers; ++i) {
+    const auto add = [&](const char* name, const Shape& shape) {
+      shapes[fmt::format("model.layers.{}.{}", i, name)] = shape;
+    };
+    add("input_layernorm.weight", {c.width});
+    add("post_attention_layernorm.weight", {c.width});
+    add("self_attn.q_proj.weight", {q_width, c.width});
+    add("self_attn.k_proj.weight", {kv_width, c.width});
+    add("self_attn.v_proj.weight", {kv_width, c.width});
+    add("self_attn.o_proj.weight", {c.width, q_width});
+    add("mlp.gate_proj.weight", {c.ffn_width, c.width});
+    add("mlp.up_proj.weight", {c.ffn_width, c.width});
+    add("mlp.down_proj.weight", {c.width, c.ffn_width});
+    if (c.qkv_bias) {
+      add("self_attn.q_proj.bias", {q_width});
+      add("self_attn.k_proj.bias", {kv_width});
+      add("self_attn.v_proj.bias", {kv_width});
+    }
+    if (c.qk_norm) {
+      add("self_attn.q_norm.weight", {head});
+      add("self_attn.k_norm.weight", {head});
+    }
+  }
+  return shapes;
+}
+
 std::int64_t parameter_count(const DecoderConfig& c) {
-  const std::int64_t kv_width = c.width / c.heads * c.kv_heads;
-  const std::int64_t block =
-      2 * c.width * (c.width + kv_width) + 3 * c.width * c.ffn_width + 2 * c.width;
-  const std::int64_t tables = (c.tie_embeddings ? 1 : 2) * c.vocab * c.width;
-  return tables + c.layers * block + c.width;
+  std::int64_t elements = 0;
+  for (const auto& [name, shape] : parameter_shapes(c))
+    elements += shape.numel();
+  return elements;
 }
 
 DecoderBlock::DecoderBlock(Context& cx, const std::string& path, const DecoderConfig& config)

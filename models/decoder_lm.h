@@ -1,10 +1,13 @@
 // A LLaMA-style decoder language model: pre-norm blocks of rotary attention and a gated
-// feed-forward layer, RMSNorm at the end, head tied to the embedding or of its own. Parameter names
-// are those of Hugging Face's LlamaForCausalLM.
+// feed-forward layer, RMSNorm at the end, head tied to the embedding or of its own. With biases or
+// norms of queries and keys it is a Qwen2 or Qwen3. Parameter names are those of Hugging Face's
+// LlamaForCausalLM and its relatives.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/unit_range.h"
@@ -21,18 +24,24 @@ struct DecoderConfig {
   std::int64_t width = 0;  // D
   std::int64_t heads = 1;  // H
   std::int64_t kv_heads = 1;
-  std::int64_t ffn_width = 0;  // F
+  std::int64_t head_width = 0;  // Dh; 0: D/H
+  std::int64_t ffn_width = 0;   // F
   double rope_theta = 10000.0;
   double norm_eps = 1e-5;
   bool tie_embeddings = true;
+  bool qkv_bias = false;        // biases of the query, key and value projections
+  bool qk_norm = false;         // RMSNorm of each head of queries and keys
   double dropout = 0.0;         // after attention and feed-forward, before the residual sum
   DType compute = DType::kF32;  // of activations and matrix products: f32 or bf16
   bool recompute = false;  // backward runs each block again instead of keeping what it computed
+
+  std::int64_t resolved_head_width() const { return head_width == 0 ? width / heads : head_width; }
 };
 // Throws Error(kConfig) naming the fields that do not fit.
 void check_config(const DecoderConfig& c);
-// Parameters of such a model, without making it.
+// Elements of the parameters of such a model, and their shapes by name, without making it.
 std::int64_t parameter_count(const DecoderConfig& c);
+std::map<std::string, Shape> parameter_shapes(const DecoderConfig& c);
 
 // The units that stages of a pipeline are made of (core/unit_range.h): 0 is the embedding, then
 // come the blocks, and last the norm and the head.

@@ -6,8 +6,9 @@ namespace {
 // Elements that backward needs of one block, per row: two norms' inputs and outputs, q, k, v and
 // the attention's output, gate, up and their product.
 std::int64_t block_activations(const DecoderConfig& c) {
-  const std::int64_t kv_width = c.width / c.heads * c.kv_heads;
-  return 6 * c.width + 2 * kv_width + 3 * c.ffn_width;
+  const std::int64_t q_width = c.resolved_head_width() * c.heads;
+  const std::int64_t kv_width = c.resolved_head_width() * c.kv_heads;
+  return 4 * c.width + 2 * q_width + 2 * kv_width + 3 * c.ffn_width;
 }
 
 // Of a unit, for a micro-batch of so many rows. With recomputation a block keeps its input, and is
@@ -37,11 +38,11 @@ std::int64_t block_parameters(const DecoderConfig& c) {
 // per head forward, half of each above the diagonal.
 double flops_per_sequence(const DecoderConfig& c, double context) {
   const auto d = [](std::int64_t n) { return static_cast<double>(n); };
-  const double kv_width = d(c.width / c.heads * c.kv_heads);
-  const double block =
-      2.0 * d(c.width) * (d(c.width) + kv_width) + 3.0 * d(c.width) * d(c.ffn_width);
+  const double q_width = d(c.resolved_head_width() * c.heads);
+  const double kv_width = d(c.resolved_head_width() * c.kv_heads);
+  const double block = 2.0 * d(c.width) * (q_width + kv_width) + 3.0 * d(c.width) * d(c.ffn_width);
   const double weights = d(c.layers) * block + d(c.vocab) * d(c.width);
-  const double attention = d(c.layers) * context * d(c.width);
+  const double attention = d(c.layers) * context * q_width;
   return 6.0 * context * (weights + attention);
 }
 

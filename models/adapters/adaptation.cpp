@@ -47,17 +47,26 @@ Var Adaptation::by_group(Context& cx, Tape& tape, const std::string& site, const
   return concat(cx, tape, parts, 0);
 }
 
-Var Adaptation::linear(Context& cx, Tape& tape, Var x, Parameter& w) const {
+Var Adaptation::linear(Context& cx, Tape& tape, Var x, Parameter& w, Parameter* bias) const {
   const std::string site = set_ == nullptr ? "" : linear_site(w).name;
-  if (!has_any(site)) return gradwire::linear(cx, tape, x, tape.param(w));
+  const auto product = [&](Var in) {
+    return gradwire::linear(cx, tape, in, tape.param(w),
+                            bias == nullptr ? Var{} : tape.param(*bias));
+  };
+  if (!has_any(site)) return product(x);
   if (set_->changes_input(site)) {
     x = by_group(cx, tape, site, [&](Adapter* a, const auto& part) {
       return a == nullptr ? part(x) : a->input(cx, tape, part(x));
     });
   }
-  const Var y = gradwire::linear(cx, tape, x, tape.param(w));
+  const Var y = product(x);
   return by_group(cx, tape, site, [&](Adapter* a, const auto& part) {
-    return a == nullptr ? part(y) : a->output(cx, tape, {part(x)}, part(y));
+    if (a == nullptr) return part(y);
+    if (bias != nullptr && !a->allows_bias()) {
+      throw Error(ErrorKind::kConfig,
+                  fmt::format("adapters: {} has a bias, which DoRA does not support", site));
+    }
+    return a->output(cx, tape, {part(x)}, part(y));
   });
 }
 

@@ -27,8 +27,9 @@ class Adaptation {
   // One adapter for all samples, of which there may be any number.
   Adaptation(AdapterSet& set, int adapter);
 
-  // The linear layer of weight `w` for x [B, T, in], with what is attached to it.
-  Var linear(Context& cx, Tape& tape, Var x, Parameter& w) const;
+  // The linear layer of weight `w`, and of `bias` if it has one, for x [B, T, in], with what is
+  // attached to it. Errors: kConfig for a bias under an adapter that cannot have one (DoRA).
+  Var linear(Context& cx, Tape& tape, Var x, Parameter& w, Parameter* bias = nullptr) const;
   // What sublayer `site` gives, y [B, T, out], as its adapters change it.
   Var sublayer(Context& cx, Tape& tape, const std::string& site, const SiteInput& in, Var y) const;
   // Of the adapters in use, the parameters at sites whose name begins with `prefix`.

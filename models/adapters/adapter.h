@@ -36,6 +36,8 @@ class Adapter : public Module {
   virtual bool changes_input() const { return false; }
   // What the site reads instead of x.
   virtual Var input(Context& /*cx*/, Tape& /*tape*/, Var x) { return x; }
+  // Whether the product at a linear site may have a bias, which is then part of y.
+  virtual bool allows_bias() const { return true; }
   // What the site gives instead of y [B, T, out].
   virtual Var output(Context& cx, Tape& tape, const SiteInput& in, Var y) = 0;
 };

@@ -50,6 +50,8 @@ class Lora : public Adapter {
 
 class Dora final : public Lora {
  public:
+  // The length of a row scales the product alone.
+  bool allows_bias() const override { return false; }
   Dora(Context& cx, const Site& site, const std::string& name, const AdapterConfig& config)
       : Lora(cx, site, name, config), weight_(*site.weight) {
     init_constant(cx, m_, adapter_parameter(site, "lora_magnitude_vector", name), {site.out}, 0.0);

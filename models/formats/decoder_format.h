@@ -1,0 +1,46 @@
+// Foreign checkpoints of decoders: what their files say of the shape of the model, and where each
+// of our parameters is in them. Our parameter names are those of Hugging Face, so that only GGUF
+// needs a table (decoder_names.h); both import and export use it.
+#pragma once
+
+#include <string>
+
+#include "core/weight_files/gguf.h"
+#include "core/weight_files/stored_tensor.h"
+#include "models/decoder_lm.h"
+
+namespace gradwire {
+
+// A decoder in a folder of Hugging Face (config.json and safetensors) or in a GGUF file, mapped:
+// opening it reads no weight. Families: LLaMA, Mistral, Qwen2 and Qwen3. Errors: kData, naming the
+// file and what does not fit; another architecture, scaled rotary positions and sliding windows are
+// refused.
+class ForeignDecoder {
+ public:
+  static ForeignDecoder open(const std::string& path);
+
+  const std::string& path() const noexcept { return path_; }
+  const DecoderConfig& config() const noexcept { return config_; }
+  std::int64_t context() const noexcept { return context_; }  // positions it was trained on
+
+  // Throws unless the file has all parameters of the model, in their shapes, and no others.
+  void check_tensors() const;
+  // Gives every parameter of `model`, or of a part of it, its value. Errors: kData as above.
+  void load(Context& cx, Module& model) const;
+
+ private:
+  ForeignDecoder() = default;
+  void read_gguf();
+  void read_folder();
+  // Where a parameter is, by its name in this project.
+  const StoredTensor& stored(const std::string& name, const Shape& shape) const;
+
+  std::string path_;
+  DecoderConfig config_;
+  std::int64_t context_ = 0;
+  StoredTensors tensors_;
+  bool is_gguf_ = false;
+  bool interleaved_rope_ = false;  // rows of queries and keys are in GGUF's order for LLaMA
+};
+
+}  // namespace gradwire
