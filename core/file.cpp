@@ -13,6 +13,7 @@
 #include <fstream>
 #include <iterator>
 #include <random>
+#include <vector>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -137,12 +138,36 @@ void publish_text(const std::string& path, const std::string& text) {
   pending.publish();
 }
 
-std::string read_text(const std::string& path) {
+std::string read_text(const std::string& path, std::size_t limit) {
   std::ifstream in(path, std::ios::binary);
   if (!in) refuse(path, "read");
-  std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  std::string text;
+  std::vector<char> part(std::size_t{1} << 16);
+  while (text.size() <= limit && !in.eof() && !in.bad()) {
+    in.read(part.data(), std::ssize(part));
+    text.append(part.data(), static_cast<std::size_t>(in.gcount()));
+  }
   if (in.bad()) refuse(path, "read");
+  if (text.size() > limit) {
+    throw Error(ErrorKind::kData, fmt::format("{}: longer than {} bytes", path, limit));
+  }
   return text;
+}
+
+bool next_line(std::istream& in, std::string& line, std::size_t most) {
+  line.clear();
+  std::array<char, 4096> part;
+  for (;;) {
+    const std::size_t wanted = std::min(part.size() - 1, most + 1 - line.size());
+    in.getline(part.data(), static_cast<std::streamsize>(wanted) + 1);  // with a zero at the end
+    const auto taken = static_cast<std::size_t>(in.gcount());
+    const bool ended = in.good();  // by '\n', which was taken too
+    line.append(part.data(), ended ? taken - 1 : taken);
+    if (ended || in.eof() || in.bad()) return !in.fail();
+    if (taken == 0) return false;  // the stream had failed before
+    in.clear();                    // the room was used up
+    if (line.size() > most) return true;
+  }
 }
 
 }  // namespace gradwire

@@ -3,6 +3,8 @@
 // kIo, and kConfig for what this user may not write (core/io_error.h).
 #pragma once
 
+#include <cstddef>
+#include <istream>
 #include <string>
 #include <string_view>
 
@@ -54,7 +56,14 @@ class PendingFile {
 
 // A whole small file through a PendingFile. Errors: kIo.
 void publish_text(const std::string& path, const std::string& text);
-// Errors: kIo.
-std::string read_text(const std::string& path);
+
+// Far above any text that this program reads whole, far below what would be missed in memory.
+inline constexpr std::size_t kMostTextBytes = std::size_t{64} << 20;
+// A whole file of at most `limit` bytes; no more of it is read. Errors: kIo; kData if it is longer.
+std::string read_text(const std::string& path, std::size_t limit = kMostTextBytes);
+
+// The next line, without its '\n'; false at the end or after an error, as std::getline(). Of a line
+// longer than `most` bytes, most + 1 bytes are given, and the next call goes on from there.
+bool next_line(std::istream& in, std::string& line, std::size_t most);
 
 }  // namespace gradwire

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/file.h"
 
 namespace gradwire {
 
@@ -80,13 +81,14 @@ bool Corpus::open_next() {
 
 bool Corpus::read_line(std::string& line) {
   if (!in_.is_open()) return false;
-  if (!std::getline(in_, line)) {
+  if (!next_line(in_, line, static_cast<std::size_t>(config_.max_document_bytes))) {
     if (!in_.bad()) return false;
     throw Error(ErrorKind::kIo, fmt::format("{}: cannot be read after line {}: {}",
                                             config_.files[file_ - 1], line_, std::strerror(errno)));
   }
   if (++line_ == 1 && line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);
   if (line.ends_with('\r')) line.pop_back();
+  if (std::ssize(line) > config_.max_document_bytes) refuse_document();
   const std::size_t good = std::min(utf8_prefix(line), line.find('\0'));
   if (good < line.size()) {
     throw Error(ErrorKind::kData, fmt::format("{}:{}: not UTF-8 text: byte {:#04x} at column {}",
@@ -94,6 +96,13 @@ bool Corpus::read_line(std::string& line) {
                                               static_cast<unsigned char>(line[good]), good + 1));
   }
   return true;
+}
+
+void Corpus::refuse_document() const {
+  throw Error(ErrorKind::kData,
+              fmt::format("{}:{}: a document of more than {} bytes; documents end at a {}",
+                          config_.files[file_ - 1], line_, config_.max_document_bytes,
+                          name_of(config_.document_break)));
 }
 
 bool Corpus::next(std::string& document) {
@@ -117,10 +126,7 @@ bool Corpus::next(std::string& document) {
     if (!document.empty()) document += '\n';
     document += line_text_;
     if (static_cast<std::int64_t>(document.size()) > config_.max_document_bytes) {
-      throw Error(ErrorKind::kData,
-                  fmt::format("{}:{}: a document of more than {} bytes; documents end at a {}",
-                              config_.files[file_ - 1], line_, config_.max_document_bytes,
-                              name_of(config_.document_break)));
+      refuse_document();
     }
   }
 }

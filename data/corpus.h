@@ -37,6 +37,7 @@ class Corpus {
  private:
   bool open_next();
   bool read_line(std::string& line);
+  [[noreturn]] void refuse_document() const;
 
   CorpusConfig config_;
   std::int64_t bytes_ = 0;

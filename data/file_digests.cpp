@@ -6,7 +6,6 @@
 #include <cstring>
 #include <exception>
 #include <filesystem>
-#include <fstream>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -37,6 +36,14 @@ std::string state_of(const struct stat& s) {
                      s.st_ctim.tv_nsec);
 }
 
+std::string text_or_nothing(const std::string& path) {
+  try {
+    return read_text(path);
+  } catch (const Error&) {
+    return "";  // a memo that is not there, or of no use
+  }
+}
+
 double now_s() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
@@ -45,8 +52,7 @@ double now_s() {
 
 FileDigests::FileDigests(std::string memo, double settle_s)
     : memo_(std::move(memo)), settle_s_(settle_s) {
-  std::ifstream in(memo_);
-  const json all = json::parse(in, nullptr, /*allow_exceptions=*/false);
+  const json all = json::parse(text_or_nothing(memo_), nullptr, /*allow_exceptions=*/false);
   if (!all.is_object()) return;
   for (const auto& [path, entry] : all.items()) {
     if (entry.is_object() && entry.contains("state") && entry["state"].is_string() &&

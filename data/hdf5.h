@@ -94,7 +94,9 @@ class Hdf5File {
   bool contains(const std::string& name) const;
   std::vector<std::string> dataset_names() const;  // with their groups, sorted
   // Errors: kData if there is no such dataset, if its element type is unknown, or if what it names
-  // is not in this file: behind a soft or external link, in external or virtual storage.
+  // is not in this file: behind a soft or external link, in external or virtual storage. Also if it
+  // has more elements than a file of this size can hold, or chunks of more than 64 MiB, so that
+  // memory for all of a dataset may be taken.
   Hdf5Dataset dataset(const std::string& name) const;
   Shape shape(const std::string& name) const { return dataset(name).shape(); }
   DType dtype(const std::string& name) const { return dataset(name).dtype(); }

@@ -2,6 +2,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <span>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -20,6 +21,8 @@ using hdf5::reason;
 namespace {
 
 constexpr std::int64_t kChunkBytes = 1 << 20;
+constexpr hsize_t kMostChunkBytes = hsize_t{64} << 20;
+constexpr hsize_t kMostDeflation = 1032;        // of any stream that DEFLATE (RFC 1951) can write
 constexpr std::size_t kMostDatasets = 1 << 22;  // of a file
 
 // No locks: files are complete before they get their name, and shared file systems often lack
@@ -87,21 +90,58 @@ bool is_known(H5Z_filter_t filter) {
          filter == H5Z_FILTER_DEFLATE;
 }
 
-// That the elements are in the file, and that reading them runs no code but HDF5's own.
-void check_storage(hid_t dataset, const std::string& where) {
-  const Hdf5Handle layout = own(H5Dget_create_plist(dataset), H5Pclose);
-  if (H5Pget_external_count(layout.get()) > 0 || H5Pget_layout(layout.get()) == H5D_VIRTUAL) {
-    throw Error(ErrorKind::kData, fmt::format("{}: its elements are in other files", where));
-  }
-  for (int i = 0; i < H5Pget_nfilters(layout.get()); ++i) {
+// How many bytes of elements a byte of the file may stand for.
+hsize_t most_bytes_per_byte(hid_t layout, const std::string& where) {
+  hsize_t most = 1;
+  for (int i = 0; i < H5Pget_nfilters(layout); ++i) {
     unsigned flags = 0;
     std::size_t values = 0;
-    const H5Z_filter_t filter = H5Pget_filter2(layout.get(), static_cast<unsigned>(i), &flags,
-                                               &values, nullptr, 0, nullptr, nullptr);
+    const H5Z_filter_t filter = H5Pget_filter2(layout, static_cast<unsigned>(i), &flags, &values,
+                                               nullptr, 0, nullptr, nullptr);
     if (!is_known(filter)) {
       throw Error(ErrorKind::kData, fmt::format("{}: stored by an unknown filter, {}", where,
                                                 static_cast<int>(filter)));
     }
+    const bool again = filter == H5Z_FILTER_DEFLATE && most > 1;
+    if (again) throw Error(ErrorKind::kData, fmt::format("{}: compressed twice", where));
+    if (filter == H5Z_FILTER_DEFLATE) most = kMostDeflation;
+  }
+  return most;
+}
+
+// HDF5 allocates whole chunks.
+void check_chunk(hid_t layout, std::size_t element, const std::string& where) {
+  if (H5Pget_layout(layout) != H5D_CHUNKED) return;
+  std::array<hsize_t, H5S_MAX_RANK> sizes{};
+  const int rank = H5Pget_chunk(layout, H5S_MAX_RANK, sizes.data());
+  hsize_t room = kMostChunkBytes / std::max<hsize_t>(element, 1);
+  for (const hsize_t size : std::span(sizes).first(static_cast<std::size_t>(std::max(rank, 0)))) {
+    if (size > room) {
+      throw Error(ErrorKind::kData,
+                  fmt::format("{}: chunks of more than {} bytes", where, kMostChunkBytes));
+    }
+    room /= std::max<hsize_t>(size, 1);
+  }
+}
+
+// That the elements are in the file, that there are no more than it can hold, and that reading them
+// runs no code but HDF5's own.
+void check_storage(hid_t file, hid_t dataset, const std::string& where) {
+  const Hdf5Handle layout = own(H5Dget_create_plist(dataset), H5Pclose);
+  if (H5Pget_external_count(layout.get()) > 0 || H5Pget_layout(layout.get()) == H5D_VIRTUAL) {
+    throw Error(ErrorKind::kData, fmt::format("{}: its elements are in other files", where));
+  }
+  const hsize_t most = most_bytes_per_byte(layout.get(), where);
+  const Hdf5Handle type = own(H5Dget_type(dataset), H5Tclose);
+  const Hdf5Handle space = own(H5Dget_space(dataset), H5Sclose);
+  check_chunk(layout.get(), H5Tget_size(type.get()), where);
+  hsize_t file_bytes = 0;
+  H5Fget_filesize(file, &file_bytes);
+  const auto elements = static_cast<hsize_t>(hdf5::extent(space.get()).numel());
+  if (elements > file_bytes * most / std::max<hsize_t>(H5Tget_size(type.get()), 1)) {
+    throw Error(ErrorKind::kData,
+                fmt::format("{}: {} elements are more than a file of {} bytes can hold", where,
+                            elements, file_bytes));
   }
 }
 
@@ -222,7 +262,7 @@ Hdf5Dataset Hdf5File::dataset(const std::string& name) const {
     throw Error(ErrorKind::kData,
                 fmt::format("{}: cannot be opened: {}", place(path_, name), reason()));
   }
-  check_storage(data.get(), place(path_, name));
+  check_storage(handle_.get(), data.get(), place(path_, name));
   return Hdf5Dataset(std::move(data), place(path_, name));
 }
 

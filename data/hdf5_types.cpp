@@ -1,5 +1,6 @@
 #include "data/hdf5_types.h"
 
+#include <algorithm>
 #include <array>
 
 #include <fcntl.h>
@@ -117,11 +118,17 @@ Shape extent(hid_t space) {
   if (rank < 0 || rank > Shape::kMaxRank) {
     throw Error(ErrorKind::kData, "hdf5: more dimensions than a tensor can have");
   }
+  constexpr hsize_t kMostBytes = hsize_t{1} << 56;  // so that bytes can be counted in 64 bits
   std::array<hsize_t, Shape::kMaxRank> sizes{};
   H5Sget_simple_extent_dims(space, sizes.data(), nullptr);
   std::array<std::int64_t, Shape::kMaxRank> dims{};
-  for (std::size_t i = 0; i < dims.size(); ++i)
+  hsize_t room = kMostBytes;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(rank); ++i) {
+    if (sizes[i] > room)
+      throw Error(ErrorKind::kData, "hdf5: more elements than any file can hold");
+    room /= std::max<hsize_t>(sizes[i], 1);
     dims[i] = static_cast<std::int64_t>(sizes[i]);
+  }
   return Shape(std::span(dims).first(static_cast<std::size_t>(rank)));
 }
 

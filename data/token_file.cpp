@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/printable.h"
+#include "data/tokenizer.h"
 
 namespace gradwire {
 namespace {
@@ -96,6 +97,10 @@ TokenFile TokenFile::open(const std::string& path, std::optional<std::uint64_t> 
   Hdf5Dataset offsets = file.dataset("offsets");
   TokenFile out(std::move(file), std::move(tokens), std::move(offsets));
   out.info_.vocabulary = out.file_.int_attribute("vocabulary");
+  if (out.info_.vocabulary < 1 || out.info_.vocabulary > kMostPieces) {
+    throw refuse(
+        fmt::format("a vocabulary of {}, not of 1 to {}", out.info_.vocabulary, kMostPieces));
+  }
   const std::string made_with = out.file_.string_attribute("tokenizer_hash");
   out.info_.tokenizer_hash = std::strtoull(made_with.c_str(), nullptr, 16);
   if (tokenizer_hash && *tokenizer_hash != out.info_.tokenizer_hash) {
@@ -103,7 +108,8 @@ TokenFile TokenFile::open(const std::string& path, std::optional<std::uint64_t> 
                              to_hex(*tokenizer_hash), printable_word(made_with)));
   }
   if (out.tokens_.shape().rank() != 1 || out.tokens_.dtype() != DType::kI32 ||
-      out.offsets_.shape().rank() != 1 || out.offsets_.dtype() != DType::kI64) {
+      out.offsets_.shape().rank() != 1 || out.offsets_.dtype() != DType::kI64 ||
+      out.offsets_.rows() < 1) {
     throw refuse("tokens or offsets of another shape or type than a token file has");
   }
   const std::int64_t counted_tokens = out.file_.int_attribute("tokens");

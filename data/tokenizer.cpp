@@ -39,8 +39,22 @@ Tokenizer Tokenizer::load(const std::string& path) {
                             "(bos {}, eos {})",
                             path, tokenizer.bos_id(), tokenizer.eos_id()));
   }
+  tokenizer.check_pieces();
   tokenizer.hash_ = hash_of(bytes);
   return tokenizer;
+}
+
+void Tokenizer::check_pieces() const {
+  if (vocabulary() > kMostPieces) {
+    throw Error(ErrorKind::kData, fmt::format("{}: a vocabulary of {}; at most {}", path_,
+                                              vocabulary(), kMostPieces));
+  }
+  for (int id = 0; id < static_cast<int>(vocabulary()); ++id) {
+    const std::size_t bytes = model_->processor.IdToPiece(id).size();
+    if (bytes <= kMostPieceBytes) continue;
+    throw Error(ErrorKind::kData, fmt::format("{}: piece {} has {} bytes; at most {}", path_, id,
+                                              bytes, kMostPieceBytes));
+  }
 }
 
 std::int64_t Tokenizer::vocabulary() const {

@@ -23,6 +23,10 @@ struct TokenizerConfig {
   std::int64_t max_training_bytes = std::int64_t{256} << 20;
 };
 
+// Far above any in use: a vocabulary, and a piece of it in bytes, beyond which a file is damaged.
+inline constexpr std::int64_t kMostPieces = std::int64_t{1} << 24;
+inline constexpr std::size_t kMostPieceBytes = 4096;
+
 class Tokenizer {
  public:
   // Errors: kIo if there is no such file, kData if it is no model or has no bos or eos.
@@ -46,6 +50,7 @@ class Tokenizer {
  private:
   struct Model;
   Tokenizer(std::unique_ptr<Model> model, std::string path);
+  void check_pieces() const;
 
   std::unique_ptr<Model> model_;
   std::string path_;

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -19,20 +19,24 @@ namespace fs = std::filesystem;
 
 constexpr const char* kExtends = "extends";
 constexpr std::size_t kMostFiles = 16;
+constexpr std::size_t kMostBytes = std::size_t{1} << 20;
+constexpr std::ptrdiff_t kMostDots = 10000;
 
 // Why the file cannot be read, or empty.
 std::string read_text(const std::string& path, std::string& text) {
   errno = 0;
   std::ifstream in(path, std::ios::binary);
-  std::ostringstream all;
-  if (in.peek() != std::ifstream::traits_type::eof()) all << in.rdbuf();
-  text = all.str();
+  text.resize(kMostBytes + 1);
+  in.read(text.data(), std::ssize(text));
+  text.resize(static_cast<std::size_t>(in.gcount()));
   if (in.is_open() && !in.bad()) return "";
   return fmt::format("cannot be read: {}",
                      errno != 0 ? std::strerror(errno) : "not a regular file");
 }
 
 toml::table parsed(const std::string& path, const std::string& text) {
+  if (std::string why = parser_objection(text); !why.empty())
+    throw RecipeError({{path, 0, "", std::move(why), false}});
   try {
     return toml::parse(text, path);
   } catch (const toml::parse_error& e) {
@@ -104,6 +108,12 @@ class Chain {
 };
 
 }  // namespace
+
+std::string parser_objection(std::string_view text) {
+  if (text.size() > kMostBytes) return fmt::format("longer than {} bytes", kMostBytes);
+  if (std::ranges::count(text, '.') > kMostDots) return fmt::format("more than {} dots", kMostDots);
+  return "";
+}
 
 std::vector<RecipeFile> read_recipe_chain(const std::string& path) {
   return Chain().read(path);

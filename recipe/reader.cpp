@@ -265,6 +265,7 @@ Recipe load_recipe(const std::string& path, const std::vector<std::string>& over
 }
 
 std::optional<Recipe> saved_recipe(const std::string& text, std::span<const JobKind> jobs) {
+  if (!parser_objection(text).empty()) return std::nullopt;
   std::vector<Problem> passed_over;
   try {
     const toml::table root = toml::parse(text);

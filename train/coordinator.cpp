@@ -155,6 +155,9 @@ class CommCoordinator final : public Coordinator {
       const std::uint8_t* const begin = gathered.data() + r * stride;
       std::uint64_t its = 0;
       std::memcpy(&its, begin, kLength);
+      if (its > stride - kLength) {
+        throw Error(ErrorKind::kComm, fmt::format("rank {} sent a text that cannot be", r));
+      }
       texts[r].assign(reinterpret_cast<const char*>(begin + kLength), its);
     }
     return texts;

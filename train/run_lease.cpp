@@ -1,7 +1,10 @@
 #include "train/run_lease.h"
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -81,15 +84,23 @@ std::string text_of(const LeaseHolder& h, std::int64_t beats) {
                      h.host, h.boot, h.space, h.process, h.started);
 }
 
+// It becomes part of a file's name.
+bool is_nonce(const std::string& text) {
+  constexpr std::size_t kMost = 64;
+  return !text.empty() && text.size() <= kMost &&
+         std::ranges::all_of(text, [](unsigned char c) { return std::isalnum(c) != 0; });
+}
+
 LeaseHolder holder_in(const std::string& text) {
   std::map<std::string, std::string> values;
   std::istringstream in(text);
   for (std::string key, value; in >> key >> value;)
     values[key] = value;
   LeaseHolder h{values["nonce"], values["host"], values["boot"], values["space"]};
-  h.process = std::atoi(values["process"].c_str());
+  const std::string& number = values["process"];
+  std::from_chars(number.data(), number.data() + number.size(), h.process);
   h.started = values["started"];
-  if (h.nonce.empty() || h.nonce.find('/') != std::string::npos) h.nonce = kDamaged;
+  if (!is_nonce(h.nonce) || h.process < 0) h.nonce = kDamaged;
   return h;
 }
 

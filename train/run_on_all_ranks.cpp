@@ -1,5 +1,6 @@
 #include "train/run_on_all_ranks.h"
 
+#include <algorithm>
 #include <charconv>
 #include <exception>
 #include <filesystem>
@@ -37,10 +38,11 @@ std::string report(const std::function<void()>& work, std::exception_ptr& failur
 
 Error error_of(std::size_t rank, const std::string& text) {
   int kind = static_cast<int>(ErrorKind::kInternal);
-  const std::size_t space = text.find(' ');
+  const std::size_t space = std::min(text.find(' '), text.size());
   std::from_chars(text.data(), text.data() + space, kind);
   return {static_cast<ErrorKind>(kind),
-          fmt::format("rank {}: {}", rank, printable_line(text.substr(space + 1)))};
+          fmt::format("rank {}: {}", rank,
+                      printable_line(text.substr(std::min(space + 1, text.size()))))};
 }
 
 }  // namespace

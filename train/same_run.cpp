@@ -1,8 +1,6 @@
 #include "train/same_run.h"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 #include <map>
 
 #include <fmt/format.h>
@@ -10,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "comm/rank_list.h"
+#include "core/error.h"
 #include "core/hash.h"
 #include "core/printable.h"
 
@@ -69,9 +68,11 @@ std::vector<std::string> differences(const std::vector<std::string>& texts) {
 }  // namespace
 
 std::string digest_of_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  return file.bad() || !file.is_open() ? "a file that cannot be read" : to_hex(hash_of(text));
+  try {
+    return to_hex(hash_of_file(path));
+  } catch (const Error&) {
+    return "a file that cannot be read";
+  }
 }
 
 void check_same_run(Coordinator& ranks, const std::vector<RunFact>& facts) {

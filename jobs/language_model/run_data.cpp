@@ -56,7 +56,12 @@ json text_settings(const Recipe& recipe) {
 json record_of(const Recipe& recipe) {
   if (!fs::exists(record_path(recipe))) return nullptr;
   const json record = json::parse(read_text(record_path(recipe)), nullptr, false);
-  return record.is_object() && record.contains("settings") ? record : nullptr;
+  const auto is_text = [&](const char* key) {
+    return record.contains(key) && record[key].is_string();
+  };
+  const bool whole = record.is_object() && record.contains("settings") && is_text("digest") &&
+                     is_text("train") && is_text("valid");
+  return whole ? record : nullptr;
 }
 
 PreparedText kept_text(const Recipe& recipe, const std::string& tokenizer) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <fstream>
 #include <limits>
-#include <sstream>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -20,11 +19,11 @@ namespace gradwire {
 namespace {
 
 std::string file_text(const std::string& path) {
-  std::ifstream in(path);
-  std::stringstream text;
-  text << in.rdbuf();
-  if (!in) throw Error(ErrorKind::kConfig, fmt::format("{}: cannot be read", path));
-  return text.str();
+  try {
+    return read_text(path);
+  } catch (const Error& e) {
+    throw Error(ErrorKind::kConfig, e.what());
+  }
 }
 
 Schedule computing(const ParallelRecipe& p, int micros) {
@@ -43,7 +42,7 @@ std::string cut_path(const Recipe& recipe) {
 std::vector<UnitRange> cut_so_far(const Recipe& recipe, int units, int stages) {
   std::ifstream in(cut_path(recipe));
   std::string line;
-  if (!std::getline(in, line)) return {};
+  if (!next_line(in, line, kMostTextBytes)) return {};
   try {
     return parse_cut(line, units, stages);
   } catch (const Error&) {

@@ -116,6 +116,48 @@ TEST_F(Hdf5Hostile, UnknownFiltersAreNotRun) {
   EXPECT_THAT(refusal("packed"), HasSubstr("stored by an unknown filter"));
 }
 
+// Chunks that were never written take no room in a file, and all in memory.
+TEST_F(Hdf5Hostile, MoreElementsThanTheFileCanHoldAreNotRead) {
+  const hid_t file = begin();
+  const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
+  const hsize_t chunk = 4;
+  H5Pset_chunk(properties, 1, &chunk);
+  for (const bool deflated : {false, true}) {
+    if (deflated) H5Pset_deflate(properties, 9);
+    const hsize_t size = hsize_t{1} << (deflated ? 30 : 20);
+    const hid_t space = H5Screate_simple(1, &size, nullptr);
+    H5Dclose(H5Dcreate2(file, deflated ? "deflated" : "empty", H5T_IEEE_F32LE, space, H5P_DEFAULT,
+                        properties, H5P_DEFAULT));
+    H5Sclose(space);
+  }
+  const hsize_t sizes[2] = {hsize_t{1} << 40, hsize_t{1} << 40};
+  const hsize_t chunks[2] = {4, 4};
+  H5Pset_chunk(properties, 2, chunks);
+  const hid_t space = H5Screate_simple(2, sizes, nullptr);
+  H5Dclose(
+      H5Dcreate2(file, "endless", H5T_IEEE_F32LE, space, H5P_DEFAULT, properties, H5P_DEFAULT));
+  H5Sclose(space);
+  H5Pclose(properties);
+  H5Fclose(file);
+  EXPECT_THAT(refusal("empty"), HasSubstr("1048576 elements are more than a file of"));
+  EXPECT_THAT(refusal("deflated"), HasSubstr("1073741824 elements are more than a file of"));
+  EXPECT_THAT(refusal("endless"), HasSubstr("more elements than any file can hold"));
+}
+
+TEST_F(Hdf5Hostile, LargeChunksAreNotRead) {
+  const hid_t file = begin();
+  const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
+  const hsize_t chunk = hsize_t{1} << 28;
+  const hsize_t size = 4, most = H5S_UNLIMITED;
+  H5Pset_chunk(properties, 1, &chunk);
+  const hid_t space = H5Screate_simple(1, &size, &most);
+  H5Dclose(H5Dcreate2(file, "large", H5T_IEEE_F32LE, space, H5P_DEFAULT, properties, H5P_DEFAULT));
+  H5Sclose(space);
+  H5Pclose(properties);
+  H5Fclose(file);
+  EXPECT_THAT(refusal("large"), HasSubstr("chunks of more than 67108864 bytes"));
+}
+
 TEST_F(Hdf5Hostile, NamesAreShownInOneLine) {
   const hid_t file = begin();
   H5Lcreate_soft("/own", file, "\x1b[2J\n\xff", H5P_DEFAULT, H5P_DEFAULT);

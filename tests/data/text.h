@@ -7,6 +7,7 @@
 
 #include "core/rng.h"
 #include "data/token_file.h"
+#include "data/tokenizer.h"
 #include "tests/data/temp_folder.h"
 
 namespace gradwire::testing_data {
@@ -48,5 +49,26 @@ inline std::string counting_file(const TempFolder& folder, const std::string& na
   out.finish();
   return path;
 }
+
+class Documents : public DocumentSource {
+ public:
+  explicit Documents(std::vector<std::string> all) : all_(std::move(all)) {}
+  bool next(std::string& document) override {
+    if (at_ == all_.size()) return false;
+    document = all_[at_++];
+    return true;
+  }
+  std::int64_t bytes() const override {
+    std::size_t sum = 0;
+    for (const std::string& text : all_)
+      sum += text.size();
+    return static_cast<std::int64_t>(sum);
+  }
+  std::size_t taken() const { return at_; }
+
+ private:
+  std::vector<std::string> all_;
+  std::size_t at_ = 0;
+};
 
 }  // namespace gradwire::testing_data

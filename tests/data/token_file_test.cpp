@@ -44,6 +44,21 @@ std::string forge(const TempFolder& folder, const Forgery& f) {
   return folder.file("f.h5");
 }
 
+TEST(TokenFile, VocabulariesThatCannotBeAreRefused) {
+  const TempFolder folder;
+  for (const std::int64_t vocabulary : {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1} << 40}) {
+    const std::string path = forge(folder, {.vocabulary = vocabulary});
+    expect_error(ErrorKind::kData, {"f.h5: a vocabulary of", "not of 1 to 16777216"},
+                 [&] { TokenFile::open(path); });
+  }
+}
+
+TEST(TokenFile, WithoutAnEndOfDocumentsIsRefused) {
+  const TempFolder folder;
+  const std::string path = forge(folder, {.tokens = 0, .documents = -1, .ids = {}, .offsets = {}});
+  expect_error(ErrorKind::kData, {"f.h5: "}, [&] { TokenFile::open(path); });
+}
+
 TEST(TokenFile, KeepsDocumentsAndIds) {
   const TempFolder folder;
   // Longer than the buffers and the chunks; vocabularies on both sides of 16 bits.

@@ -9,30 +9,10 @@
 namespace gradwire {
 namespace {
 
+using testing_data::Documents;
 using testing_data::expect_error;
 using testing_data::made_up_text;
 using testing_data::TempFolder;
-
-class Documents : public DocumentSource {
- public:
-  explicit Documents(std::vector<std::string> all) : all_(std::move(all)) {}
-  bool next(std::string& document) override {
-    if (at_ == all_.size()) return false;
-    document = all_[at_++];
-    return true;
-  }
-  std::int64_t bytes() const override {
-    std::size_t sum = 0;
-    for (const std::string& text : all_)
-      sum += text.size();
-    return static_cast<std::int64_t>(sum);
-  }
-  std::size_t taken() const { return at_; }
-
- private:
-  std::vector<std::string> all_;
-  std::size_t at_ = 0;
-};
 
 std::string train(const TokenizerConfig& config, std::vector<std::string> documents) {
   Documents source(std::move(documents));

@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/damage.h"
 #include "tests/support/recipe_files.h"
+
+#include "jobs/job_list.h"
 
 namespace gradwire {
 namespace {
@@ -73,8 +76,27 @@ TEST_F(RecipeFuzz, DamagedChains) {
   EXPECT_LT(read_count, kTries);
 }
 
+TEST_F(RecipeFuzz, DamagedBytes) {
+  const std::string whole = content(GW_SOURCE_DIR "/examples/lm_kjv.toml");
+  const test::Outcomes outcomes = test::read_damaged(
+      whole, 2000, 4, [&](const std::string& bytes) { load_recipe(write("r.toml", bytes)); });
+  EXPECT_GT(outcomes.read, 0);
+  EXPECT_GT(outcomes.refused, 0);
+}
+
+TEST_F(RecipeFuzz, LongFiles) {
+  const std::string padding(1 << 20, '#');
+  EXPECT_EQ(problems(padding + "#\n[data]\ntext = ['a.txt']\n"), "r: longer than 1048576 bytes");
+  EXPECT_FALSE(read("extends = '/dev/zero'\n"));
+}
+
 TEST_F(RecipeFuzz, DeepNesting) {
   EXPECT_FALSE(read("seed = " + std::string(100000, '[')));
+  std::string deep = "a";
+  for (int i = 0; i < 500000; ++i)
+    deep += ".a";
+  EXPECT_EQ(problems(deep + " = 1"), "r: more than 10000 dots");
+  EXPECT_EQ(saved_recipe(deep + " = 1", all_jobs()), std::nullopt);
   std::string dotted = "a";
   for (int i = 0; i < 20000; ++i)
     dotted += ".a";

@@ -170,6 +170,13 @@ TEST_F(DamagedCheckpoint, ManifestsThatSayWhatCannotBe) {
   const std::vector<std::pair<std::string, nlohmann::json>> lies = {
       {"/step", -1},
       {"/step", "two"},
+      {"/step", 1e300},
+      {"/step", ~std::uint64_t{0}},
+      {"/ranks", (std::int64_t{1} << 32) + 1},
+      {"/state/0/names/0", "wte\nmanifest: ok"},
+      {"/state/0/names/0", std::string(2000, 'a')},
+      {"/state/0/shape", "33"},
+      {"/state/0/shape", {2.5}},
       {"/ranks", 0},
       {"/ranks", huge},
       {"/files/0/rank", 1},
@@ -223,6 +230,23 @@ TEST_F(DamagedCheckpoint, PlacesOfAnotherPieceAreSeen) {
   j["state"][0]["at"][0] = 1;
   std::ofstream(manifest) << sealed(j);
   expect_fallback("rank-00000.h5: 'reducer/residual' is not what was saved");
+}
+
+// Each of them fits in the file, and all of them do not.
+TEST_F(DamagedCheckpoint, AllThatARankHasSavedFitsInItsFile) {
+  nlohmann::json j = nlohmann::json::parse(slurp(manifest));
+  j["state"][0]["shape"] = {static_cast<std::int64_t>(fs::file_size(shard) / 8)};
+  j["state"][1] = j["state"][0];
+  j["state"][2] = j["state"][0];
+  std::ofstream(manifest) << sealed(j);
+  expect_fallback("larger than its file");
+}
+
+TEST_F(DamagedCheckpoint, TextOfAManifestIsShownInOneLine) {
+  nlohmann::json j = nlohmann::json::parse(slurp(manifest));
+  j["state"][0]["kind"] = "\x1b[2J\nall is well";
+  std::ofstream(manifest) << sealed(j);
+  expect_fallback("'\\x1b[2J\\x0aall is well'");
 }
 
 // Exactly these errors say nothing about a checkpoint, and none of them may look like its absence.

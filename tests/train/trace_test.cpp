@@ -1,3 +1,4 @@
+#include <array>
 #include <filesystem>
 #include <fstream>
 
@@ -132,6 +133,23 @@ TEST_F(TraceTest, SaysWhatIsMissingOrDamaged) {
   put(1, to_line(TraceHead{1, 2, 1, "alpha", two_stages()}));
   expect_error(ErrorKind::kData, "no step that all ranks have",
                [&] { step_of(read_traces(run_), {}); });
+}
+
+TEST_F(TraceTest, WhatCannotBeIsRefused) {
+  write();
+  const std::string whole = text(1);
+  for (const auto& [was, is, why] : std::vector<std::array<std::string, 3>>{
+           {"\"ranks\":2", "\"ranks\":4294967298", "a whole number from 1 to 1048576 expected"},
+           {"\"rank\":1", "\"rank\":-1", "-1 found"},
+           {"\"step\":2", "\"step\":2.5", "2.5 found"},
+           {"22.0", "-1e300", "a time that cannot be"},
+           {"\"1F1\"", std::string(40, '[') + std::string(40, ']'), "nested too deeply"},
+           {"\"1F1\"", "\"\\u001b\\n\"", "is \"\\u001b\\n\""}}) {
+    std::string other = whole;
+    other.replace(other.find(was), was.size(), is);
+    put(1, other);
+    expect_error(ErrorKind::kData, why, [&] { read_traces(run_); });
+  }
 }
 
 TEST(MeasuredCosts, AreMeansByStageAndKind) {

@@ -174,7 +174,16 @@ std::vector<std::string> CheckpointFiles::names_in(const std::string& dir) const
 
 std::string CheckpointFiles::read_text(const std::string& path, std::uint64_t limit) const {
   announce("read", path);
-  return gradwire::read_text(path, limit);
+  const OpenFile file(path, O_RDONLY);
+  std::string text;
+  std::vector<char> buffer(kReadBytes);
+  while (const std::size_t got = read_some(file, path, buffer.data(), buffer.size())) {
+    text.append(buffer.data(), got);
+    if (text.size() > limit) {
+      throw Error(ErrorKind::kCheckpoint, fmt::format("{}: longer than {} bytes", path, limit));
+    }
+  }
+  return text;
 }
 
 FileDigest CheckpointFiles::digest(const std::string& path) const {
@@ -198,19 +207,6 @@ FileDigest digest_file(const std::string& path) {
   }
   digest.xxh3 = hasher.digest();
   return digest;
-}
-
-std::string read_text(const std::string& path, std::uint64_t limit) {
-  const OpenFile file(path, O_RDONLY);
-  std::string text;
-  std::vector<char> buffer(kReadBytes);
-  while (const std::size_t got = read_some(file, path, buffer.data(), buffer.size())) {
-    text.append(buffer.data(), got);
-    if (text.size() > limit) {
-      throw Error(ErrorKind::kCheckpoint, fmt::format("{}: longer than {} bytes", path, limit));
-    }
-  }
-  return text;
 }
 
 std::optional<std::uint64_t> file_size(const std::string& path) {

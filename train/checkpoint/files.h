@@ -45,6 +45,7 @@ class CheckpointFiles {
 
   // The functions below, announced as "list" and "read".
   std::vector<std::string> names_in(const std::string& dir) const;
+  // Errors: also kCheckpoint beyond `limit` bytes.
   std::string read_text(const std::string& path, std::uint64_t limit) const;
   FileDigest digest(const std::string& path) const;
   std::optional<std::uint64_t> size(const std::string& path) const;
@@ -60,8 +61,6 @@ class CheckpointFiles {
 // damage: kCheckpoint. Anything else (EIO, ESTALE, EACCES) may pass, and is kIo: it must never be
 // taken for the absence of a checkpoint.
 FileDigest digest_file(const std::string& path);
-// Error(kCheckpoint) also beyond `limit` bytes.
-std::string read_text(const std::string& path, std::uint64_t limit);
 // Bytes, or nothing if there is no such file.
 std::optional<std::uint64_t> file_size(const std::string& path);
 // Sorted; empty if there is no such folder. Errors: kIo for whatever else keeps it from being read.

@@ -262,20 +262,6 @@ void refuse_if(const std::vector<std::string>& problems) {
   }
 }
 
-// Sizes are bounded by the file before anything of that size is allocated.
-void check_sizes(const Manifest& manifest) {
-  std::unordered_map<int, std::uint64_t> file_bytes;
-  for (const ManifestFile& f : manifest.files)
-    file_bytes[f.rank] = f.bytes;
-  for (const ManifestEntry& e : manifest.entries) {
-    for (const ManifestEntry::Copy& copy : e.copies) {
-      if (e.bytes() > file_bytes[copy.rank]) {
-        throw Error(ErrorKind::kCheckpoint, fmt::format("{}: larger than its file", e.name));
-      }
-    }
-  }
-}
-
 void check_model(const Manifest& manifest, const std::string& model) {
   if (manifest.model != model) {
     throw Error(ErrorKind::kCheckpoint,
@@ -332,7 +318,6 @@ LoadResult load_one(Context& cx, const std::string& path, const LoadOptions& opt
     check_recipe(manifest, options);
     refuse_if(file_problems(files, path, manifest,
                             [&](int shard) { return shard % ranks.size() == ranks.rank(); }));
-    check_sizes(manifest);
     refuse_if(slice_problems(manifest));
     refuse_if(frozen_problems(manifest, state.frozen));
     const Match match(manifest, options, ranks.rank(), ranks.size());

@@ -72,6 +72,24 @@ std::vector<std::string> slice_problems(const Manifest& manifest) {
   return problems;
 }
 
+namespace {
+
+// Nothing is compressed: all that a rank has saved is bounded by its file before any of it is
+// allocated.
+void check_sizes(const Manifest& manifest) {
+  std::map<int, std::uint64_t> left;
+  for (const ManifestFile& f : manifest.files)
+    left[f.rank] = f.bytes;
+  for (const ManifestEntry& e : manifest.entries) {
+    for (const ManifestEntry::Copy& copy : e.copies) {
+      if (e.bytes() > left[copy.rank]) refuse(fmt::format("{}: larger than its file", e.name));
+      left[copy.rank] -= e.bytes();
+    }
+  }
+}
+
+}  // namespace
+
 Manifest read_manifest(const std::string& dir, const CheckpointFiles& files) {
   std::filesystem::path folder(dir);
   if (!folder.has_filename()) folder = folder.parent_path();  // a trailing slash
@@ -87,6 +105,7 @@ Manifest read_manifest(const std::string& dir, const CheckpointFiles& files) {
   if (ranks.size() != m.files.size() || m.files.size() != static_cast<std::size_t>(m.ranks)) {
     refuse(fmt::format("names {} files for {} ranks", m.files.size(), m.ranks));
   }
+  check_sizes(m);
   return m;
 }
 

@@ -99,8 +99,8 @@ std::vector<std::string> frozen_problems(const Manifest& manifest,
 void merge_frozen(std::vector<ParameterDigest>& all, const std::vector<ParameterDigest>& part);
 // What keeps the slices of each tensor from making up all of it: gaps, overlaps, disagreement.
 std::vector<std::string> slice_problems(const Manifest& manifest);
-// Of the checkpoint in `dir`. Errors: kCheckpoint, also if the step in it is not the folder's; kIo
-// if it cannot be read.
+// Of the checkpoint in `dir`. Errors: kCheckpoint, also if the step in it is not the folder's, or
+// if a rank has saved more than fits in its file; kIo if it cannot be read.
 Manifest read_manifest(const std::string& dir, const CheckpointFiles& files = CheckpointFiles());
 
 }  // namespace gradwire

@@ -19,6 +19,8 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/printable.h"
+#include "train/checked_json.h"
 #include "train/checkpoint/manifest.h"
 
 namespace gradwire {
@@ -27,6 +29,8 @@ namespace {
 using nlohmann::json;
 
 constexpr int kMaxRanks = 1 << 20;
+constexpr std::int64_t kMaxInteger = std::numeric_limits<std::int64_t>::max();
+constexpr std::size_t kMaxNameBytes = 1024;
 constexpr std::size_t kHexDigits = 16;
 constexpr std::array kKinds = {StateKind::kTensor, StateKind::kInteger, StateKind::kReal,
                                StateKind::kText};
@@ -46,7 +50,7 @@ const char* name_of(Share share) {
 }
 
 [[noreturn]] void refuse(const std::string& why) {
-  throw Error(ErrorKind::kCheckpoint, fmt::format("{}: {}", kManifestName, why));
+  throw Error(ErrorKind::kCheckpoint, fmt::format("{}: {}", kManifestName, printable_word(why)));
 }
 
 std::uint64_t from_hex(std::string_view text) {
@@ -68,28 +72,33 @@ auto named(const List& list, const std::string& name) {
 
 // Dimensions whose bytes can be counted: every later product is then safe.
 Shape shape_from(const json& dims, DType dtype) {
-  const auto sizes = dims.get<std::vector<std::int64_t>>();
-  auto room = std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(size_of(dtype));
-  for (const std::int64_t size : sizes) {
-    if (size < 0 || size > room) refuse("impossible shape " + dims.dump());
-    room /= std::max<std::int64_t>(size, 1);
+  if (!dims.is_array() || dims.size() > static_cast<std::size_t>(Shape::kMaxRank)) {
+    refuse("no list of dimensions, or too many of them");
   }
-  if (sizes.size() > static_cast<std::size_t>(Shape::kMaxRank)) {
-    refuse("too many dimensions: " + dims.dump());
+  std::vector<std::int64_t> sizes;
+  auto room = kMaxInteger / static_cast<std::int64_t>(size_of(dtype));
+  for (const json& dim : dims) {
+    sizes.push_back(integer_in(dim, 0, room));
+    room /= std::max<std::int64_t>(sizes.back(), 1);
   }
   return Shape(sizes);
 }
 
 int rank_from(const json& value, int ranks) {
-  const auto rank = value.get<std::int64_t>();
-  if (rank < 0 || rank >= ranks) refuse(fmt::format("rank {} of {}", rank, ranks));
-  return static_cast<int>(rank);
+  return static_cast<int>(integer_in(value, 0, ranks - 1));
+}
+
+// Names are shown, and written to logs, by many: they are looked at here, once.
+std::string name_from(const json& value) {
+  auto name = value.get<std::string>();
+  if (!is_printable_word(name, kMaxNameBytes)) refuse("not a name: " + printable_word(name, 256));
+  return name;
 }
 
 void read_slice(const json& j, ManifestEntry& e) {
   if (!j.contains("full")) return;
-  e.begin = j.at("begin").get<std::int64_t>();
-  e.full = j.at("full").get<std::int64_t>();
+  e.begin = integer_in(j.at("begin"), 0, kMaxInteger);
+  e.full = integer_in(j.at("full"), 0, kMaxInteger);
   const bool inside = e.begin >= 0 && e.begin <= e.full && e.shape.numel() <= e.full - e.begin;
   if (!inside || e.shape.rank() != 1) {
     refuse(
@@ -110,16 +119,12 @@ ManifestEntry form_from(const json& j) {
 
 void read_entry_of_format_1(const json& j, Manifest& m) {
   ManifestEntry& e = m.entries.emplace_back(form_from(j));
-  e.name = j.at("name").get<std::string>();
+  e.name = name_from(j.at("name"));
   e.copies = {{rank_from(j.at("rank"), m.ranks), from_hex(j.at("xxh3").get<std::string>())}};
 }
 
 std::int64_t place_from(const json& value, const Shape& shape) {
-  const auto at = value.get<std::int64_t>();
-  if (at < 0 || at > std::numeric_limits<std::int64_t>::max() - shape.numel()) {
-    refuse(fmt::format("impossible place {}", at));
-  }
-  return at;
+  return integer_in(value, 0, kMaxInteger - shape.numel());
 }
 
 void read_section(const json& j, Manifest& m) {
@@ -137,7 +142,7 @@ void read_section(const json& j, Manifest& m) {
   std::string_view rest = sums;
   for (std::size_t i = 0; i < names.size(); ++i) {
     ManifestEntry& e = m.entries.emplace_back(form);
-    e.name = names[i].get<std::string>();
+    e.name = name_from(names[i]);
     if (places != nullptr) e.at = place_from((*places)[i], e.shape);
     e.copies.reserve(ranks.size());
     for (const int rank : ranks) {
@@ -149,19 +154,16 @@ void read_section(const json& j, Manifest& m) {
 
 Manifest manifest_from(const json& j) {
   Manifest m;
-  m.step = j.at("step").get<std::int64_t>();
-  const auto ranks = j.at("ranks").get<std::int64_t>();
-  if (m.step < 0 || ranks < 1 || ranks > kMaxRanks) {
-    refuse(fmt::format("step {} of {} ranks", m.step, ranks));
-  }
-  m.ranks = static_cast<int>(ranks);
+  m.step = integer_in(j.at("step"), 0, kMaxInteger);
+  m.ranks = static_cast<int>(integer_in(j.at("ranks"), 1, kMaxRanks));
   m.model = j.at("model").get<std::string>();
   m.recipe = j.at("recipe").get<std::string>();
   m.layout = j.value("layout", "");
   for (const json& o : j.value("lineage", json::array()))
     m.lineage.push_back({o.at("from").get<std::string>(), o.at("id").get<std::string>()});
   for (const json& f : j.at("files")) {
-    m.files.push_back({rank_from(f.at("rank"), m.ranks), f.at("bytes").get<std::uint64_t>(),
+    m.files.push_back({rank_from(f.at("rank"), m.ranks),
+                       static_cast<std::uint64_t>(integer_in(f.at("bytes"), 0, kMaxInteger)),
                        from_hex(f.at("xxh3").get<std::string>())});
   }
   const auto read_state = j.at("format") == 1 ? read_entry_of_format_1 : read_section;
@@ -169,12 +171,11 @@ Manifest manifest_from(const json& j) {
     read_state(part, m);
   if (j.contains("score")) {
     const json& s = j.at("score");
-    m.score = {s.at("metric").get<std::string>(), s.at("value").get<double>(),
+    m.score = {name_from(s.at("metric")), s.at("value").get<double>(),
                s.at("lower_is_better").get<bool>()};
   }
   for (const json& p : j.value("frozen", json::array()))
-    m.frozen.push_back(
-        {p.at("name").get<std::string>(), from_hex(p.at("xxh3").get<std::string>())});
+    m.frozen.push_back({name_from(p.at("name")), from_hex(p.at("xxh3").get<std::string>())});
   return m;
 }
 
@@ -189,16 +190,6 @@ std::optional<std::string> seal_of(std::string_view text) {
   const std::string seal = fmt::format("{}{}{}", kSealBegin, sum, kSealEnd);
   if (!text.ends_with(seal)) return std::nullopt;
   return sum;
-}
-
-// Ours is four levels deep. One that nests without end would take far more memory than its text.
-json parse_json(const std::string& text) {
-  constexpr int kMostLevels = 16;
-  const auto keep = [](int depth, json::parse_event_t, json&) {
-    if (depth > kMostLevels) refuse("damaged: nested too deeply");
-    return true;
-  };
-  return json::parse(text, keep);
 }
 
 // In format 1 the checksum is that of the document without it.
@@ -318,8 +309,8 @@ std::string to_text(const Manifest& m) {
 Manifest parse_manifest(const std::string& text) {
   try {
     const std::optional<std::string> seal = seal_of(text);
-    const json document = parse_json(text);
-    const auto format = document.at("format").get<std::int64_t>();
+    const json document = parse_checked(text);
+    const std::int64_t format = integer_in(document.at("format"), 0, kMaxInteger);
     if (format > kCheckpointFormat) {
       refuse(fmt::format("format {}, written by a later version; this one reads up to {}", format,
                          kCheckpointFormat));
@@ -330,6 +321,9 @@ Manifest parse_manifest(const std::string& text) {
     manifest.id = checksum;
     return manifest;
   } catch (const json::exception& e) {
+    refuse(fmt::format("damaged: {}", e.what()));
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::kData) throw;
     refuse(fmt::format("damaged: {}", e.what()));
   }
 }

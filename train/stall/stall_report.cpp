@@ -149,16 +149,18 @@ std::string describe(const Action& action) {
 
 std::optional<int> find_culprit(const StallView& view) {
   const SeenRank* longest = nullptr;
+  // Its place in the list, and not what its file says that it is.
+  const auto index_of = [&](const SeenRank& s) { return static_cast<int>(&s - view.ranks.data()); };
   const auto doing_ms = [](const SeenRank& s) { return ms_since(s, s.status->doing_since_ms); };
   for (const SeenRank& seen : view.ranks) {
     if (!seen.status) continue;
     const RankStatus& s = *seen.status;
-    if (!silence(view, seen).empty()) return s.rank;
+    if (!silence(view, seen).empty()) return index_of(seen);
     if (waits(s)) continue;
     if (longest == nullptr || doing_ms(seen) > doing_ms(*longest)) longest = &seen;
   }
   if (longest == nullptr) return std::nullopt;
-  return longest->status->rank;
+  return index_of(*longest);
 }
 
 std::string stall_report(const StallView& view) {

@@ -65,10 +65,18 @@ std::optional<RankStatus> last_version(const StatusPage& page) {
   Words words;
   for (std::size_t i = 0; i < words.size(); ++i)
     words[i] = slot[i].load(std::memory_order_acquire);
-  if (page.version.load(std::memory_order_relaxed) > version + kSlots - 2) return std::nullopt;
+  if (page.version.load(std::memory_order_relaxed) - version > kSlots - 2) return std::nullopt;
   RankStatus status;
   std::memcpy(static_cast<void*>(&status), words.data(), sizeof status);
   return status;
+}
+
+// Whether the times can be counted with, whatever wrote them. (All else is looked at where it is
+// shown.)
+bool is_sound(const RankStatus& s) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 52;
+  const auto sound = [](std::int64_t ms) { return ms >= 0 && ms <= kMost; };
+  return sound(s.heartbeat_ms) && sound(s.doing_since_ms) && sound(s.waits_since_ms);
 }
 
 }  // namespace
@@ -138,7 +146,7 @@ std::optional<RankStatus> read_status(const std::string& path) {
     }
   }
   ::munmap(mapped, sizeof(StatusPage));
-  return seen;
+  return seen && is_sound(*seen) ? seen : std::nullopt;
 }
 
 std::string status_path(const std::string& dir, int rank) {

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <utility>
 
 #include <fmt/format.h>
@@ -11,7 +13,9 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "core/printable.h"
+#include "train/checked_json.h"
 
 namespace gradwire {
 namespace {
@@ -19,6 +23,8 @@ namespace {
 using nlohmann::json;
 
 constexpr int kFormat = 1;
+constexpr std::size_t kMostLineBytes = std::size_t{16} << 20;
+constexpr int kMostRanks = 1 << 20;
 
 [[noreturn]] void damaged(const std::string& where, const std::string& what) {
   throw Error(ErrorKind::kData, fmt::format("{}: {}", printable_word(where), printable_word(what)));
@@ -30,22 +36,27 @@ TraceHead head_of(const json& line) {
                 fmt::format("format {}, this program reads {}", line.at("trace").dump(), kFormat));
   }
   TraceHead head;
-  head.rank = line.at("rank");
-  head.ranks = line.at("ranks");
-  head.place = line.at("place");
+  head.ranks = static_cast<int>(integer_in(line.at("ranks"), 1, kMostRanks));
+  head.rank = static_cast<int>(integer_in(line.at("rank"), 0, head.ranks - 1));
   head.host = line.at("host");
   head.schedule = parse_schedule(line.at("schedule").get<std::string>());
-  if (head.place < 0 || head.place >= std::ssize(head.schedule.ranks)) {
-    throw Error(ErrorKind::kData, fmt::format("place {} in a schedule of {} ranks", head.place,
-                                              head.schedule.ranks.size()));
-  }
+  head.place =
+      static_cast<int>(integer_in(line.at("place"), 0, std::ssize(head.schedule.ranks) - 1));
   return head;
+}
+
+// Seconds on a steady clock, for many thousands of years.
+double seconds_from(const json& value) {
+  constexpr double kMost = 1e12;
+  const double seconds = value.get<double>();
+  if (!(std::abs(seconds) <= kMost)) throw Error(ErrorKind::kData, "a time that cannot be");
+  return seconds;
 }
 
 TraceStep step_of(const json& line, const TraceHead& head) {
   TraceStep step;
-  step.step = line.at("step");
-  step.clock_error_s = line.at("clock_error_s");
+  step.step = integer_in(line.at("step"), 0, std::numeric_limits<std::int64_t>::max());
+  step.clock_error_s = seconds_from(line.at("clock_error_s"));
   const Program& program = head.schedule.program(head.place);
   const json& actions = line.at("actions");
   if (actions.size() != program.size()) {
@@ -57,10 +68,12 @@ TraceStep step_of(const json& line, const TraceHead& head) {
       throw Error(ErrorKind::kData, fmt::format("action {} is {}, the schedule has {}", i,
                                                 actions[i].at(0).dump(), to_text(program[i])));
     }
-    step.actions.push_back({head.rank, program[i], actions[i].at(1), actions[i].at(2)});
+    step.actions.push_back(
+        {head.rank, program[i], seconds_from(actions[i].at(1)), seconds_from(actions[i].at(2))});
   }
   for (const json& part : line.at("parts"))
-    step.parts.push_back({head.rank, part.at(0), part.at(1), part.at(2)});
+    step.parts.push_back(
+        {head.rank, part.at(0), seconds_from(part.at(1)), seconds_from(part.at(2))});
   return step;
 }
 
@@ -68,16 +81,19 @@ std::string listing(const std::vector<std::int64_t>& steps) {
   return steps.empty() ? "none" : fmt::format("{}", fmt::join(steps, ", "));
 }
 
-// Mean length of the actions of one kind in one stage; 0 if there are none.
-double mean_length(const std::vector<TimelineEvent>& events, Act act, int stage) {
-  double sum = 0.0;
-  int count = 0;
+// Mean lengths of the actions of one kind, by stage; 0 if there are none.
+std::vector<double> mean_lengths(const std::vector<TimelineEvent>& events, Act act, int stages) {
+  std::vector<double> means(static_cast<std::size_t>(stages));
+  std::vector<int> counts(means.size());
   for (const TimelineEvent& e : events) {
-    if (e.action.act != act || e.action.stage != stage) continue;
-    sum += e.end_s - e.begin_s;
-    ++count;
+    if (e.action.act != act) continue;
+    const auto stage = static_cast<std::size_t>(e.action.stage);
+    means.at(stage) += e.end_s - e.begin_s;
+    ++counts.at(stage);
   }
-  return count > 0 ? sum / count : 0.0;
+  for (std::size_t s = 0; s < means.size(); ++s)
+    if (counts[s] > 0) means[s] /= counts[s];
+  return means;
 }
 
 }  // namespace
@@ -110,9 +126,10 @@ RankTrace read_rank_trace(const std::string& path) {
   if (!in) damaged(path, "no such file, or not readable");
   RankTrace trace;
   std::string text;
-  for (int number = 1; std::getline(in, text) && !in.eof(); ++number) {
+  for (int number = 1; next_line(in, text, kMostLineBytes) && !in.eof(); ++number) {
     try {
-      const json line = json::parse(text);
+      check(text.size() <= kMostLineBytes, ErrorKind::kData, "the line is too long");
+      const json line = parse_checked(text);
       if (number == 1) {
         trace.head = head_of(line);
       } else {
@@ -176,13 +193,11 @@ StepTrace step_of(const std::vector<RankTrace>& traces, std::optional<std::int64
 }
 
 Costs measured_costs(const Schedule& schedule, const std::vector<TimelineEvent>& events) {
-  Costs costs{{}, {}, {}, 0.0};
-  for (int s = 0; s < schedule.stages(); ++s) {
-    costs.forward_s.push_back(mean_length(events, Act::kForward, s));
-    costs.backward_input_s.push_back(mean_length(events, Act::kBackward, s) +
-                                     mean_length(events, Act::kBackwardInput, s));
-    costs.backward_weight_s.push_back(mean_length(events, Act::kBackwardWeight, s));
-  }
+  const auto means = [&](Act act) { return mean_lengths(events, act, schedule.stages()); };
+  Costs costs{means(Act::kForward), means(Act::kBackward), means(Act::kBackwardWeight), 0.0};
+  const std::vector<double> input = means(Act::kBackwardInput);
+  for (std::size_t s = 0; s < input.size(); ++s)
+    costs.backward_input_s[s] += input[s];
   return costs;
 }
 
