@@ -1,6 +1,5 @@
 #include "models/module.h"
 
-#include <cmath>
 #include <utility>
 
 #include <fmt/format.h>
@@ -62,17 +61,6 @@ void init_normal(Context& cx, Parameter& p, std::string name, const Shape& shape
   p.value = Tensor::empty(params, shape, DType::kF32);
   fill_normal(cx, p.value, Rng{derive_seed(cx.rng.seed, name), 0}, stddev);
   p.name = std::move(name);
-}
-
-void init_uniform(Context& cx, Parameter& p, std::string name, const Shape& shape, double bound) {
-  Context params = cx.in(Segment::kParams);
-  p.value = Tensor::empty(params, shape, DType::kF32);
-  fill_uniform(cx, p.value, Rng{derive_seed(cx.rng.seed, name), 0}, -bound, bound);
-  p.name = std::move(name);
-}
-
-double fan_in_bound(std::int64_t fan_in) {
-  return 1.0 / std::sqrt(static_cast<double>(fan_in));
 }
 
 void init_constant(Context& cx, Parameter& p, std::string name, const Shape& shape, double value) {

@@ -29,14 +29,10 @@ std::int64_t count_elements(const std::vector<Parameter*>& params);
 // model: another part may have what it matches.
 void set_trainable(Module& m, const std::vector<std::string>& patterns, bool is_part = false);
 
-// Gives `p` its name and value: f32, normal with `stddev`, uniform in [-bound, bound), or the
-// constant. The random numbers depend on (seed, name) alone, so that a parameter is the same in
-// whatever order or stage it is made.
+// Gives `p` its name and value: f32, normal with `stddev`, or the constant. The random numbers
+// depend on (seed, name) alone, so that a parameter is the same in whatever order or stage it is
+// made.
 void init_normal(Context& cx, Parameter& p, std::string name, const Shape& shape, double stddev);
-void init_uniform(Context& cx, Parameter& p, std::string name, const Shape& shape, double bound);
 void init_constant(Context& cx, Parameter& p, std::string name, const Shape& shape, double value);
-// 1 / sqrt(fan_in): the bound of torch.nn.Linear's weights and biases, which is He et al.'s
-// ("Delving deep into rectifiers", 2015) for a slope of sqrt(5).
-double fan_in_bound(std::int64_t fan_in);
 
 }  // namespace gradwire

@@ -10,12 +10,13 @@ namespace {
 class PipelinedModel {
  public:
   PipelinedModel(Context& cx, Communicator& stages, const Schedule& schedule, DecoderLm& model,
-                 std::vector<UnitRange> cut, std::int64_t capacity)
+                 std::vector<UnitRange> cut, std::int64_t capacity, Adaptation adapted)
       : comm_(stages),
         schedule_(schedule),
         model_(model),
         cut_(std::move(cut)),
-        caches_(model.make_caches(cx, capacity)) {}
+        caches_(model.make_caches(cx, capacity)),
+        adapted_(std::move(adapted)) {}
 
   std::vector<float> next(Context& cx, const Tensor& ids) {
     const DecoderConfig& config = model_.config();
@@ -29,7 +30,7 @@ class PipelinedModel {
       Tape tape(/*recording=*/false);
       const Var in = s > 0 ? tape.constant(x) : Var{};
       const UnitRange units = cut_[static_cast<std::size_t>(s)];
-      x = tape.value(model_.forward(cx, tape, units, ids, in, &caches_));
+      x = tape.value(model_.forward(cx, tape, units, ids, in, &caches_, adapted_));
       if (s + 1 < schedule_.stages() && !is_here(s + 1)) message(cx, P2p::Dir::kSend, s + 1, x);
     }
     const int last = schedule_.stages() - 1;
@@ -53,14 +54,16 @@ class PipelinedModel {
   DecoderLm& model_;
   std::vector<UnitRange> cut_;
   std::vector<KvCache> caches_;
+  Adaptation adapted_;
 };
 
 }  // namespace
 
 NextLogits pipelined_logits(Context& cx, Communicator& stages, const Schedule& schedule,
-                            DecoderLm& model, std::vector<UnitRange> cut, std::int64_t capacity) {
-  const auto pipelined =
-      std::make_shared<PipelinedModel>(cx, stages, schedule, model, std::move(cut), capacity);
+                            DecoderLm& model, std::vector<UnitRange> cut, std::int64_t capacity,
+                            Adaptation adapted) {
+  const auto pipelined = std::make_shared<PipelinedModel>(
+      cx, stages, schedule, model, std::move(cut), capacity, std::move(adapted));
   return [pipelined](Context& c, const Tensor& ids) { return pipelined->next(c, ids); };
 }
 

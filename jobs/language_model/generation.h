@@ -11,8 +11,10 @@
 namespace gradwire {
 
 // As next_logits_of() for a model that is cut: `cut` has the units of each stage of `schedule`,
-// whose ranks are those of `stages`. Its calls are collective over them. All must outlive it.
+// whose ranks are those of `stages`; `adapted`: what the text's adapters are. Its calls are
+// collective over them. All must outlive it.
 NextLogits pipelined_logits(Context& cx, Communicator& stages, const Schedule& schedule,
-                            DecoderLm& model, std::vector<UnitRange> cut, std::int64_t capacity);
+                            DecoderLm& model, std::vector<UnitRange> cut, std::int64_t capacity,
+                            Adaptation adapted = {});
 
 }  // namespace gradwire

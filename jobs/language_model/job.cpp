@@ -22,6 +22,9 @@ Context seeded(Context cx, const Recipe& recipe) {
   return cx;
 }
 
+// As Hugging Face's PEFT calls it.
+constexpr const char* kAdapterName = "default";
+
 SamplerConfig sampler_config(const Recipe& recipe, const Mesh& mesh) {
   const TextRecipe& text = language_model_of(recipe).data;
   SamplerConfig config;
@@ -37,6 +40,9 @@ SamplerConfig sampler_config(const Recipe& recipe, const Mesh& mesh) {
 }  // namespace
 
 bool LanguageModelJob::prepare(JobHost& host, const Preparation& how) {
+  if (language_model_of(recipe_).adapters.is_used()) {
+    base_ranks_ = make_coordinator(host.cx, host.world, {});
+  }
   switch (how.content) {
     case Content::kTraining: return prepare_training(host, how);
     case Content::kEvaluation:
@@ -54,7 +60,12 @@ bool LanguageModelJob::prepare(JobHost& host, const Preparation& how) {
 bool LanguageModelJob::prepare_training(JobHost& host, const Preparation& how) {
   std::string tokenizer;
   run_on_all_ranks(host.ranks, [&] {
-    if (host.is_first()) tokenizer = kept_tokenizer(how.checkpoints);
+    if (!host.is_first()) return;
+    tokenizer = kept_tokenizer(how.checkpoints);
+    const AdaptersRecipe& adapters = language_model_of(recipe_).adapters;
+    if (tokenizer.empty() && adapters.is_used()) {
+      tokenizer = kept_tokenizer(base_checkpoints(adapters));
+    }
   });
   const std::optional<PreparedText> found =
       prepare_on_all_hosts(host, prepare_config(recipe_), tokenizer, how);
@@ -89,8 +100,11 @@ std::unique_ptr<Task> LanguageModelJob::build(Context& cx, const Position& posit
                                               Content content) {
   Context init = seeded(cx, recipe_);
   auto model = std::make_unique<DecoderLm>(init, config(), position.here());
-  set_trainable(*model, language_model_of(recipe_).model.trainable,
-                position.mesh.shape.pipeline > 1);
+  const bool is_part = position.mesh.shape.pipeline > 1;
+  const AdaptersRecipe& adapters = language_model_of(recipe_).adapters;
+  set_trainable(
+      *model, adapters.is_used() ? adapters.also_train : language_model_of(recipe_).model.trainable,
+      is_part);
   TaskData data;
   data.sampler = sampler_config(recipe_, position.mesh);
   data.random = content == Content::kRandom;
@@ -98,7 +112,16 @@ std::unique_ptr<Task> LanguageModelJob::build(Context& cx, const Position& posit
     data.train = &data_->train;
     data.valid = data_->valid_file();
   }
-  return std::make_unique<LanguageModelTask>(cx, std::move(model), position.stages.cut, data);
+  if (!adapters.is_used()) {
+    return std::make_unique<LanguageModelTask>(cx, std::move(model), position.stages.cut, data);
+  }
+  if (content != Content::kRandom) {
+    load_base(cx, adapters, *model, model_identity(), *base_ranks_);
+  }
+  auto set = std::make_unique<AdapterSet>(init, model->sites(), adapters.config(),
+                                          std::vector<std::string>{kAdapterName}, is_part);
+  return std::make_unique<LanguageModelTask>(cx, std::move(model), std::move(set),
+                                             position.stages.cut, data);
 }
 
 std::string LanguageModelJob::model_identity() const {
@@ -118,7 +141,8 @@ std::vector<std::string> LanguageModelJob::sample_texts(JobHost& host, Task& tas
   return gradwire::sample_texts(host.cx, *position.mesh.pipeline, position.stages,
                                 static_cast<LanguageModelTask&>(task).decoder(), tokenizer(),
                                 language_model_of(recipe_).generate,
-                                static_cast<std::uint64_t>(recipe_.seed));
+                                static_cast<std::uint64_t>(recipe_.seed),
+                                static_cast<LanguageModelTask&>(task).adapted());
 }
 
 // The model beside the weakest model there is.

@@ -47,6 +47,9 @@ class LanguageModelJob final : public Job {
   std::optional<RunText> run_text_;  // for evaluation; may own the files of data_
   std::optional<TokenData> data_;
   std::optional<Tokenizer> tokenizer_;  // without data
+  // To load the base of adapters with; build() may be called while the program's own coordinator is
+  // at work.
+  std::unique_ptr<Coordinator> base_ranks_;
 };
 
 }  // namespace gradwire

@@ -24,6 +24,11 @@ class Rules {
     model();
     sizes();
     held_out();
+    check_adapters(job_.adapters, inputs, out_);
+    if (job_.adapters.is_used() && job_.model.trainable != StringList{"*"}) {
+      out_.blame({"model.trainable", "adapters.method"},
+                 "the model is frozen under adapters: give adapters.also_train");
+    }
     if (inputs == Inputs::kNeeded) text();
   }
 
@@ -123,6 +128,7 @@ auto& sections_of(AnyRecipe& recipe) {
 
 void LanguageModelRecipe::fields(FieldVisitor& v) {
   v.section("model", model, "A LLaMA-style decoder. Its vocabulary is the tokenizer's.");
+  v.section("adapters", adapters, "Small trainable parts on a frozen model.");
   v.section("data", data, "Text, tokenizer and sequences.");
   v.section("generate", generate, "Defaults of `gradwire generate`.");
 }

@@ -7,6 +7,7 @@
 
 #include "models/decoder_lm.h"
 
+#include "jobs/adapters.h"
 #include "jobs/job.h"
 #include "recipe/recipe.h"
 
@@ -113,6 +114,7 @@ struct GenerateRecipe {
 class LanguageModelRecipe final : public JobRecipe {
  public:
   DecoderRecipe model;
+  AdaptersRecipe adapters;
   TextRecipe data;
   GenerateRecipe generate;
 

@@ -8,7 +8,8 @@ namespace gradwire {
 
 std::vector<std::string> sample_texts(Context& cx, Communicator& stages, const Stages& plan,
                                       DecoderLm& model, const Tokenizer& tokenizer,
-                                      const GenerateRecipe& settings, std::uint64_t seed) {
+                                      const GenerateRecipe& settings, std::uint64_t seed,
+                                      const Adaptation& adapted) {
   SamplingOptions options;
   options.max_tokens = settings.tokens;
   options.temperature = settings.temperature;
@@ -20,7 +21,7 @@ std::vector<std::string> sample_texts(Context& cx, Communicator& stages, const S
     ids.insert(ids.begin(), tokenizer.bos_id());
     options.seed = derive_seed(seed, texts.size());
     const NextLogits next = pipelined_logits(cx, stages, plan.schedule, model, plan.cut,
-                                             std::ssize(ids) + options.max_tokens);
+                                             std::ssize(ids) + options.max_tokens, adapted);
     const std::vector<std::int32_t> fresh = generate(cx, next, ids, options);
     ids.insert(ids.end(), fresh.begin(), fresh.end());
     texts.push_back(tokenizer.decode(ids));

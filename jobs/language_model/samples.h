@@ -18,6 +18,7 @@ namespace gradwire {
 // the ranks of a replica, `stages`; all get the texts.
 std::vector<std::string> sample_texts(Context& cx, Communicator& stages, const Stages& plan,
                                       DecoderLm& model, const Tokenizer& tokenizer,
-                                      const GenerateRecipe& settings, std::uint64_t seed);
+                                      const GenerateRecipe& settings, std::uint64_t seed,
+                                      const Adaptation& adapted = {});
 
 }  // namespace gradwire

@@ -36,8 +36,14 @@ Batch random_batch(Context& cx, std::int64_t vocab, const SamplerConfig& config)
 
 LanguageModelTask::LanguageModelTask(Context& cx, std::unique_ptr<DecoderLm> model,
                                      std::vector<UnitRange> stages, const TaskData& data)
+    : LanguageModelTask(cx, std::move(model), nullptr, std::move(stages), data) {}
+
+LanguageModelTask::LanguageModelTask(Context& cx, std::unique_ptr<DecoderLm> model,
+                                     std::unique_ptr<AdapterSet> adapters,
+                                     std::vector<UnitRange> stages, const TaskData& data)
     : owned_(std::move(model)),
       model_(*owned_),
+      adapters_(std::move(adapters)),
       stages_(std::move(stages)),
       config_(data.sampler),
       training_(*this, [this](std::int64_t) { return next_training_batch(); }),
@@ -53,6 +59,14 @@ LanguageModelTask::LanguageModelTask(Context& cx, std::unique_ptr<DecoderLm> mod
     check_vocabulary(*data.valid, model_);
     valid_.emplace(cx, *data.valid, config_);
   }
+}
+
+ParameterSet LanguageModelTask::parameters() {
+  ParameterSet all = parameters_of(model_);
+  if (!adapters_) return all;
+  const ParameterSet attached = parameters_of(*adapters_);
+  all.insert(all.end(), attached.begin(), attached.end());
+  return all;
 }
 
 Batch LanguageModelTask::next_training_batch() {
@@ -82,8 +96,8 @@ std::vector<Var> LanguageModelTask::Stages::forward(Context& cx, Tape& tape, int
   Context own = cx;
   own.rng = Rng{derive_seed(cx.rng.seed, static_cast<std::uint64_t>(micro)), 0};
   const UnitRange units = task_.stages_[static_cast<std::size_t>(stage)];
-  const Var out =
-      task_.model_.forward(own, tape, units, batch.inputs, in.empty() ? Var{} : in.front());
+  const Var out = task_.model_.forward(own, tape, units, batch.inputs,
+                                       in.empty() ? Var{} : in.front(), nullptr, task_.adapted());
   const bool last = units.end == unit_count(task_.model_.config());
   return {last ? cross_entropy(own, tape, out, batch.targets) : out};
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "data/sampler.h"
+#include "models/adapters/adapter_set.h"
 #include "models/decoder_lm.h"
 #include "train/task.h"
 
@@ -27,12 +28,19 @@ class LanguageModelTask final : public Task {
   // Errors: kData if the files' vocabulary is not the model's.
   LanguageModelTask(Context& cx, std::unique_ptr<DecoderLm> model, std::vector<UnitRange> stages,
                     const TaskData& data);
+  // The same with adapters, made for this rank's stages of the model, which is frozen but for
+  // what may be trained beside them: these alone are saved.
+  LanguageModelTask(Context& cx, std::unique_ptr<DecoderLm> model,
+                    std::unique_ptr<AdapterSet> adapters, std::vector<UnitRange> stages,
+                    const TaskData& data);
 
   // The metric of its evaluation.
   static constexpr const char* kLoss = "loss";
 
   DecoderLm& decoder() { return model_; }
-  ParameterSet parameters() override { return parameters_of(model_); }
+  Adaptation adapted() { return adapters_ ? Adaptation(*adapters_, 0) : Adaptation(); }
+  ParameterSet parameters() override;
+  ParameterSet saved() override { return adapters_ ? trained() : parameters(); }
   StageModel& next_step() override;
   Counters counters() const override;
   // kLoss, in nats per token, beside which its perplexity is shown.
@@ -73,6 +81,7 @@ class LanguageModelTask final : public Task {
 
   std::unique_ptr<DecoderLm> owned_;
   DecoderLm& model_;
+  std::unique_ptr<AdapterSet> adapters_;  // null: none
   std::vector<UnitRange> stages_;
   SamplerConfig config_;
   std::optional<TrainSampler> sampler_;

@@ -1,6 +1,8 @@
 #include "models/adapters/adapter.h"
 
+#include <cmath>
 #include <string_view>
+#include <utility>
 
 #include "core/error.h"
 #include "core/ops/shape/shape.h"
@@ -18,6 +20,17 @@ Site linear_site(Parameter& weight) {
 std::string adapter_parameter(const Site& site, const std::string& part, const std::string& adapter,
                               const std::string& kind) {
   return site.name + "." + part + "." + adapter + "." + kind;
+}
+
+void init_uniform(Context& cx, Parameter& p, std::string name, const Shape& shape, double bound) {
+  Context params = cx.in(Segment::kParams);
+  p.value = Tensor::empty(params, shape, DType::kF32);
+  fill_uniform(cx, p.value, Rng{derive_seed(cx.rng.seed, name), 0}, -bound, bound);
+  p.name = std::move(name);
+}
+
+double fan_in_bound(std::int64_t fan_in) {
+  return 1.0 / std::sqrt(static_cast<double>(fan_in));
 }
 
 Var in_type_of(Context& cx, Tape& tape, Var x, Parameter& p) {

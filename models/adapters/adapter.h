@@ -47,6 +47,13 @@ class Adapter : public Module {
 std::string adapter_parameter(const Site& site, const std::string& part, const std::string& adapter,
                               const std::string& kind = "weight");
 
+// Gives `p` its name and value: f32, uniform in [-bound, bound), from numbers that depend on
+// (cx.rng.seed, name) alone.
+void init_uniform(Context& cx, Parameter& p, std::string name, const Shape& shape, double bound);
+// 1 / sqrt(fan_in): the bound of torch.nn.Linear's weights and biases, which is He et al.'s
+// ("Delving deep into rectifiers", 2015) for a slope of sqrt(5).
+double fan_in_bound(std::int64_t fan_in);
+
 // Parameters are f32: p for products with activations of x's type.
 Var in_type_of(Context& cx, Tape& tape, Var x, Parameter& p);
 
