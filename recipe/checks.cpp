@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "core/reducer_methods.h"
+
 #include "recipe/recipe_io.h"
 
 namespace gradwire {
