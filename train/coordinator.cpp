@@ -156,7 +156,8 @@ class CommCoordinator final : public Coordinator {
       std::uint64_t its = 0;
       std::memcpy(&its, begin, kLength);
       if (its > stride - kLength) {
-        throw Error(ErrorKind::kComm, fmt::format("rank {} sent a text that cannot be", r));
+        throw Error(ErrorKind::kComm,
+                    fmt::format("rank {} says that its text has {} bytes", r, its));
       }
       texts[r].assign(reinterpret_cast<const char*>(begin + kLength), its);
     }

@@ -12,6 +12,8 @@ import tempfile
 import time
 import unittest
 
+from manifest import tensor_hashes
+
 GRADWIRE = os.environ["GRADWIRE"]
 MPIRUN = [
     os.environ.get("MPIEXEC", "mpiexec"), "--allow-run-as-root", "--oversubscribe", "--bind-to", "none",
@@ -149,9 +151,7 @@ class ProgramTest(unittest.TestCase):
         return {str(p): p.read_bytes() for p in (self.dir / folder).rglob("*") if p.is_file()}
 
     def tensor_hashes(self, checkpoint):
-        """name -> checksum of every tensor, as the manifest has it."""
-        manifest = json.loads((checkpoint / "manifest.json").read_text())
-        return {t["name"]: t["xxh3"] for t in manifest["state"]}
+        return tensor_hashes(checkpoint)
 
 
 def free_port():

@@ -12,6 +12,10 @@ import tempfile
 import time
 import unittest
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+
+from manifest import tensor_hashes
+
 BUILD = pathlib.Path(sys.argv.pop(1)).resolve()
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 
@@ -89,8 +93,7 @@ class OwnJob(unittest.TestCase):
         return [r for r in rows if r["event"] == kind]
 
     def weights(self, folder, step):
-        manifest = DIR / folder / f"checkpoints/step-{step:08d}/manifest.json"
-        return {t["name"]: t["xxh3"] for t in json.loads(manifest.read_text())["state"]}
+        return tensor_hashes(DIR / folder / f"checkpoints/step-{step:08d}")
 
     def test_it_learns_in_a_pipeline_with_one_bit_and_goes_on_after_a_stop(self):
         run(*self.train(4, "whole"))

@@ -14,6 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
 from harness import GRADWIRE, RECIPE, corpus
 from lab import Lab, free_ports, heard, wait_for
+from manifest import tensor_hashes
 
 TEMPLATE = pathlib.Path(__file__).resolve().parents[2] / "examples" / "slurm.sbatch"
 STEPS = 2000
@@ -73,8 +74,7 @@ def saved_step(run):
 
 
 def weights(run):
-    manifest = json.loads((FOLDER / run / f"checkpoints/step-{STEPS:08d}/manifest.json").read_text())
-    return {t["name"]: t["xxh3"] for t in manifest["state"]}
+    return tensor_hashes(FOLDER / run / f"checkpoints/step-{STEPS:08d}")
 
 
 def wait_for_state(job, *states, timeout=300):

@@ -49,7 +49,7 @@ TraceHead head_of(const json& line) {
 double seconds_from(const json& value) {
   constexpr double kMost = 1e12;
   const double seconds = value.get<double>();
-  if (!(std::abs(seconds) <= kMost)) throw Error(ErrorKind::kData, "a time that cannot be");
+  if (!(std::abs(seconds) <= kMost)) throw Error(ErrorKind::kData, "a time out of range");
   return seconds;
 }
 
