@@ -142,7 +142,7 @@ TEST_F(TraceTest, WhatCannotBeIsRefused) {
            {"\"ranks\":2", "\"ranks\":4294967298", "a whole number from 1 to 1048576 expected"},
            {"\"rank\":1", "\"rank\":-1", "-1 found"},
            {"\"step\":2", "\"step\":2.5", "2.5 found"},
-           {"22.0", "-1e300", "a time out of range"},
+           {"122.0", "-1e300", "a time out of range"},
            {"\"1F1\"", std::string(40, '[') + std::string(40, ']'), "nested too deeply"},
            {"\"1F1\"", "\"\\u001b\\n\"", "is \"\\u001b\\n\""}}) {
     std::string other = whole;
