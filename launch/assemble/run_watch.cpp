@@ -121,7 +121,7 @@ void RunWatch::observe_communicators() {
   observe(&session_.comm(), "world", std::move(world));
   observe(mesh.data.get(), "data", std::move(replicas));
   observe(mesh.pipeline.get(), "pipeline", std::move(stages));
-  observe(mesh.tied_embedding.get(), "tied embedding", std::move(ends));
+  observe(mesh.tied_embedding.get(), "tied_embedding", std::move(ends));
 }
 
 void RunWatch::end_if_reported() const {
