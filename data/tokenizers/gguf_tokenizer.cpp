@@ -6,12 +6,14 @@
 #include "core/hash.h"
 #include "core/printable.h"
 #include "data/tokenizers/byte_bpe.h"
+#include "data/tokenizers/spaced_bpe.h"
 
 namespace gradwire {
 namespace {
 
 constexpr const char* kTokens = "tokenizer.ggml.tokens";
 constexpr const char* kTypes = "tokenizer.ggml.token_type";
+constexpr const char* kScores = "tokenizer.ggml.scores";
 constexpr const char* kMerges = "tokenizer.ggml.merges";
 
 // llama.cpp's numbers of what a token is.
@@ -24,9 +26,10 @@ class Reader {
   std::unique_ptr<const Tokenizer> read() const {
     const std::string model = file_.text("tokenizer.ggml.model");
     if (model == "gpt2") return byte_bpe();
+    if (model == "llama") return spaced_bpe();
     refuse(
         fmt::format("the vocabulary is of the kind '{}' (tokenizer.ggml.model), which is not "
-                    "supported; 'gpt2' is",
+                    "supported; 'gpt2' and 'llama' are",
                     printable_word(model, 64)));
   }
 
@@ -78,6 +81,15 @@ class Reader {
       merges.emplace_back(merge.substr(0, space), merge.substr(space + 1));
     }
     return merges;
+  }
+
+  std::vector<double> scores(std::size_t tokens) const {
+    count(kScores);
+    std::vector<double> scores = file_.numbers(kScores);
+    if (scores.size() != tokens) {
+      refuse(fmt::format("{} scores for {} tokens ({})", scores.size(), tokens, kScores));
+    }
+    return scores;
   }
 
   std::int32_t special_id(const char* name, std::size_t tokens) const {
@@ -145,6 +157,26 @@ class Reader {
     out.chat_template = chat_template();
     out.hash = hash();
     return byte_bpe_tokenizer(std::move(out));
+  }
+
+  std::unique_ptr<const Tokenizer> spaced_bpe() const {
+    SpacedBpeFile out;
+    out.path = file_.path();
+    out.tokens = tokens();
+    out.scores = scores(out.tokens.size());
+    const std::vector<std::int64_t> types = this->types(out.tokens.size());
+    for (const std::int64_t type : types) {
+      const bool other = type == kControl || type == kUnknown;
+      out.kinds.push_back(type == kByte ? SpacedBpeFile::Kind::kByte
+                          : other       ? SpacedBpeFile::Kind::kOther
+                                        : SpacedBpeFile::Kind::kPlain);
+    }
+    out.added = added(types);
+    out.adds_space = !file_.has(kAddsSpace) || file_.flag(kAddsSpace);
+    out.special = special(out.tokens.size(), /*adds_bos=*/true);
+    out.chat_template = chat_template();
+    out.hash = hash();
+    return spaced_bpe_tokenizer(std::move(out));
   }
 
   static constexpr const char* kAddsSpace = "tokenizer.ggml.add_space_prefix";
