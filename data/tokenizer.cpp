@@ -11,6 +11,7 @@
 #include "core/weight_files/gguf.h"
 #include "data/tokenizers/gguf_tokenizer.h"
 #include "data/tokenizers/json_tokenizer.h"
+#include "data/tokenizers/json_word_piece.h"
 #include "data/tokenizers/sentence_piece.h"
 
 namespace gradwire {
@@ -20,12 +21,12 @@ namespace fs = std::filesystem;
 
 // The file with the vocabulary in a folder of a model.
 std::string file_in(const std::string& folder) {
-  for (const char* name : {"tokenizer.json", "tokenizer.model"}) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.txt"}) {
     const fs::path file = fs::path(folder) / name;
     if (fs::exists(file)) return file.string();
   }
   throw Error(ErrorKind::kData,
-              fmt::format("{}: has neither tokenizer.json nor tokenizer.model", folder));
+              fmt::format("{}: has none of tokenizer.json, tokenizer.model and vocab.txt", folder));
 }
 
 // Bytes of the character that `text` ends within; 0 if it ends with a whole one, or with what no
@@ -54,6 +55,7 @@ const char* name_of(TokenizerKind kind) {
 std::unique_ptr<const Tokenizer> Tokenizer::load(const std::string& path) {
   const std::string file = fs::is_directory(path) ? file_in(path) : path;
   if (fs::path(file).extension() == ".json") return json_tokenizer(file);
+  if (fs::path(file).filename() == "vocab.txt") return text_word_piece(file);
   if (fs::is_regular_file(file) && GgufFile::is_gguf(file)) {
     return gguf_tokenizer(GgufFile::open(file));
   }

@@ -44,9 +44,9 @@ struct SpecialTokens {
 
 class Tokenizer {
  public:
-  // A SentencePiece model, a GGUF file, a tokenizer.json of Hugging Face, or a folder that has one
-  // of these under its usual name. Errors: kIo if there is no such file; kData, naming the file,
-  // for what is none of them, is damaged, or needs what is not supported, which is named.
+  // A SentencePiece model, a GGUF file, a tokenizer.json or vocab.txt of Hugging Face, or a folder
+  // that has one of these under its usual name. Errors: kIo if there is no such file; kData, naming
+  // the file, for what is none of them, is damaged, or needs what is not supported, which is named.
   static std::unique_ptr<const Tokenizer> load(const std::string& path);
   virtual ~Tokenizer() = default;
   Tokenizer(const Tokenizer&) = delete;

@@ -100,18 +100,6 @@ void check_decoder(const JsonPart& file) {
   }
 }
 
-// Whether the text of a whole input begins with the bos token: the template's first item says it.
-bool begins_with_bos(const JsonPart& file, const JsonVocabulary& vocabulary, std::int32_t bos) {
-  for (const JsonPart& part : sequence_of(file, "post_processor", "processors")) {
-    if (part.type() != "TemplateProcessing") continue;
-    const std::vector<JsonPart> single = part.items("single");
-    if (single.empty() || !single.front().has("SpecialToken")) continue;
-    if (bos >= 0 && vocabulary.find(single.front().object("SpecialToken").text("id")) == bos)
-      return true;
-  }
-  return false;
-}
-
 }  // namespace
 
 std::unique_ptr<const Tokenizer> json_byte_bpe(const JsonPart& file, const std::string& path,
@@ -125,7 +113,7 @@ std::unique_ptr<const Tokenizer> json_byte_bpe(const JsonPart& file, const std::
   check_decoder(file);
   read_model(file.object("model"), out, vocabulary);
   out.special = read_special(file, vocabulary, settings);
-  out.special.adds_bos = out.special.adds_bos || begins_with_bos(file, vocabulary, out.special.bos);
+  out.special.adds_bos = out.special.adds_bos || begins_with(file, vocabulary, out.special.bos);
   out.tokens = std::move(vocabulary.tokens);
   out.added = std::move(vocabulary.added);
   out.chat_template = settings.chat_template;

@@ -87,6 +87,23 @@ SpecialTokens read_special(const JsonPart& file, const JsonVocabulary& vocabular
   return special;
 }
 
+bool begins_with(const JsonPart& file, const JsonVocabulary& vocabulary, std::int32_t id) {
+  if (id < 0) return false;
+  const std::string& written = vocabulary.tokens[static_cast<std::size_t>(id)];
+  for (const JsonPart& part : sequence_of(file, "post_processor", "processors")) {
+    const std::string type = part.type();
+    if (type == "BertProcessing" || type == "RobertaProcessing") {
+      for (const JsonPart& mark : part.items("cls"))
+        if (mark.value() == written) return true;
+    }
+    if (type != "TemplateProcessing") continue;
+    const std::vector<JsonPart> single = part.items("single");
+    if (single.empty() || !single.front().has("SpecialToken")) continue;
+    if (single.front().object("SpecialToken").text("id") == written) return true;
+  }
+  return false;
+}
+
 std::vector<JsonPart> sequence_of(const JsonPart& file, const char* key, const char* list) {
   if (!file.has(key)) return {};
   const JsonPart part = file.object(key);

@@ -29,6 +29,9 @@ JsonVocabulary read_vocabulary(const JsonPart& file);
 SpecialTokens read_special(const JsonPart& file, const JsonVocabulary& vocabulary,
                            const TokenizerSettings& settings);
 
+// Whether a whole input begins with this token: "post_processor" says it.
+bool begins_with(const JsonPart& file, const JsonVocabulary& vocabulary, std::int32_t id);
+
 // The types of a part that may be one thing, null, or a Sequence of things under `list`.
 std::vector<JsonPart> sequence_of(const JsonPart& file, const char* key, const char* list);
 

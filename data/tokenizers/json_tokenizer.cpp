@@ -6,6 +6,7 @@
 #include "core/hash.h"
 #include "data/tokenizers/json_byte_bpe.h"
 #include "data/tokenizers/json_part.h"
+#include "data/tokenizers/json_word_piece.h"
 
 namespace gradwire {
 namespace {
@@ -28,7 +29,8 @@ std::unique_ptr<const Tokenizer> json_tokenizer(const std::string& path) {
   const TokenizerSettings settings = read_tokenizer_settings(path, hasher);
   const std::string type = model.text("type", "BPE");
   if (type == "BPE") return json_byte_bpe(file, path, settings, hasher.digest());
-  model.refuse_type(type, "BPE is");
+  if (type == "WordPiece") return json_word_piece(file, path, settings, hasher.digest());
+  model.refuse_type(type, "BPE and WordPiece are");
 }
 
 }  // namespace gradwire

@@ -12,8 +12,8 @@
 namespace gradwire {
 
 // `path` is the tokenizer.json. Byte-level BPE with the pre-tokenizers that
-// data/tokenizers/word_split.h has. The hash is that of the files that are read. Errors: kIo;
-// kData, naming file and part, for what is damaged or not supported.
+// data/tokenizers/word_split.h has, and WordPiece. The hash is that of the files that are read.
+// Errors: kIo; kData, naming file and part, for what is damaged or not supported.
 std::unique_ptr<const Tokenizer> json_tokenizer(const std::string& path);
 
 }  // namespace gradwire

@@ -27,9 +27,15 @@ void take(const JsonPart& part, const char* key, std::string& written) {
   written = part.value()[key].is_object() ? part.object(key).text("content") : part.text(key);
 }
 
+void take(const JsonPart& part, const char* key, std::optional<bool>& flag) {
+  if (part.has(key)) flag = part.flag(key, false);
+}
+
 void take_names(const JsonPart& part, TokenizerSettings& settings) {
   take(part, "bos_token", settings.bos);
+  take(part, "cls_token", settings.bos);
   take(part, "eos_token", settings.eos);
+  take(part, "sep_token", settings.eos);
   take(part, "unk_token", settings.unk);
   take(part, "pad_token", settings.pad);
 }
@@ -54,7 +60,10 @@ TokenizerSettings read_tokenizer_settings(const std::string& tokenizer_json, Has
     const nlohmann::json value = read_json_object(path, text, kDeepest);
     const JsonPart part(path, "", value);
     take_names(part, settings);
-    if (part.has("add_bos_token")) settings.adds_bos = part.flag("add_bos_token", false);
+    take(part, "add_bos_token", settings.adds_bos);
+    take(part, "do_lower_case", settings.lower_cases);
+    take(part, "strip_accents", settings.strips_accents);
+    take(part, "tokenize_chinese_chars", settings.cuts_ideographs);
     if (settings.chat_template.empty()) settings.chat_template = template_of(part);
   }
   const std::string jinja = read_beside(tokenizer_json, "chat_template.jinja", hasher);

@@ -13,6 +13,7 @@ namespace gradwire {
 struct TokenizerSettings {
   std::string bos, eos, unk, pad;  // as they are written; empty: none is named
   std::optional<bool> adds_bos;
+  std::optional<bool> lower_cases, strips_accents, cuts_ideographs;  // of BERT
   std::string chat_template;
 };
 

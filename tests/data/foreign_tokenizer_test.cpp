@@ -47,7 +47,8 @@ TEST_P(GoldenIds, AreThoseOfThePackage) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Files, GoldenIds,
-                         ::testing::Values("smollm.json", "llama3.json", "byte_bpe.gguf"),
+                         ::testing::Values("smollm.json", "llama3.json", "byte_bpe.gguf",
+                                           "bert.json", "bert_cased.json"),
                          [](const auto& file) {
                            std::string name = file.param;
                            std::replace(name.begin(), name.end(), '.', '_');
@@ -97,8 +98,43 @@ TEST(ForeignTokenizer, ReadsTheFilesBesideTokenizerJson) {
   expect_error(ErrorKind::kData, {"tokenizer.json", "'</s>' is not in the vocabulary"},
                [&] { Tokenizer::load(folder.path()); });
   const TempFolder empty;
-  expect_error(ErrorKind::kData, {"neither tokenizer.json nor tokenizer.model"},
+  expect_error(ErrorKind::kData, {"none of tokenizer.json"},
                [&] { Tokenizer::load(empty.path()); });
+}
+
+// The text of a vocab.txt with the tokens of bert.json.
+std::string vocabulary_of_bert() {
+  const json file = json::parse(slurp(golden("bert.json")));
+  std::vector<std::string> lines(file["model"]["vocab"].size());
+  for (const auto& [written, id] : file["model"]["vocab"].items())
+    lines.at(id.get<std::size_t>()) = written;
+  std::string text;
+  for (const std::string& line : lines)
+    text += line + "\n";
+  return text;
+}
+
+TEST(ForeignTokenizer, ReadsVocabTxtAsTokenizerJson) {
+  const TempFolder folder;
+  folder.write("vocab.txt", vocabulary_of_bert());
+  const auto tokenizer = Tokenizer::load(folder.path());
+  const auto same = Tokenizer::load(golden("bert.json"));
+  for (const json& entry : json::parse(slurp(golden("ids.json")))) {
+    const std::string text = from_hex(entry["text"]);
+    EXPECT_EQ(tokenizer->encode(text), same->encode(text)) << text;
+  }
+  EXPECT_EQ(tokenizer->bos_id(), tokenizer->find("[CLS]"));
+  EXPECT_EQ(tokenizer->eos_id(), tokenizer->find("[SEP]"));
+  EXPECT_TRUE(tokenizer->special().adds_bos);
+  folder.write("tokenizer_config.json", R"({"do_lower_case": false, "unk_token": "nothing"})");
+  expect_error(ErrorKind::kData, {"vocab.txt", "no token for unknown words"},
+               [&] { Tokenizer::load(folder.path()); });
+}
+
+TEST(ForeignTokenizer, WordsOfBertComeBackWithSpacesBetween) {
+  const auto tokenizer = Tokenizer::load(golden("bert.json"));
+  EXPECT_EQ(tokenizer->decode(tokenizer->encode("THE  ünal,\tof[SEP]", SpecialText::kToken)),
+            "the unal, of");
 }
 
 TEST(ForeignTokenizer, AStreamGivesWholeCharacters) {
@@ -185,6 +221,12 @@ const Refusal kRefusals[] = {
     {"huge_id", [](json& f) { f["model"]["vocab"]["!"] = ~std::uint64_t{0}; }, {"'!' is no whole"}},
     {"added_id", [](json& f) { f["added_tokens"][0]["id"] = 7; }, {"has the id 7"}},
     {"single_word", [](json& f) { f["added_tokens"][0]["single_word"] = true; }, {"'single_word'"}},
+    {"word_piece_normalizer",
+     [](json& f) {
+       f["model"]["type"] = "WordPiece";
+       f["normalizer"] = {{"type", "NFD"}};
+     },
+     {"normalizer: 'NFD' is not supported"}},
     {"vocab_list", [](json& f) { f["model"]["vocab"] = json::array(); }, {"'vocab' is no object"}},
 };
 
@@ -208,7 +250,7 @@ TEST(ForeignTokenizer, UnknownKindsOfGgufAreNamed) {
 TEST(ForeignTokenizer, DamagedFilesAreReadOrRefused) {
   const TempFolder folder;
   int seed = 10;
-  for (const std::string name : {"llama3.json", "byte_bpe.gguf"}) {
+  for (const std::string name : {"llama3.json", "byte_bpe.gguf", "bert.json"}) {
     const test::Outcomes outcomes =
         test::read_damaged(slurp(golden(name)), 1000, ++seed, [&](const std::string& bytes) {
           const auto tokenizer = Tokenizer::load(folder.write(name, bytes));

@@ -3,7 +3,8 @@
 10,000 lines of mixed languages and odd characters are encoded by the package tokenizers, by llama.cpp
 (2,000 of them: it is asked over HTTP) and by TOKEN_IDS, from the GGUF file and from a tokenizer.json
 that the package writes, plain and with special tokens in the text. Pre-tokenizers of other models (GPT-2,
-Llama 3, Qwen2) are compared with the same vocabulary. Every difference is an error. Bytes that are no
+Llama 3, Qwen2) are compared with the same vocabulary, WordPiece with
+one of its own. Every difference is an error. Bytes that are no
 UTF-8, which the package does not take, must come back when all of them have a token.
 """
 import json
@@ -16,7 +17,7 @@ import urllib.request
 import gguf
 import tokenizers
 import xllamacpp
-from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, trainers
 
 import smollm2
 import tokenizer_texts
@@ -75,6 +76,16 @@ def variants(path):
         yield name, made
 
 
+def bert(cased):
+    """A WordPiece vocabulary trained on other texts of the same kind."""
+    made = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer(lowercase=not cased)
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.train_from_iterator(tokenizer_texts.texts(3000, seed=3), trainers.WordPieceTrainer(
+        vocab_size=8000, show_progress=False, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
+    return made
+
+
 def with_marks(texts):
     marks = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", " \t<mask> \n", "extra token", "extra tok", "<|im_"]
     return [marks[i % len(marks)].join((t[:len(t) // 2], t[len(t) // 2:], "")) for i, t in enumerate(texts)]
@@ -114,6 +125,13 @@ def main(program):
             made.save(file)
             want = [e.ids for e in made.encode_batch(marked, add_special_tokens=False)]
             failed += compare(f"tokenizer.json, {name}", marked, ours(program, file, marked, "special")[0], want)
+        # Punctuation since Unicode 14: the package's tables of punctuation are older.
+        words = [t.replace("\u061d", "") for t in texts]
+        for cased in (False, True):
+            made = bert(cased)
+            made.save(file)
+            failed += compare(f"WordPiece, {'cased' if cased else 'uncased'}", words,
+                              ours(program, file, words)[0], [e.ids for e in made.encode_batch(words)])
     written = {t for t in gguf.GGUFReader(path).fields["tokenizer.ggml.tokens"].contents()}
     alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
     odd = tokenizer_texts.odd_bytes(LINES)

@@ -7,6 +7,7 @@ Usage: make_tokenizers.py, with the packages of tests/engines/requirements.txt. 
 import json
 import pathlib
 import sys
+from collections import Counter
 
 import gguf
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors,
@@ -49,6 +50,25 @@ def llama3():
     return made
 
 
+def bert(cased):
+    normalizer, pre_tokenizer = normalizers.BertNormalizer(lowercase=not cased), pre_tokenizers.BertPreTokenizer()
+    words, pieces = Counter(), Counter()
+    for text in tokenizer_texts.texts(300, seed=7):
+        for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text)):
+            words[word] += 1
+            pieces.update([word[0]] + ["##" + word[i:j] for i in range(1, len(word)) for j in (i + 1, i + 3)])
+    # The trainer of the package draws, so that its vocabulary is another one each time.
+    often = [t for counts, n in ((pieces, 400), (words, 150)) for t, _ in sorted(
+        counts.items(), key=lambda item: (-item[1], item[0]))[:n]]
+    vocab = {t: i for i, t in enumerate(dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + often))}
+    made = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    made.normalizer, made.pre_tokenizer = normalizer, pre_tokenizer
+    made.add_special_tokens(list(vocab)[:5])
+    made.decoder = decoders.WordPiece()
+    made.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return made
+
+
 def write_gguf(made, path):
     """The vocabulary as llama.cpp's converter writes it."""
     saved = json.loads(made.to_str())
@@ -80,6 +100,9 @@ def main():
     for name, made in [("smollm.json", smollm()), ("llama3.json", llama3())]:
         made.save(str(HERE / name), pretty=False)
         out += entries(name, made, texts, False) + entries(name, made, marked, True)
+    for name, made in [("bert.json", bert(False)), ("bert_cased.json", bert(True))]:
+        made.save(str(HERE / name), pretty=False)
+        out += entries(name, made, texts, False) + entries(name, made, [t + "[SEP]a[MASK]" for t in texts], True)
     made = smollm()
     write_gguf(made, str(HERE / "byte_bpe.gguf"))
     out += entries("byte_bpe.gguf", made, texts, False) + entries("byte_bpe.gguf", made, marked, True)
