@@ -218,6 +218,7 @@ bool uses_unit(const char* setting) {
 TEST_F(LinearTest, EnvironmentChoosesHowBf16IsMultiplied) {
   __builtin_cpu_init();
   EXPECT_EQ(uses_unit("onednn"), __builtin_cpu_supports("avx512bw") != 0);
+  EXPECT_EQ(uses_unit("avx512"), __builtin_cpu_supports("avx512bf16") != 0);
   EXPECT_FALSE(uses_unit("widen"));
   test::expect_error(ErrorKind::kConfig, "GRADWIRE_BF16 is \"fast\"", [] { uses_unit("fast"); });
 }
