@@ -55,4 +55,8 @@ struct Bf16DotKernels {
 // Null if this processor has no AVX512_BF16, or if GRADWIRE_ISA asks for less than v4.
 const Bf16DotKernels* bf16_dot_kernels();
 
+// A product of any number of rows and columns: `whole` as if it were one block, the panels of b
+// `panel` elements apart. Only if there are bf16_dot_kernels().
+void multiply_blocks(const DotBlock& whole, std::int64_t panel);
+
 }  // namespace gradwire

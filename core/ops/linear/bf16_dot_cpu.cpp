@@ -21,6 +21,25 @@ const Bf16DotKernels* bf16_dot_kernels() {
   return has_it ? &isa_v4_bf16::bf16_dot_kernels : nullptr;
 }
 
+// A panel of b stays in the first-level cache while the rows of a come from the second.
+void multiply_blocks(const DotBlock& whole, std::int64_t panel) {
+  const Bf16DotKernels& kernels = *bf16_dot_kernels();
+  const auto c_size = static_cast<std::int64_t>(whole.narrow ? sizeof(Bf16) : sizeof(float));
+  for (std::int64_t j = 0; j < whole.cols; j += kDotCols) {
+    for (std::int64_t i = 0; i < whole.rows; i += kDotRows) {
+      DotBlock block = whole;
+      block.a += i * whole.a_row;
+      block.b += j / kDotCols * panel;
+      block.rows = std::min(kDotRows, whole.rows - i);
+      block.cols = std::min(kDotCols, whole.cols - j);
+      if (whole.partial != nullptr) block.partial += i * whole.partial_ld + j;
+      if (whole.bias != nullptr) block.bias += j;
+      block.c = static_cast<std::byte*>(whole.c) + (i * whole.ldc + j) * c_size;
+      kernels.multiply(block);
+    }
+  }
+}
+
 namespace cpu::avx512 {
 namespace {
 
@@ -149,7 +168,10 @@ class DotGemm {
       }
       block.bias =
           is_last && g_.bias != nullptr ? static_cast<const float*>(g_.bias) + cols.begin : nullptr;
-      multiply(block, rows.size, cols.size, b + k * kDotCols);
+      block.b = b + k * kDotCols;
+      block.rows = rows.size;
+      block.cols = cols.size;
+      multiply_blocks(block, panels_.panel);
     }
   }
 
@@ -174,25 +196,6 @@ class DotGemm {
       }
       block.a_row = depth_;
       block.a_pair = 2;
-    }
-  }
-
-  // All blocks of a tile: `whole` is the tile as if it were one. A panel of b stays in the
-  // first-level cache while the rows of a come from the second.
-  void multiply(const DotBlock& whole, std::int64_t rows, std::int64_t cols, const Bf16* b) const {
-    const std::int64_t c_size = whole.narrow ? kElement : static_cast<std::int64_t>(sizeof(float));
-    for (std::int64_t j = 0; j < cols; j += kDotCols) {
-      for (std::int64_t i = 0; i < rows; i += kDotRows) {
-        DotBlock block = whole;
-        block.a = whole.a + i * whole.a_row;
-        block.b = b + j / kDotCols * panels_.panel;
-        block.rows = std::min(kDotRows, rows - i);
-        block.cols = std::min(kDotCols, cols - j);
-        if (whole.partial != nullptr) block.partial = whole.partial + i * whole.partial_ld + j;
-        if (whole.bias != nullptr) block.bias = whole.bias + j;
-        block.c = static_cast<std::byte*>(whole.c) + (i * whole.ldc + j) * c_size;
-        bf16_dot_kernels()->multiply(block);
-      }
     }
   }
 

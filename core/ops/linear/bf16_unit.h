@@ -29,6 +29,9 @@ std::vector<Bf16Path> bf16_paths();
 // called, oneDNN is taken on processors with a bf16 matrix unit (AMX).
 void use_bf16_path(Context& cx, Bf16Path path);
 
+// The way that the products of this context's engine go on the CPU.
+Bf16Path bf16_path(const Context& cx);
+
 // Whether bf16 products of this context are made of bf16 numbers, not of widened ones. False on
 // other devices.
 bool use_bf16_unit(const Context& cx);

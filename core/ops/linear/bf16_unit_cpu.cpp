@@ -60,19 +60,22 @@ void use_bf16_path(Context& cx, Bf16Path path) {
   cx.engine->slot<Choice>().path = path;
 }
 
+Bf16Path bf16_path(const Context& cx) {
+  return cx.engine->slot<Choice>().path;
+}
+
 bool use_bf16_unit(const Context& cx) {
-  return cx.stream.device.type == DeviceType::kCpu &&
-         cx.engine->slot<Choice>().path != Bf16Path::kWiden;
+  return cx.stream.device.type == DeviceType::kCpu && bf16_path(cx) != Bf16Path::kWiden;
 }
 
 std::shared_ptr<PackedMatrix> pack(Context& cx, const GemmOperand& b, std::int64_t k,
                                    std::int64_t n) {
-  const bool own = cx.engine->slot<Choice>().path == Bf16Path::kAvx512;
+  const bool own = bf16_path(cx) == Bf16Path::kAvx512;
   return own ? avx512::pack(cx, b, k, n) : onednn::pack(cx, b, k, n);
 }
 
 void gemm_bf16(Context& cx, const Gemm& g) {
-  const bool own = cx.engine->slot<Choice>().path == Bf16Path::kAvx512;
+  const bool own = bf16_path(cx) == Bf16Path::kAvx512;
   own ? avx512::gemm_bf16(cx, g) : onednn::gemm_bf16(cx, g);
 }
 
