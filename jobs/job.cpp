@@ -14,6 +14,15 @@ std::int64_t ModelOutline::parameters(UnitRange of) const {
   return both_ends ? sum - tied_elements : sum;
 }
 
+std::int64_t ModelOutline::trained(UnitRange of) const {
+  std::int64_t frozen = 0;
+  for (int i = of.begin; i < of.end; ++i)
+    frozen += layers[static_cast<std::size_t>(i)].frozen;
+  const bool both_ends = of.begin == 0 && of.end == size();
+  if (both_ends && tied_is_frozen) frozen -= tied_elements;
+  return parameters(of) - frozen;
+}
+
 std::vector<UnitCost> Job::measure(Context& /*cx*/) {
   std::vector<UnitCost> costs;
   for (const LayerOutline& layer : outline().layers) {

@@ -27,7 +27,8 @@ namespace gradwire {
 // One layer of a model, as stages are cut from it.
 struct LayerOutline {
   std::int64_t parameters = 0;  // elements
-  UnitCost memory;              // estimated, for one micro-batch; without seconds
+  std::int64_t frozen = 0;      // of those, elements that are not trained
+  UnitCost memory{};            // estimated, for one micro-batch; without seconds
 };
 
 // A model before it is made: enough to cut it into stages and to say what a step will cost.
@@ -36,6 +37,7 @@ struct ModelOutline {
   // The parameter that the first and the last layer share, counted in both; empty if there is none.
   std::string tied{};
   std::int64_t tied_elements = 0;
+  bool tied_is_frozen = false;
   // What one layer hands to the next for the largest micro-batch.
   Shape boundary{};
   DType boundary_type = DType::kF32;
@@ -49,6 +51,9 @@ struct ModelOutline {
   // Elements of the parameters that these layers have, a shared one counted once.
   std::int64_t parameters(UnitRange of) const;
   std::int64_t parameters() const { return parameters({0, size()}); }
+  // Of those, the trained ones.
+  std::int64_t trained(UnitRange of) const;
+  std::int64_t trained() const { return trained({0, size()}); }
 };
 
 // What a task is built over.

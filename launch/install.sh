@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Gradwire needs from the distribution (Debian 12 or a relative), and nothing that is
-# there already. Usage: launch/install.sh [build] [test] [corpus] [bench]   (default: build)
+# there already. Usage: launch/install.sh [build] [test] [corpus] [bench] [fuzz]   (default: build)
 set -euo pipefail
 
 build="g++ cmake ninja-build ccache mold pkg-config libopenmpi-dev openmpi-bin libhdf5-dev
@@ -8,16 +8,18 @@ build="g++ cmake ninja-build ccache mold pkg-config libopenmpi-dev openmpi-bin l
   libfmt-dev libspdlog-dev nlohmann-json3-dev libxxhash-dev libssl-dev"
 test="libgtest-dev libgmock-dev libbenchmark-dev clang-format-14 procps python3 dpkg-dev slurmctld slurmd slurm-client munge libpmix2"
 corpus="bible-kjv bible-kjv-text"
+fuzz="clang-16 libclang-rt-16-dev lld-16"
 bench="libbenchmark-dev python3-venv python3-dev python3-numpy python3-matplotlib"
 
 wanted=""
 for group in "${@:-build}"; do
   case $group in
+    fuzz) wanted+=" $fuzz" ;;
     build) wanted+=" $build" ;;
     test) wanted+=" $test" ;;
     corpus) wanted+=" $corpus" ;;
     bench) wanted+=" $bench" ;;
-    *) echo "install.sh: no such group: $group (build, test, corpus, bench)" >&2; exit 2 ;;
+    *) echo "install.sh: no such group: $group (build, test, corpus, bench, fuzz)" >&2; exit 2 ;;
   esac
 done
 

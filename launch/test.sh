@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # Installs what the tests need, builds, and runs the whole suite: the release build with CUDA if a
-# toolkit is found, then the sanitizer builds with ranks as threads.
+# toolkit is found, then the sanitizer builds with ranks as threads, and the fuzzer.
 # Usage: launch/test.sh [--quick]      --quick leaves the sanitizer builds out
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-launch/install.sh build test corpus
+launch/install.sh build test corpus fuzz
 
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=time_macros
 command -v nvcc >/dev/null || { [ -x /usr/local/cuda/bin/nvcc ] && export CUDACXX=/usr/local/cuda/bin/nvcc; } || true
 
-presets="release asan tsan"
+presets="release asan tsan fuzz"
 [ "${1:-}" = --quick ] && presets="release"
 for preset in $presets; do
   echo "== $preset: configure, build, test"

@@ -78,6 +78,22 @@ std::map<std::string, Shape> parameter_shapes(const DecoderConfig& c) {
   return shapes;
 }
 
+std::vector<Site> decoder_sites(const DecoderConfig& c) {
+  constexpr std::string_view kWeight = ".weight";
+  std::vector<Site> sites;
+  for (std::int64_t i = 0; i < c.layers; ++i) {
+    for (const char* sublayer : {"self_attn", "mlp"})
+      sites.push_back(
+          {fmt::format("model.layers.{}.{}", i, sublayer), SiteKind::kSublayer, c.width, c.width});
+  }
+  for (const auto& [name, shape] : parameter_shapes(c)) {
+    if (!name.ends_with("_proj.weight")) continue;
+    sites.push_back(
+        {name.substr(0, name.size() - kWeight.size()), SiteKind::kLinear, shape[1], shape[0]});
+  }
+  return sites;
+}
+
 std::int64_t parameter_count(const DecoderConfig& c) {
   std::int64_t elements = 0;
   for (const auto& [name, shape] : parameter_shapes(c))

@@ -43,6 +43,9 @@ void check_config(const DecoderConfig& c);
 std::int64_t parameter_count(const DecoderConfig& c);
 std::map<std::string, Shape> parameter_shapes(const DecoderConfig& c);
 
+// Where adapters may be attached to such a model, without making it: sites without weights.
+std::vector<Site> decoder_sites(const DecoderConfig& c);
+
 // The units that stages of a pipeline are made of (core/unit_range.h): 0 is the embedding, then
 // come the blocks, and last the norm and the head.
 int unit_count(const DecoderConfig& c);

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "comm/common_error.h"
 #include "core/cuda/device_cuda.h"
 #include "core/dispatch.h"
 #include "core/error.h"
@@ -92,6 +93,7 @@ void check_replicas(Context& cx, Communicator& comm, std::int64_t step,
   std::size_t first = 0;
   while (first + 1 < params.size() && of_rank(odd[0], first) == of_rank(with_usual, first))
     ++first;
+  wait_before_common_error(comm);
   const bool tie = 2 * odd.size() >= all.size();
   throw Error(
       ErrorKind::kNumeric,

@@ -14,6 +14,7 @@
 
 #include <fmt/format.h>
 
+#include "comm/common_error.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/printable.h"
@@ -117,6 +118,8 @@ class CommCoordinator final : public Coordinator {
     }
     return texts;
   }
+
+  void wait_before_common_error() noexcept override { gradwire::wait_before_common_error(*comm_); }
 
  private:
   std::size_t index() const { return static_cast<std::size_t>(rank()); }
@@ -223,12 +226,14 @@ std::string report_of(const std::function<std::string()>& work) {
   }
 }
 
-void throw_failures(const std::vector<std::string>& reports) {
+void throw_failures(Coordinator& ranks, const std::vector<std::string>& reports) {
   const auto any = [&](char mark) {
     return std::ranges::any_of(reports, [&](const std::string& t) { return t.front() == mark; });
   };
-  if (any(kFileSystemFailed)) throw Error(ErrorKind::kIo, reasons(reports));
-  if (any(kFailed)) throw Error(ErrorKind::kCheckpoint, reasons(reports));
+  const bool of_files = any(kFileSystemFailed);
+  if (!of_files && !any(kFailed)) return;
+  ranks.wait_before_common_error();
+  throw Error(of_files ? ErrorKind::kIo : ErrorKind::kCheckpoint, reasons(reports));
 }
 
 }  // namespace
@@ -240,7 +245,7 @@ std::unique_ptr<Coordinator> make_coordinator(Context& cx, Communicator& comm,
 
 std::vector<std::string> all_or_none(Coordinator& ranks, const std::function<std::string()>& work) {
   std::vector<std::string> texts = ranks.all_gather_after([&] { return report_of(work); });
-  throw_failures(texts);
+  throw_failures(ranks, texts);
   for (std::string& t : texts)
     t.erase(0, 1);
   return texts;
@@ -249,7 +254,7 @@ std::vector<std::string> all_or_none(Coordinator& ranks, const std::function<std
 std::vector<std::string> all_or_none_to_first(Coordinator& ranks,
                                               const std::function<std::string()>& work) {
   std::string mine;
-  throw_failures(ranks.all_gather_after([&] {
+  throw_failures(ranks, ranks.all_gather_after([&] {
     mine = report_of(work);
     return mine.front() == kOk ? std::string(1, kOk) : mine;
   }));

@@ -29,6 +29,8 @@ class Coordinator {
   // travels once, so that what a rank other than the first sends and holds does not grow with the
   // number of ranks. Collective and bounded as all_gather() is.
   virtual std::vector<std::string> gather(const std::string& mine) = 0;
+  // To be called before a rank throws what all ranks throw (comm/common_error.h). Collective.
+  virtual void wait_before_common_error() noexcept {}
 };
 
 class SingleRank final : public Coordinator {

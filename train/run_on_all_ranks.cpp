@@ -51,10 +51,12 @@ void run_on_all_ranks(Coordinator& ranks, const std::function<void()>& work) {
   std::exception_ptr failure;
   const std::vector<std::string> reports =
       ranks.all_gather_after([&] { return report(work, failure); });
+  const auto failed =
+      std::ranges::find_if(reports, [](const std::string& text) { return !text.empty(); });
+  if (failed == reports.end()) return;
+  ranks.wait_before_common_error();
   if (failure) std::rethrow_exception(failure);
-  for (std::size_t r = 0; r < reports.size(); ++r) {
-    if (!reports[r].empty()) throw error_of(r, reports[r]);
-  }
+  throw error_of(static_cast<std::size_t>(failed - reports.begin()), *failed);
 }
 
 }  // namespace gradwire

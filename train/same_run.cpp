@@ -81,6 +81,7 @@ void check_same_run(Coordinator& ranks, const std::vector<RunFact>& facts) {
   const auto same = [&](const std::string& d) { return d == digests.front(); };
   if (std::ranges::all_of(digests, same)) return;
   const std::vector<std::string> found = differences(ranks.all_gather(text));
+  ranks.wait_before_common_error();
   const bool said_here =
       ranks.rank() == 0 || !same(digests[static_cast<std::size_t>(ranks.rank())]);
   throw DifferentRuns(

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "comm/common_error.h"
 #include "core/error.h"
 #include "parallel/agreement.h"
 
@@ -178,6 +179,7 @@ void Trainer::count_skipped(const StepResult& r) {
   parts_.report.warning(fmt::format("step {} skipped on all ranks: loss {}, gradient norm {}",
                                     step_, r.loss, r.grad_norm));
   if (nonfinite_in_row_ < options_.max_nonfinite) return;
+  wait_before_common_error(parts_.world);
   throw Error(ErrorKind::kNumeric,
               fmt::format("loss or gradients were not finite for {} steps in a row, the last {}",
                           nonfinite_in_row_, step_));

@@ -1,3 +1,9 @@
+#include <string_view>
+#include <utility>
+
+#include "core/glob.h"
+#include "models/adapters/adapter_size.h"
+
 #include "jobs/language_model/recipe.h"
 
 namespace gradwire {
@@ -27,12 +33,41 @@ UnitCost unit_memory(const DecoderConfig& c, int unit, std::int64_t rows) {
   return cost;
 }
 
-std::int64_t block_parameters(const DecoderConfig& c) {
-  DecoderConfig one = c;
-  one.layers = 1;
-  one.tie_embeddings = true;
-  return parameter_count(one) - c.vocab * c.width - c.width;
-}
+// Elements of every unit: of the base, and of the adapters on it.
+class Elements {
+ public:
+  Elements(const LanguageModelRecipe& recipe, const DecoderConfig& c)
+      : tied_(c.tie_embeddings), layers_(static_cast<std::size_t>(unit_count(c))) {
+    const bool adapted = recipe.adapters.is_used();
+    const StringList& trained = adapted ? recipe.adapters.also_train : recipe.model.trainable;
+    for (const auto& [name, shape] : parameter_shapes(c))
+      add_base(name, shape.numel(), matches_any(name, trained));
+    if (!adapted) return;
+    const AdapterConfig config = recipe.adapters.config();
+    for (const Site& site : decoder_sites(c))
+      if (is_target(site, config)) unit_of(site.name).parameters += adapter_elements(site, config);
+  }
+  std::vector<LayerOutline> take() { return std::move(layers_); }
+
+ private:
+  void add_base(const std::string& name, std::int64_t elements, bool is_trained) {
+    const auto add = [&](LayerOutline& layer) {
+      layer.parameters += elements;
+      if (!is_trained) layer.frozen += elements;
+    };
+    add(unit_of(name));
+    if (tied_ && name == kEmbeddingName) add(layers_.back());
+  }
+  LayerOutline& unit_of(const std::string& name) {
+    constexpr std::string_view kLayers = "model.layers.";
+    if (name == kEmbeddingName) return layers_.front();
+    if (!name.starts_with(kLayers)) return layers_.back();
+    return layers_[1 + std::stoul(name.substr(kLayers.size()))];
+  }
+
+  bool tied_;
+  std::vector<LayerOutline> layers_;
+};
 
 // 2 operations per weight and token forward, twice that backward; attention does two T x T products
 // per head forward, half of each above the diagonal.
@@ -68,15 +103,15 @@ DecoderConfig decoder_config(const Recipe& recipe, std::int64_t vocabulary) {
 
 ModelOutline decoder_outline(const Recipe& recipe, const DecoderConfig& c) {
   const std::int64_t context = language_model_of(recipe).data.context;
-  const std::int64_t table = c.vocab * c.width, block = block_parameters(c);
   ModelOutline outline;
+  outline.layers = Elements(language_model_of(recipe), c).take();
   for (int unit = 0; unit < unit_count(c); ++unit)
-    outline.layers.push_back({block, unit_memory(c, unit, recipe.batch.micro * context)});
-  outline.layers.front().parameters = table;
-  outline.layers.back().parameters = c.width + table;
+    outline.layers[static_cast<std::size_t>(unit)].memory =
+        unit_memory(c, unit, recipe.batch.micro * context);
   if (c.tie_embeddings) {
     outline.tied = kEmbeddingName;
-    outline.tied_elements = table;
+    outline.tied_elements = c.vocab * c.width;
+    outline.tied_is_frozen = outline.layers.front().frozen > 0;
   }
   outline.boundary = {recipe.batch.micro, context, c.width};
   outline.boundary_type = c.compute;

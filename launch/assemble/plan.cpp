@@ -33,16 +33,17 @@ std::int64_t optimizer_copies(const Recipe& recipe) {
 MemoryPlan memory_of_rank(const Recipe& recipe, const ModelOutline& model, const Stages& stages,
                           int rank, int replicas) {
   MemoryPlan memory;
-  for (const UnitRange& stage : stages.of_rank(rank))
+  for (const UnitRange& stage : stages.of_rank(rank)) {
     memory.params += kF32Bytes * model.parameters(stage);
+    memory.grads += kF32Bytes * model.trained(stage);
+  }
   memory.activations =
       peak_activations(stages.schedule.program(rank), memory_of_stages(model, stages));
-  memory.grads = memory.params;
-  memory.optim = optimizer_copies(recipe) * memory.params;
+  memory.optim = optimizer_copies(recipe) * memory.grads;
   if (recipe.parallel.shard_optimizer) {
     memory.optim /= replicas;
     // All ranks know the second moment to a byte (parallel/sharded/sharded_onebit_adam.h).
-    if (recipe.optim.is_onebit()) memory.optim += memory.params / kF32Bytes;
+    if (recipe.optim.is_onebit()) memory.optim += memory.grads / kF32Bytes;
   }
   return memory;
 }
@@ -54,14 +55,17 @@ Plan make_plan(const Recipe& recipe, const ModelOutline& model, const MeshShape&
   const DryRun dry = dry_run(stages.schedule, SendModel::kEager, {{1.0}, {1.0}, {1.0}});
   Plan plan;
   plan.parameters = model.parameters();
+  plan.trained = model.trained();
   plan.count_per_step = recipe.batch.global * model.count_per_sequence;
   plan.accumulation = stages.schedule.micros;
   plan.bubble_share = dry.bubble_share;
+  std::int64_t most_gradients = 0;
   for (int r = 0; r < shape.pipeline; ++r) {
     const MemoryPlan memory = memory_of_rank(recipe, model, stages, r, shape.data);
     if (memory.total() > plan.memory.total()) plan.memory = memory;
+    most_gradients = std::max(most_gradients, memory.grads);
   }
-  plan.wire_bytes_per_step = 2 * (shape.data - 1) * plan.memory.grads / shape.data;
+  plan.wire_bytes_per_step = 2 * (shape.data - 1) * most_gradients / shape.data;
   plan.boundary_bytes_per_step =
       shape.pipeline > 1
           ? 2 * plan.accumulation * stages.schedule.chunks * boundary_bytes(recipe, model)
@@ -90,7 +94,10 @@ std::string to_text(const Plan& plan, const Recipe& recipe, const ModelOutline& 
                     const MeshShape& shape) {
   const auto mb = [](std::int64_t bytes) { return static_cast<double>(bytes) / kMegabyte; };
   const MemoryPlan& m = plan.memory;
-  std::string text = fmt::format("parameters      {}\n", plan.parameters);
+  std::string text = fmt::format("parameters      {}", plan.parameters);
+  if (plan.trained != plan.parameters)
+    text += fmt::format(", of which {} are trained", plan.trained);
+  text += "\n";
   text += fmt::format(
       "batch           {} sequences = micro {} x {} {} x {} accumulated; {} {} a step\n",
       recipe.batch.global, recipe.batch.micro, shape.data,

@@ -25,6 +25,7 @@ struct MemoryPlan {
 
 struct Plan {
   std::int64_t parameters = 0;
+  std::int64_t trained = 0;         // of those
   std::int64_t count_per_step = 0;  // of what speed is measured in, such as tokens
   std::int64_t accumulation = 1;
   std::int64_t wire_bytes_per_step = 0;  // sent by a rank, dense f32: 2 (n-1)/n of the gradients
@@ -33,8 +34,7 @@ struct Plan {
   std::int64_t boundary_bytes_per_step = 0;  // sent by a stage in the middle
 };
 
-// All parameters count as trainable. If a pipeline's cut is to be measured, it is taken to be
-// even.
+// If a pipeline's cut is to be measured, it is taken to be even.
 Plan make_plan(const Recipe& recipe, const ModelOutline& model, const MeshShape& shape);
 // Errors: kConfig if as many ranks as share a host need more than the bytes that they may use
 // there.

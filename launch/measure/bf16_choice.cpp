@@ -37,10 +37,11 @@ std::optional<Bf16Choice> decode(const std::string& text, std::span<const Bf16Pa
 }
 
 std::optional<Bf16Choice> read(const std::string& file, std::span<const Bf16Path> offered) {
+  constexpr std::size_t kLongest = 256;
   std::ifstream in(file);
-  std::ostringstream text;
-  if (file.empty() || !(text << in.rdbuf())) return std::nullopt;
-  std::optional<Bf16Choice> choice = decode(text.str(), offered);
+  std::string line;
+  if (file.empty() || !next_line(in, line, kLongest)) return std::nullopt;
+  std::optional<Bf16Choice> choice = decode(line, offered);
   if (choice) choice->remembered = true;
   return choice;
 }

@@ -76,6 +76,7 @@ void check_shared(Coordinator& ranks, const std::string& dir, const std::string&
       if (all[r] != "sees") blind.push_back(r);
     if (blind.empty()) return;
     if (std::ranges::count(all, "looks") == 0) {
+      ranks.wait_before_common_error();
       throw Error(
           ErrorKind::kConfig,
           fmt::format(

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/glob.h"
+#include "models/adapters/adapter_size.h"
 #include "models/adapters/bottleneck.h"
 #include "models/adapters/lora.h"
 #include "models/adapters/vectors.h"
@@ -14,16 +15,6 @@
 
 namespace gradwire {
 namespace {
-
-SiteKind kind_for(AdapterMethod method) {
-  switch (method) {
-    case AdapterMethod::kLora:
-    case AdapterMethod::kDora:
-    case AdapterMethod::kIa3:
-    case AdapterMethod::kBitFit: return SiteKind::kLinear;
-    default: return SiteKind::kSublayer;
-  }
-}
 
 std::unique_ptr<Adapter> make_adapter(Context& cx, const Site& site, const std::string& name,
                                       const AdapterConfig& config) {
@@ -59,7 +50,7 @@ AdapterSet::AdapterSet(Context& cx, const std::vector<Site>& sites, const Adapte
       config.targets.empty() ? default_targets(config.method) : config.targets;
   std::vector<bool> used(targets.size(), false);
   for (const Site& site : sites) {
-    if (site.kind != kind_for(config.method)) continue;
+    if (site.kind != site_kind_of(config.method)) continue;
     bool is_target = false;
     for (std::size_t i = 0; i < targets.size(); ++i) {
       if (!matches(site.name, targets[i])) continue;
@@ -75,7 +66,7 @@ AdapterSet::AdapterSet(Context& cx, const std::vector<Site>& sites, const Adapte
     if (used[i]) continue;
     throw Error(ErrorKind::kConfig,
                 fmt::format("adapters.targets: '{}' matches no {}", targets[i],
-                            kind_for(config.method) == SiteKind::kLinear
+                            site_kind_of(config.method) == SiteKind::kLinear
                                 ? "linear layer, such as 'model.layers.0.self_attn.q_proj'"
                                 : "sublayer, such as 'model.layers.0.mlp'"));
   }

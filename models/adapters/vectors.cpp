@@ -8,7 +8,7 @@ namespace {
 class Ia3 final : public Adapter {
  public:
   Ia3(Context& cx, const Site& site, const std::string& name)
-      : scales_input_(site.name.ends_with("down_proj")) {
+      : scales_input_(ia3_scales_input(site)) {
     init_constant(cx, scale_, adapter_parameter(site, "ia3_l", name),
                   {scales_input_ ? site.in : site.out}, 1.0);
   }
@@ -43,6 +43,10 @@ class BitFit final : public Adapter {
 };
 
 }  // namespace
+
+bool ia3_scales_input(const Site& site) {
+  return site.name.ends_with("down_proj");
+}
 
 std::unique_ptr<Adapter> make_ia3(Context& cx, const Site& site, const std::string& name) {
   return std::make_unique<Ia3>(cx, site, name);

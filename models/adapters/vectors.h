@@ -16,6 +16,8 @@
 
 namespace gradwire {
 
+// Whether IA3 scales what a linear site reads, and not what it gives.
+bool ia3_scales_input(const Site& site);
 std::unique_ptr<Adapter> make_ia3(Context& cx, const Site& site, const std::string& name);
 std::unique_ptr<Adapter> make_bitfit(Context& cx, const Site& site, const std::string& name);
 

@@ -53,6 +53,16 @@ class AdaptersTest(ProgramTest):
     def test_pipeline(self):
         self.resumes("parallel.pipeline=2", ranks=2)
 
+    def test_a_stage_without_adapters_trains_with_the_others(self):
+        self.base()
+        same = (*LORA, 'adapters.targets=["model.layers.0.*.q_proj"]', "train.log_every=1", 'parallel.stages="even"')
+        self.train("train.steps=5", *same, run="one")
+        self.train("train.steps=5", *same, "parallel.pipeline=2", run="two", ranks=2)
+        one, two = ([row["loss"] for row in self.metrics(run)] for run in ("one", "two"))
+        self.assertEqual(len(one), len(two))
+        for a, b in zip(one, two):
+            self.assertAlmostEqual(a, b, delta=1e-4)
+
     def test_another_base_is_refused(self):
         self.base()
         self.train("train.steps=10", *LORA, run="a")

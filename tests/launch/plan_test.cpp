@@ -59,6 +59,37 @@ TEST(Plan, CountsTheParametersOfTheLargestRank) {
   }
 }
 
+// Gradients, state and exchange are those of what is trained, whatever is frozen beside it.
+TEST(Plan, CountsGradientsOfWhatIsTrained) {
+  Recipe r = small();
+  lm(r).adapters.method = "lora";
+  lm(r).adapters.rank = 3;
+  lm(r).adapters.also_train = {"*norm*"};
+  for (const bool tied : {true, false}) {
+    lm(r).model.tie_embeddings = tied;
+    for (const int pipeline : {1, 2}) {
+      r.parallel.pipeline = pipeline;
+      Runtime runtime;
+      const Stages stages = stages_without_measuring(r, outline_of(r), 2);
+      std::int64_t most = 0;
+      for (int rank = 0; rank < pipeline; ++rank) {
+        DecoderLm model(runtime.context(), decoder_config(r, 300), stages.of_rank(rank));
+        set_trainable(model, lm(r).adapters.also_train, pipeline > 1);
+        AdapterSet set(runtime.context(), model.sites(), lm(r).adapters.config(), {"default"});
+        most = std::max(most, count_elements(trainable_parameters_of(model)) +
+                                  count_elements(trainable_parameters_of(set)));
+      }
+      const Plan plan = make_plan(r, outline_of(r), {2, pipeline});
+      EXPECT_EQ(plan.wire_bytes_per_step, 4 * most) << tied << pipeline;
+      EXPECT_EQ(plan.memory.optim, 2 * plan.memory.grads);
+      EXPECT_LT(plan.memory.grads, plan.memory.params / 4);
+      EXPECT_TRUE(pipeline > 1 || plan.trained == most);
+    }
+  }
+  EXPECT_THAT(to_text(make_plan(r, outline_of(r), {2, 2}), r, outline_of(r), {2, 2}),
+              testing::HasSubstr(" are trained\n"));
+}
+
 TEST(Plan, ActivationsAreThoseThatTheScheduleHolds) {
   Recipe r = small();
   r.parallel.pipeline = 2;

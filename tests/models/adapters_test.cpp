@@ -2,12 +2,14 @@
 #include <map>
 #include <set>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/error.h"
 #include "core/ops/cross_entropy/cross_entropy.h"
 #include "models/adapters/adapter_set.h"
+#include "models/adapters/adapter_size.h"
 #include "models/decoder_lm.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/tolerance.h"
@@ -105,7 +107,21 @@ TEST_F(AdaptersTest, CountsOfTrainedElements) {
   for (const std::string& method : all_methods()) {
     AdapterSet set(cx, base.sites(), of(method), {"default"});
     EXPECT_EQ(count_elements(trainable_parameters_of(set)), want.at(method)) << method;
+    std::int64_t planned = 0;
+    for (const Site& site : decoder_sites(tiny()))
+      if (is_target(site, of(method))) planned += adapter_elements(site, of(method));
+    EXPECT_EQ(planned, want.at(method)) << method;
   }
+}
+
+TEST_F(AdaptersTest, SitesAreKnownBeforeTheModelIsMade) {
+  const auto described = [](const std::vector<Site>& sites) {
+    std::set<std::string> all;
+    for (const Site& s : sites)
+      all.insert(fmt::format("{} {} {} {}", s.name, static_cast<int>(s.kind), s.in, s.out));
+    return all;
+  };
+  EXPECT_EQ(described(decoder_sites(tiny())), described(base.sites()));
 }
 
 TEST_F(AdaptersTest, NamesAreUniqueAndSaySiteAndAdapter) {

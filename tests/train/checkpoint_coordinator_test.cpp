@@ -12,6 +12,7 @@
 #include "tests/data/temp_folder.h"
 #include "tests/support/tcp_ranks.h"
 #include "train/coordinator.h"
+#include "train/run_on_all_ranks.h"
 
 namespace gradwire {
 namespace {
@@ -53,6 +54,23 @@ TEST(Coordinator, TextsThatAreEqualDoNotTravel) {
     for (std::size_t r = 0; r < all.size(); ++r)
       EXPECT_EQ(all[r].front(), r == 3 ? 'y' : 'x');
   });
+}
+
+// The first to know of it leaves at once; that it has left must not reach the others before why.
+TEST(Coordinator, TheErrorOfOneRankIsTheErrorOfAll) {
+  const auto fails = [](Communicator& comm) {
+    Runtime runtime;
+    const std::unique_ptr<Coordinator> ranks = make_coordinator(runtime.context(), comm);
+    run_on_all_ranks(*ranks, [&] {
+      if (ranks->rank() == 0) throw Error(ErrorKind::kConfig, "in use");
+    });
+  };
+  constexpr int kWorlds = 100;
+  for (int world = 0; world < kWorlds; ++world) {
+    const auto failures = test::failures_of_tcp_ranks(test::tcp_options(3), fails);
+    EXPECT_THAT(failures, testing::ElementsAre("recipe: in use", "recipe: rank 0: in use",
+                                               "recipe: rank 0: in use"));
+  }
 }
 
 TEST(Coordinator, GathersLongTextsOnRank0Alone) {
