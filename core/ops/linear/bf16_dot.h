@@ -18,6 +18,7 @@
 namespace gradwire {
 
 inline constexpr std::int64_t kDotRows = 6, kDotCols = 64;  // of one call of multiply()
+inline constexpr std::int64_t kDotLine = 32;                // bf16 numbers of a register
 
 // A matrix whose rows are `ld` elements apart.
 struct DotMatrix {
@@ -47,7 +48,8 @@ struct Bf16DotKernels {
   void (*pack_columns)(DotMatrix from, std::int64_t depth, std::int64_t count, Bf16* panel);
   void (*pack_rows)(DotMatrix from, std::int64_t depth, std::int64_t count, Bf16* panel);
   // Element (k, i) of a stored [depth, count] to (k / 2 * to_ld + i) * 2 + k % 2; an odd last row
-  // gets zeros for the other half of its pairs.
+  // gets zeros for the other half of its pairs. to_ld is at least count rounded up to kDotLine, and
+  // what lies between count and that is written over.
   void (*interleave)(DotMatrix from, std::int64_t depth, std::int64_t count, std::int64_t to_ld,
                      Bf16* to);
 };

@@ -8,7 +8,7 @@ namespace gradwire::isa_v4_bf16 {
 namespace {
 
 constexpr int kVector = 16;  // f32 numbers, or pairs, of a register
-constexpr int kLine = 32;    // bf16 numbers of a register and of a cache line
+constexpr int kLine = kDotLine;
 
 std::int64_t least(std::int64_t a, std::int64_t b) {
   return a < b ? a : b;
@@ -17,7 +17,7 @@ __mmask16 first16(std::int64_t n) {
   return n >= 16 ? __mmask16{0xFFFF} : static_cast<__mmask16>((1U << n) - 1U);
 }
 __mmask32 first32(std::int64_t n) {
-  return n >= 32 ? ~__mmask32{0} : static_cast<__mmask32>((1U << n) - 1U);
+  return n >= 32 ? ~__mmask32{0} : n <= 0 ? 0U : static_cast<__mmask32>((1U << n) - 1U);
 }
 
 // ---- Packing
@@ -36,46 +36,41 @@ struct Interleaver {
   }
 };
 
-// Rows that lie far apart, which the processor does not foresee.
-void prefetch_row(const Bf16* row) {
-  __builtin_prefetch(row);
-}
-
-void interleave(DotMatrix x, std::int64_t depth, std::int64_t count, std::int64_t to_ld, Bf16* to) {
-  constexpr std::int64_t kAhead = 8;
+// Pairs of `width` columns, a multiple of kLine, of which `count` exist. Rows that lie far apart
+// are not foreseen by the processor.
+void interleave_columns(DotMatrix x, std::int64_t depth, std::int64_t count, std::int64_t width,
+                        std::int64_t to_ld, Bf16* to) {
+  constexpr std::int64_t kAhead = 16;
   const Interleaver order;
   for (std::int64_t k = 0; k < depth; k += 2) {
     const Bf16* even = x.data + k * x.ld;
-    const bool has_odd = k + 1 < depth;
+    const Bf16* odd = even + x.ld;
     Bf16* out = to + k * to_ld;
-    for (std::int64_t i = 0; i < count; i += kLine) {
-      prefetch_row(even + kAhead * x.ld + i);
-      prefetch_row(even + (kAhead + 1) * x.ld + i);
-      const std::int64_t n = least(kLine, count - i);
-      if (has_odd && n == kLine) {
-        const __m512i a = _mm512_loadu_si512(even + i), b = _mm512_loadu_si512(even + x.ld + i);
-        _mm512_storeu_si512(out + 2 * i, _mm512_permutex2var_epi16(a, order.low, b));
-        _mm512_storeu_si512(out + 2 * i + kLine, _mm512_permutex2var_epi16(a, order.high, b));
-        continue;
+    for (std::int64_t i = 0; i < width; i += kLine) {
+      __builtin_prefetch(even + kAhead * x.ld + i);
+      __builtin_prefetch(odd + kAhead * x.ld + i);
+      __m512i a, b;
+      if (k + 1 < depth && i + kLine <= count) {
+        a = _mm512_loadu_si512(even + i);
+        b = _mm512_loadu_si512(odd + i);
+      } else {
+        const __mmask32 there = first32(count - i);
+        a = _mm512_maskz_loadu_epi16(there, even + i);
+        b = _mm512_maskz_loadu_epi16(k + 1 < depth ? there : __mmask32{0}, odd + i);
       }
-      const __m512i a = _mm512_maskz_loadu_epi16(first32(n), even + i);
-      const __m512i b =
-          _mm512_maskz_loadu_epi16(has_odd ? first32(n) : __mmask32{0}, even + x.ld + i);
-      _mm512_mask_storeu_epi16(out + 2 * i, first32(2 * n),
-                               _mm512_permutex2var_epi16(a, order.low, b));
-      _mm512_mask_storeu_epi16(out + 2 * i + kLine, first32(n > 16 ? 2 * n - kLine : 0),
-                               _mm512_permutex2var_epi16(a, order.high, b));
+      _mm512_storeu_si512(out + 2 * i, _mm512_permutex2var_epi16(a, order.low, b));
+      _mm512_storeu_si512(out + 2 * i + kLine, _mm512_permutex2var_epi16(a, order.high, b));
     }
   }
 }
 
-void clear(Bf16* to, std::int64_t count) {
-  __builtin_memset(static_cast<void*>(to), 0, static_cast<std::size_t>(count) * sizeof(Bf16));
+void interleave(DotMatrix from, std::int64_t depth, std::int64_t count, std::int64_t to_ld,
+                Bf16* to) {
+  interleave_columns(from, depth, count, (count + kLine - 1) / kLine * kLine, to_ld, to);
 }
 
 void pack_columns(DotMatrix from, std::int64_t depth, std::int64_t count, Bf16* panel) {
-  if (count < kDotCols) clear(panel, (depth + 1) / 2 * 2 * kDotCols);
-  interleave(from, depth, count, kDotCols, panel);
+  interleave_columns(from, depth, count, kDotCols, kDotCols, panel);
 }
 
 // Eight lines of eight pairs become eight pairs of eight lines.

@@ -50,7 +50,7 @@ constexpr std::int64_t kElement = sizeof(Bf16);
 constexpr std::int64_t kMostRows = 252, kMostCols = 1536, kMostDepth = 768;
 // Products are cut into this many tiles, for all the cores, as long as what a tile reads stays
 // small beside what it computes.
-constexpr std::int64_t kTiles = 16, kFewestRows = 24, kFewestCols = 192;
+constexpr std::int64_t kTiles = 16, kFewestRows = 24, kFewestCols = 128;
 
 std::int64_t rounded_up(std::int64_t n, std::int64_t multiple) {
   return pieces(n, multiple) * multiple;
@@ -61,10 +61,15 @@ Tiling tiling(const Gemm& g) {
   t.rows = rounded_up(pieces(g.m, pieces(g.m, kMostRows)), kDotRows);
   t.cols = rounded_up(pieces(g.n, pieces(g.n, kMostCols)), kDotCols);
   const auto too_few = [&] { return g.batch * pieces(g.m, t.rows) * pieces(g.n, t.cols) < kTiles; };
-  while (t.rows > kFewestRows && too_few())
-    t.rows = std::max(kFewestRows, rounded_up(t.rows / 2, kDotRows));
-  while (t.cols > kFewestCols && too_few())
-    t.cols = std::max(kFewestCols, rounded_up(t.cols / 2, kDotCols));
+  const auto halve = [](std::int64_t n, std::int64_t fewest, std::int64_t multiple) {
+    return std::max(fewest, rounded_up(n / 2, multiple));
+  };
+  for (const std::int64_t few : {4, 1}) {
+    while (t.rows > few * kFewestRows && too_few())
+      t.rows = halve(t.rows, few * kFewestRows, kDotRows);
+    while (t.cols > few * kFewestCols && too_few())
+      t.cols = halve(t.cols, few * kFewestCols, kDotCols);
+  }
   t.down = pieces(g.m, t.rows);
   t.across = pieces(g.n, t.cols);
   return t;
@@ -124,7 +129,8 @@ class DotGemm {
   }
   // Pairs of a are read where they lie, if both elements of each are there and next to each other.
   bool copies_a() const { return g_.a.transposed || g_.k % 2 != 0; }
-  std::int64_t a_bytes() const { return copies_a() ? t_.rows * depth_ * kElement : 0; }
+  std::int64_t copied_rows() const { return rounded_up(t_.rows, kDotLine); }
+  std::int64_t a_bytes() const { return copies_a() ? copied_rows() * depth_ * kElement : 0; }
   // A bf16 c cannot hold the sums over a part of k.
   std::int64_t sum_bytes() const {
     constexpr std::int64_t kSum = sizeof(float);
@@ -186,9 +192,9 @@ class DotGemm {
     }
     block.a = room;
     if (g_.a.transposed) {
-      bf16_dot_kernels()->interleave({from, g_.a.ld}, depth.size, rows.size, t_.rows, room);
+      bf16_dot_kernels()->interleave({from, g_.a.ld}, depth.size, rows.size, copied_rows(), room);
       block.a_row = 2;
-      block.a_pair = 2 * t_.rows;
+      block.a_pair = 2 * copied_rows();
     } else {
       for (std::int64_t i = 0; i < rows.size; ++i) {
         Bf16* row = std::copy_n(from + i * g_.a.ld, depth.size, room + i * depth_);
