@@ -146,43 +146,43 @@ class DotGemm {
   }
 
   void compute(std::int64_t batch, Range rows, Range cols) const {
-    Bf16* a = reinterpret_cast<Bf16*>(scratch_.mine());
-    float* sums = reinterpret_cast<float*>(scratch_.mine() + a_bytes());
     const Bf16* b = panels_of(batch) + cols.begin / kDotCols * panels_.panel;
-    const std::int64_t c = batch * g_.c_batch_stride + rows.begin * g_.ldc + cols.begin;
     for (std::int64_t k = 0; k < g_.k; k += depth_) {
-      const std::int64_t depth = std::min(depth_, g_.k - k), pairs = pieces(depth, 2);
-      const bool is_first = k == 0, is_last = k + depth == g_.k;
+      const Range depth{k, std::min(depth_, g_.k - k)};
       DotBlock block{};
-      block.pairs = pairs;
-      read_a(block, batch, rows, {k, depth}, a);
-      if (is_narrow() && !is_last) {
-        block.c = sums;
-        block.ldc = t_.cols;
-      } else {
-        block.c =
-            static_cast<std::byte*>(g_.c) + c * static_cast<std::int64_t>(size_of(g_.c_dtype));
-        block.ldc = g_.ldc;
-        block.narrow = is_narrow();
-      }
-      if (is_narrow()) {
-        block.partial = is_first ? nullptr : sums;
-        block.partial_ld = t_.cols;
-      } else {
-        block.partial = is_first && !g_.accumulate ? nullptr : static_cast<const float*>(block.c);
-        block.partial_ld = g_.ldc;
-      }
-      block.bias =
-          is_last && g_.bias != nullptr ? static_cast<const float*>(g_.bias) + cols.begin : nullptr;
       block.b = b + k * kDotCols;
+      block.pairs = pieces(depth.size, 2);
       block.rows = rows.size;
       block.cols = cols.size;
+      read_a(block, batch, rows, depth);
+      write_c(block, batch * g_.c_batch_stride + rows.begin * g_.ldc + cols.begin, depth);
+      const bool is_last = depth.begin + depth.size == g_.k;
+      if (is_last && g_.bias != nullptr)
+        block.bias = static_cast<const float*>(g_.bias) + cols.begin;
       multiply_blocks(block, panels_.panel);
     }
   }
 
+  // Where the sums over this part of k go, element `at` of c on, and what they are added to.
+  void write_c(DotBlock& block, std::int64_t at, Range depth) const {
+    const bool is_first = depth.begin == 0, is_last = depth.begin + depth.size == g_.k;
+    if (!is_narrow()) {
+      float* c = static_cast<float*>(g_.c) + at;
+      block.c = c;
+      block.partial = is_first && !g_.accumulate ? nullptr : c;
+      block.ldc = block.partial_ld = g_.ldc;
+      return;
+    }
+    float* sums = reinterpret_cast<float*>(scratch_.mine() + a_bytes());
+    block.partial = is_first ? nullptr : sums;
+    block.partial_ld = t_.cols;
+    block.narrow = is_last;
+    block.c = is_last ? static_cast<void*>(static_cast<Bf16*>(g_.c) + at) : sums;
+    block.ldc = is_last ? g_.ldc : t_.cols;
+  }
+
   // Where the pairs of these rows lie.
-  void read_a(DotBlock& block, std::int64_t batch, Range rows, Range depth, Bf16* room) const {
+  void read_a(DotBlock& block, std::int64_t batch, Range rows, Range depth) const {
     const Bf16* from = part(g_.a, batch, rows, depth);
     if (!copies_a()) {
       block.a = from;
@@ -190,6 +190,7 @@ class DotGemm {
       block.a_pair = 2;
       return;
     }
+    Bf16* room = reinterpret_cast<Bf16*>(scratch_.mine());
     block.a = room;
     if (g_.a.transposed) {
       bf16_dot_kernels()->interleave({from, g_.a.ld}, depth.size, rows.size, copied_rows(), room);
