@@ -196,6 +196,27 @@ TEST(Bf16Edges, InfinitiesAndNaNAreThoseOfF32) {
   }
 }
 
+// 1 + 2^-8 lies halfway between two bf16 numbers, and only together with the bias beyond it.
+TEST(Bf16Edges, ABiasIsAddedBeforeTheResultIsRounded) {
+  for (const cpu::Bf16Path path : cpu::bf16_paths()) {
+    const test::OnBf16Path on(path);
+    const std::vector<Bf16> x{Bf16(1.0F), Bf16(0x1p-4F)};
+    const float bias = 0x1p-9F;
+    Bf16 c;
+    Gemm g;
+    g.m = g.n = 1;
+    g.k = 2;
+    g.a = {x.data(), 2, false, DType::kBf16};
+    g.b = {x.data(), 2, true, DType::kBf16};
+    g.c = &c;
+    g.ldc = 1;
+    g.c_dtype = DType::kBf16;
+    g.bias = &bias;
+    gemm(on.cx, g);
+    EXPECT_EQ(static_cast<float>(c), 1.0F + 0x1p-7F) << name_of(path);
+  }
+}
+
 // f32 keeps numbers below the normal range, AVX512_BF16 takes them as zero (bf16_dot.h), and of
 // oneDNN's kernels it depends on the processor.
 TEST(Bf16Edges, NumbersBelowTheNormalRangeAreKeptOrZero) {
