@@ -19,7 +19,8 @@ def safetensors(types):
 
 
 def gguf_text(text):
-    return struct.pack("<Q", len(text)) + text.encode()
+    data = text.encode()
+    return struct.pack("<Q", len(data)) + data
 
 
 def gguf(values, tensors):
@@ -46,6 +47,35 @@ def config(**changes):
     return json.dumps(base | changes).encode()
 
 
+def added(written, i):
+    return {"id": i, "content": written, "single_word": False, "lstrip": False, "rstrip": True,
+            "normalized": False, "special": True}
+
+
+BYTE_BPE = json.dumps({
+    "version": "1.0", "added_tokens": [added("<s>", 0)], "normalizer": {"type": "NFC"},
+    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+        {"type": "Digits", "individual_digits": True},
+        {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}]},
+    "decoder": {"type": "ByteLevel"},
+    "model": {"type": "BPE", "unk_token": None, "ignore_merges": False, "merges": ["a b", ["a", "ab"]],
+              "vocab": {"<s>": 0, "a": 1, "b": 2, "ab": 3, "aab": 4, "\u0120": 5}}}).encode()
+WORD_PIECE = json.dumps({
+    "version": "1.0", "added_tokens": [added("[UNK]", 0)],
+    "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
+                   "strip_accents": None, "lowercase": True},
+    "pre_tokenizer": {"type": "BertPreTokenizer"}, "decoder": {"type": "WordPiece", "prefix": "##"},
+    "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+              "max_input_chars_per_word": 100, "vocab": {"[UNK]": 0, "a": 1, "##b": 2, "1": 3}}}).encode()
+
+
+def gguf_vocabulary(model, tokens, more):
+    return gguf([("tokenizer.ggml.model", 8, gguf_text(model)),
+                 ("tokenizer.ggml.tokens", 9, gguf_array(8, [gguf_text(t) for t, _ in tokens])),
+                 ("tokenizer.ggml.token_type", 9, gguf_array(5, [struct.pack("<i", k) for _, k in tokens])),
+                 ("tokenizer.ggml.eos_token_id", 4, struct.pack("<I", 0)), *more], [])
+
+
 SEEDS = {
     "safetensors": [
         safetensors({"a": ("F32", 4), "b": ("BF16", 2)}),
@@ -63,6 +93,16 @@ SEEDS = {
               ("types", 9, gguf_array(5, [struct.pack("<i", 1)]))],
              [("token_embd.weight", [4, 1], 0, bytes(16)), ("blk.0.attn_q.weight", [32], 2, bytes(18))]),
         gguf([], [("h", [4], 1, bytes(8)), ("b", [4], 30, bytes(8))]),
+    ],
+    "tokenizer_json": [BYTE_BPE, WORD_PIECE],
+    "tokenizer_gguf": [
+        gguf_vocabulary("gpt2", [("<s>", 3), ("a", 1), ("b", 1), ("ab", 1)],
+                        [("tokenizer.ggml.pre", 8, gguf_text("gpt-2")),
+                         ("tokenizer.ggml.merges", 9, gguf_array(8, [gguf_text("a b")]))]),
+        gguf_vocabulary("llama", [("<s>", 3), ("<0x61>", 6), ("a", 1), ("\u2581a", 1)],
+                        [("tokenizer.ggml.scores", 9, gguf_array(6, [struct.pack("<f", -i) for i in range(4)])),
+                         ("tokenizer.ggml.unknown_token_id", 4, struct.pack("<I", 0)),
+                         ("tokenizer.ggml.add_space_prefix", 7, b"\1")]),
     ],
     "decoder_config": [
         config(),

@@ -68,6 +68,19 @@ TEST_F(StatusBoardTest, WhatIsNoBoardIsNothing) {
 
 // A version is seen whole or not at all, however fast the next ones come: step and progress of one
 // always agree, and none is older than the one seen before.
+// A run that is started beside a live one: the old board is truncated under nobody.
+TEST_F(StatusBoardTest, ANewBoardLeavesTheOldOneToItsOwner) {
+  StatusBoard old_board(path(0), of_rank(0));
+  StatusBoard new_board(path(0), of_rank(7));
+  StepRecorder(old_board).step_begins(3);  // in memory that a truncated file would not back
+  EXPECT_EQ(old_board.status().step, 3);
+  StepRecorder(new_board).step_begins(5);
+  const std::optional<RankStatus> seen = read_status(path(0));
+  ASSERT_TRUE(seen);
+  EXPECT_EQ(seen->rank, 7);
+  EXPECT_EQ(seen->step, 5);
+}
+
 TEST_F(StatusBoardTest, ReadersSeeWholeVersions) {
   StatusBoard board(path(0), of_rank(0));
   const std::jthread writer([&](const std::stop_token& stop) {
