@@ -3,9 +3,9 @@
 10,000 lines of mixed languages and odd characters are encoded by the package tokenizers, by llama.cpp
 (2,000 of them: it is asked over HTTP) and by TOKEN_IDS, from the GGUF file and from a tokenizer.json
 that the package writes, plain and with special tokens in the text. Pre-tokenizers of other models (GPT-2,
-Llama 3, Qwen2) are compared with the same vocabulary, WordPiece with
-one of its own. Every difference is an error. Bytes that are no
-UTF-8, which the package does not take, must come back when all of them have a token.
+Llama 3, Qwen2) are compared with the same vocabulary, WordPiece with one of its own, conversations with
+the template in the GGUF file. Every difference is an error. Bytes that are no UTF-8, which the package
+does not take, must come back when all of them have a token.
 """
 import json
 import os
@@ -15,6 +15,7 @@ import tempfile
 import urllib.request
 
 import gguf
+import jinja2.sandbox
 import tokenizers
 import xllamacpp
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, trainers
@@ -91,6 +92,25 @@ def with_marks(texts):
     return [marks[i % len(marks)].join((t[:len(t) // 2], t[len(t) // 2:], "")) for i, t in enumerate(texts)]
 
 
+def chats(texts):
+    """Conversations of one to four messages, with and without a system message."""
+    for i in range(0, len(texts) - 4, 4):
+        roles = (["system"] if i % 3 == 0 else []) + ["user", "assistant", "user"]
+        yield [{"role": role, "content": text} for role, text in zip(roles[:1 + i // 4 % 4], texts[i:])]
+
+
+def compare_chats(program, path, made, texts):
+    """The chat template of SmolLM2's own file, rendered by Jinja as transformers does."""
+    template = jinja2.sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(
+        gguf.GGUFReader(path).fields["tokenizer.chat_template"].contents())
+    made.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    talks = list(chats(texts))
+    want = [made.encode(template.render(messages=talk, add_generation_prompt=True), add_special_tokens=False).ids
+            for talk in talks]
+    return compare("conversations of SmolLM2", talks,
+                   ours(program, path, [json.dumps(talk) for talk in talks], "chat")[0], want)
+
+
 def llama_ids(path, texts):
     params = xllamacpp.CommonParams()
     params.model.path = path
@@ -118,6 +138,7 @@ def main(program):
     failed += compare("GGUF beside tokenizers", texts, ids, [e.ids for e in plain.encode_batch(texts)])
     failed += compare("GGUF beside llama.cpp", texts[:LLAMA_LINES], ids[:LLAMA_LINES],
                       llama_ids(path, texts[:LLAMA_LINES]))
+    failed += compare_chats(program, path, plain, texts)
     marked = with_marks(texts)
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, "tokenizer.json")
