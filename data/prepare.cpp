@@ -76,13 +76,13 @@ std::optional<PreparedText> look(const PrepareConfig& config, const std::string&
   }
 }
 
-std::optional<Tokenizer> load_if_good(const std::string& path) {
-  if (!fs::exists(path)) return std::nullopt;
+std::unique_ptr<const Tokenizer> load_if_good(const std::string& path) {
+  if (!fs::exists(path)) return nullptr;
   try {
     return Tokenizer::load(path);
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::kData) throw;
-    return std::nullopt;  // damaged: it is trained again
+    return nullptr;  // damaged: it is trained again
   }
 }
 
@@ -113,8 +113,8 @@ class Preparation {
     make_folder(config_.cache_folder);
     digests.keep();
     tokenizer_path_ = tokenizer_path(config_, texts);
-    const Tokenizer tokenizer = tokenizer_of(tokenizer_path_);
-    const json inputs = token_inputs(texts, tokenizer);
+    const std::unique_ptr<const Tokenizer> tokenizer = tokenizer_of(tokenizer_path_);
+    const json inputs = token_inputs(texts, *tokenizer);
     const std::string folder = token_folder(config_, inputs);
     std::string why;
     if (auto found = look(config_, tokenizer_path_, folder, why)) {
@@ -124,7 +124,7 @@ class Preparation {
     }
     if (!why.empty()) tell(fmt::format("{}: made again: {}", folder, why));
     remove_abandoned(config_.cache_folder);
-    make_tokens(tokenizer, inputs, folder);
+    make_tokens(*tokenizer, inputs, folder);
     return in_folder(config_, tokenizer_path_, folder);
   }
 
@@ -156,17 +156,17 @@ class Preparation {
     return *corpus_;
   }
 
-  Tokenizer tokenizer_of(const std::string& path) {
+  std::unique_ptr<const Tokenizer> tokenizer_of(const std::string& path) {
     if (!config_.tokenizer_model.empty()) return Tokenizer::load(path);
-    if (auto found = load_if_good(path)) return std::move(*found);
+    if (auto found = load_if_good(path)) return found;
     remove_abandoned(config_.cache_folder);
     tell(fmt::format("{}: training the tokenizer", path));
     Corpus& text = corpus();
     Side training(text, plan_, /*held_out=*/false);
     UntilStopped documents(training, config_.stop_requested);
     publish_text(path, train_tokenizer(config_.tokenizer, documents));
-    Tokenizer tokenizer = Tokenizer::load(path);
-    tell(fmt::format("{}: vocabulary of {}", path, tokenizer.vocabulary()));
+    std::unique_ptr<const Tokenizer> tokenizer = Tokenizer::load(path);
+    tell(fmt::format("{}: vocabulary of {}", path, tokenizer->vocabulary()));
     return tokenizer;
   }
 
@@ -185,15 +185,21 @@ class Preparation {
 
   void encode_side(const Tokenizer& tokenizer, bool held_out, const std::string& path,
                    const std::string& folder) {
+    if (tokenizer.eos_id() < 0) {
+      throw Error(ErrorKind::kData, fmt::format("{}: the vocabulary has no token for the end of a "
+                                                "document (eos)",
+                                                tokenizer.path()));
+    }
     Side side(corpus(), plan_, held_out);
     UntilStopped documents(side, config_.stop_requested);
     TokenFileWriter out(path, {tokenizer.vocabulary(), tokenizer.hash()});
+    const SpecialTokens& special = tokenizer.special();
     std::string document;
     std::vector<std::int32_t> ids;
     while (documents.next(document)) {
       ids = tokenizer.encode(document);
-      ids.insert(ids.begin(), tokenizer.bos_id());
-      ids.push_back(tokenizer.eos_id());
+      if (special.adds_bos) ids.insert(ids.begin(), special.bos);
+      ids.push_back(special.eos);
       out.add_document(ids);
     }
     const char* name = held_out ? "validation" : "training";
@@ -242,7 +248,7 @@ std::optional<PreparedText> find_prepared(const PrepareConfig& config) {
   FileDigests digests(join(config.cache_folder, kMemoName));
   const json texts = text_inputs(config, digests);
   const std::string tokenizer_at = tokenizer_path(config, texts);
-  const std::optional<Tokenizer> tokenizer = load_if_good(tokenizer_at);
+  const std::unique_ptr<const Tokenizer> tokenizer = load_if_good(tokenizer_at);
   if (!tokenizer) return std::nullopt;
   std::string why;
   auto found =
@@ -257,13 +263,13 @@ PreparedText open_prepared(const std::string& tokenizer_path, const std::string&
   out.tokenizer_path = tokenizer_path;
   out.train_path = train_path;
   out.valid_path = valid_path;
-  const Tokenizer tokenizer = Tokenizer::load(tokenizer_path);
-  const TokenFile train = TokenFile::open(train_path, tokenizer.hash());
-  out.vocabulary = tokenizer.vocabulary();
+  const std::unique_ptr<const Tokenizer> tokenizer = Tokenizer::load(tokenizer_path);
+  const TokenFile train = TokenFile::open(train_path, tokenizer->hash());
+  out.vocabulary = tokenizer->vocabulary();
   out.documents = train.documents();
   out.train_tokens = train.tokens();
   if (valid_path.empty()) return out;
-  const TokenFile valid = TokenFile::open(valid_path, tokenizer.hash());
+  const TokenFile valid = TokenFile::open(valid_path, tokenizer->hash());
   out.documents += valid.documents();
   out.valid_tokens = valid.tokens();
   return out;

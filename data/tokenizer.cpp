@@ -1,99 +1,102 @@
 #include "data/tokenizer.h"
 
+#include <filesystem>
+#include <utility>
+
 #include <fmt/format.h>
-#include <sentencepiece_processor.h>
 
 #include "core/error.h"
 #include "core/file.h"
-#include "core/hash.h"
 #include "core/printable.h"
+#include "core/weight_files/gguf.h"
+#include "data/tokenizers/gguf_tokenizer.h"
+#include "data/tokenizers/json_tokenizer.h"
+#include "data/tokenizers/json_word_piece.h"
+#include "data/tokenizers/sentence_piece.h"
 
 namespace gradwire {
+namespace {
 
-struct Tokenizer::Model {
-  sentencepiece::SentencePieceProcessor processor;
-};
+namespace fs = std::filesystem;
+
+// The file with the vocabulary in a folder of a model.
+std::string file_in(const std::string& folder) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.txt"}) {
+    const fs::path file = fs::path(folder) / name;
+    if (fs::exists(file)) return file.string();
+  }
+  throw Error(ErrorKind::kData,
+              fmt::format("{}: has none of tokenizer.json, tokenizer.model and vocab.txt", folder));
+}
+
+// Bytes of the character that `text` ends within; 0 if it ends with a whole one, or with what no
+// further byte would make a character of.
+std::size_t unfinished(std::string_view text) {
+  constexpr std::size_t kLongest = 4;
+  for (std::size_t bytes = 1; bytes <= std::min(text.size(), kLongest); ++bytes) {
+    const auto lead = static_cast<unsigned char>(text[text.size() - bytes]);
+    if ((lead & 0xC0u) == 0x80u) continue;
+    const std::size_t length = lead < 0xC2   ? 1
+                               : lead < 0xE0 ? 2
+                               : lead < 0xF0 ? 3
+                               : lead < 0xF5 ? 4
+                                             : 1;
+    return length > bytes ? bytes : 0;
+  }
+  return 0;
+}
+
+}  // namespace
 
 const char* name_of(TokenizerKind kind) {
   return kind == TokenizerKind::kBpe ? "bpe" : "unigram";
 }
 
-Tokenizer::Tokenizer(std::unique_ptr<Model> model, std::string path)
-    : model_(std::move(model)), path_(std::move(path)) {}
-Tokenizer::~Tokenizer() = default;
-Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
-Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
-
-Tokenizer Tokenizer::load(const std::string& path) {
-  const std::string bytes = read_text(path);
-  Tokenizer tokenizer(std::make_unique<Model>(), path);
-  const auto status = tokenizer.model_->processor.LoadFromSerializedProto(bytes);
-  if (bytes.empty() || !status.ok()) {
-    throw Error(ErrorKind::kData,
-                fmt::format("{}: not a SentencePiece model{}{}", path, status.ok() ? "" : ": ",
-                            printable_word(status.error_message())));
+std::unique_ptr<const Tokenizer> Tokenizer::load(const std::string& path) {
+  const std::string file = fs::is_directory(path) ? file_in(path) : path;
+  if (fs::path(file).extension() == ".json") return json_tokenizer(file);
+  if (fs::path(file).filename() == "vocab.txt") return text_word_piece(file);
+  if (fs::is_regular_file(file) && GgufFile::is_gguf(file)) {
+    return gguf_tokenizer(GgufFile::open(file));
   }
-  if (tokenizer.bos_id() < 0 || tokenizer.eos_id() < 0) {
-    throw Error(ErrorKind::kData,
-                fmt::format("{}: the model has no mark for the begin or the end of a document "
-                            "(bos {}, eos {})",
-                            path, tokenizer.bos_id(), tokenizer.eos_id()));
-  }
-  tokenizer.check_pieces();
-  tokenizer.hash_ = hash_of(bytes);
-  return tokenizer;
+  return sentence_piece_tokenizer(file, read_text(file));
 }
 
-void Tokenizer::check_pieces() const {
-  if (vocabulary() > kMostPieces) {
-    throw Error(ErrorKind::kData, fmt::format("{}: a vocabulary of {}; at most {}", path_,
-                                              vocabulary(), kMostPieces));
-  }
-  for (int id = 0; id < static_cast<int>(vocabulary()); ++id) {
-    const std::size_t bytes = model_->processor.IdToPiece(id).size();
-    if (bytes <= kMostPieceBytes) continue;
-    throw Error(ErrorKind::kData, fmt::format("{}: piece {} has {} bytes; at most {}", path_, id,
-                                              bytes, kMostPieceBytes));
-  }
+void Tokenizer::refuse(const std::string& why) const {
+  throw Error(ErrorKind::kData, fmt::format("{}: {}", path_, why));
 }
 
-std::int64_t Tokenizer::vocabulary() const {
-  return model_->processor.GetPieceSize();
-}
-std::int32_t Tokenizer::bos_id() const {
-  return model_->processor.bos_id();
-}
-std::int32_t Tokenizer::eos_id() const {
-  return model_->processor.eos_id();
-}
-std::int32_t Tokenizer::unk_id() const {
-  return model_->processor.unk_id();
+void Tokenizer::check_id(std::int32_t id) const {
+  if (id >= 0 && id < vocabulary()) return;
+  refuse(fmt::format("token id {} outside the vocabulary of {}", id, vocabulary()));
 }
 
-std::vector<std::int32_t> Tokenizer::encode(const std::string& text) const {
-  std::vector<int> ids;
-  const auto status = model_->processor.Encode(text, &ids);
-  if (!status.ok()) {
-    throw Error(ErrorKind::kData, fmt::format("{}: a text of {} bytes cannot be encoded: {}", path_,
-                                              text.size(), status.error_message()));
-  }
-  return ids;
+std::string Tokenizer::bytes_of(std::int32_t id) const {
+  check_id(id);
+  return token_bytes(id);
 }
 
 std::string Tokenizer::decode(std::span<const std::int32_t> ids) const {
-  for (const std::int32_t id : ids) {
-    if (id < 0 || id >= vocabulary()) {
-      throw Error(ErrorKind::kData, fmt::format("{}: token id {} outside the vocabulary of {}",
-                                                path_, id, vocabulary()));
-    }
-  }
   std::string text;
-  const auto status = model_->processor.Decode(std::vector<int>(ids.begin(), ids.end()), &text);
-  if (!status.ok()) {
-    throw Error(ErrorKind::kData, fmt::format("{}: {} tokens cannot be decoded: {}", path_,
-                                              ids.size(), status.error_message()));
-  }
+  for (const std::int32_t id : ids)
+    text += bytes_of(id);
+  if (drops_first_space() && text.starts_with(' ')) text.erase(0, 1);
   return text;
+}
+
+std::string TextStream::next(std::int32_t id) {
+  std::string bytes = tokenizer_.bytes_of(id);
+  const bool first = !begun_ && !bytes.empty();
+  if (first && tokenizer_.drops_first_space() && bytes.front() == ' ') bytes.erase(0, 1);
+  begun_ = begun_ || first;
+  held_ += bytes;
+  std::string whole = held_.substr(0, held_.size() - unfinished(held_));
+  held_.erase(0, whole.size());
+  return whole;
+}
+
+std::string TextStream::rest() {
+  return std::exchange(held_, {});
 }
 
 }  // namespace gradwire

@@ -4,7 +4,7 @@
 set -euo pipefail
 
 build="g++ cmake ninja-build ccache mold pkg-config libopenmpi-dev openmpi-bin libhdf5-dev
-  libopenblas-dev libdnnl-dev libboost1.81-dev libsentencepiece-dev libtomlplusplus-dev libcli11-dev
+  libopenblas-dev libdnnl-dev libboost1.81-dev libsentencepiece-dev libicu-dev libtomlplusplus-dev libcli11-dev
   libfmt-dev libspdlog-dev nlohmann-json3-dev libxxhash-dev libssl-dev"
 test="libgtest-dev libgmock-dev libbenchmark-dev clang-format-14 procps python3 dpkg-dev slurmctld slurmd slurm-client munge libpmix2"
 corpus="bible-kjv bible-kjv-text"

@@ -49,9 +49,7 @@ bool LanguageModelJob::prepare(JobHost& host, const Preparation& how) {
       run_text_.emplace(host, recipe_, how.checkpoints);
       run_on_all_ranks(host.ranks, [&] { data_.emplace(run_text_->prepared()); });
       return true;
-    case Content::kModel:
-      tokenizer_.emplace(run_tokenizer(host, recipe_, how.checkpoints));
-      return true;
+    case Content::kModel: tokenizer_ = run_tokenizer(host, recipe_, how.checkpoints); return true;
     case Content::kRandom: return true;
   }
   return true;

@@ -36,7 +36,7 @@ class LanguageModelJob final : public Job {
 
  private:
   bool prepare_training(JobHost& host, const Preparation& how);
-  const Tokenizer& tokenizer() const { return data_ ? data_->tokenizer : *tokenizer_; }
+  const Tokenizer& tokenizer() const { return data_ ? *data_->tokenizer : *tokenizer_; }
   // As the recipe says until there is a tokenizer.
   std::int64_t vocabulary() const;
   DecoderConfig config() const { return decoder_config(recipe_, vocabulary()); }
@@ -46,7 +46,7 @@ class LanguageModelJob final : public Job {
   PreparedText prepared_;            // for training
   std::optional<RunText> run_text_;  // for evaluation; may own the files of data_
   std::optional<TokenData> data_;
-  std::optional<Tokenizer> tokenizer_;  // without data
+  std::unique_ptr<const Tokenizer> tokenizer_;  // without data
   // To load the base of adapters with; build() may be called while the program's own coordinator is
   // at work.
   std::unique_ptr<Coordinator> base_ranks_;

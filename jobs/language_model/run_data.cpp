@@ -81,8 +81,8 @@ bool is_there(const std::string& path) {
 }  // namespace
 
 std::string keep_text(const Recipe& recipe, const TokenData& data) {
-  const fs::path copy = fs::path(recipe.run.dir) / copy_name(data.tokenizer.hash());
-  if (!fs::exists(copy)) publish_text(copy.string(), read_text(data.tokenizer.path()));
+  const fs::path copy = fs::path(recipe.run.dir) / copy_name(data.tokenizer->hash());
+  if (!fs::exists(copy)) publish_text(copy.string(), read_text(data.tokenizer->path()));
   const json before = record_of(recipe);
   const json record = {{"settings", text_settings(recipe)},
                        {"digest", tokens_identity(data)},
@@ -141,8 +141,8 @@ RunText::RunText(JobHost& host, const Recipe& recipe, const std::vector<std::str
   check_same_data(host.ranks, prepared_);
 }
 
-Tokenizer run_tokenizer(JobHost& host, const Recipe& recipe,
-                        const std::vector<std::string>& checkpoints) {
+std::unique_ptr<const Tokenizer> run_tokenizer(JobHost& host, const Recipe& recipe,
+                                               const std::vector<std::string>& checkpoints) {
   std::string path;
   run_on_all_ranks(host.ranks, [&] {
     if (host.is_first()) path = kept_tokenizer(checkpoints);
@@ -150,9 +150,9 @@ Tokenizer run_tokenizer(JobHost& host, const Recipe& recipe,
   path = host.ranks.all_gather(path).front();
   std::optional<RunText> text;
   if (path.empty()) path = text.emplace(host, recipe, checkpoints).prepared().tokenizer_path;
-  std::optional<Tokenizer> tokenizer;
-  run_on_all_ranks(host.ranks, [&] { tokenizer.emplace(Tokenizer::load(path)); });
-  return std::move(*tokenizer);
+  std::unique_ptr<const Tokenizer> tokenizer;
+  run_on_all_ranks(host.ranks, [&] { tokenizer = Tokenizer::load(path); });
+  return tokenizer;
 }
 
 }  // namespace gradwire

@@ -42,7 +42,7 @@ class RunText {
 };
 
 // The tokenizer of a trained model alone. Collective. Errors: as of RunText.
-Tokenizer run_tokenizer(JobHost& host, const Recipe& recipe,
-                        const std::vector<std::string>& checkpoints);
+std::unique_ptr<const Tokenizer> run_tokenizer(JobHost& host, const Recipe& recipe,
+                                               const std::vector<std::string>& checkpoints);
 
 }  // namespace gradwire

@@ -18,7 +18,7 @@ std::vector<std::string> sample_texts(Context& cx, Communicator& stages, const S
   std::vector<std::string> texts;
   for (const std::string& prompt : settings.prompt) {
     std::vector<std::int32_t> ids = tokenizer.encode(prompt);
-    ids.insert(ids.begin(), tokenizer.bos_id());
+    if (tokenizer.special().adds_bos) ids.insert(ids.begin(), tokenizer.bos_id());
     options.seed = derive_seed(seed, texts.size());
     const NextLogits next = pipelined_logits(cx, stages, plan.schedule, model, plan.cut,
                                              std::ssize(ids) + options.max_tokens, adapted);

@@ -29,9 +29,9 @@ PrepareConfig prepare_config(const Recipe& recipe) {
 
 TokenData::TokenData(const PreparedText& prepared)
     : tokenizer(Tokenizer::load(prepared.tokenizer_path)),
-      train(TokenFile::open(prepared.train_path, tokenizer.hash())) {
+      train(TokenFile::open(prepared.train_path, tokenizer->hash())) {
   if (!prepared.valid_path.empty()) {
-    valid.emplace(TokenFile::open(prepared.valid_path, tokenizer.hash()));
+    valid.emplace(TokenFile::open(prepared.valid_path, tokenizer->hash()));
   }
 }
 
@@ -49,7 +49,7 @@ std::optional<std::uint64_t> tokenizer_hash_in(const std::string& identity) {
 }
 
 std::string tokens_identity(const TokenData& data) {
-  return fmt::format("{}, training {}, validation {}", tokenizer_identity(data.tokenizer),
+  return fmt::format("{}, training {}, validation {}", tokenizer_identity(*data.tokenizer),
                      data.train.tokens_hash(), data.valid ? data.valid->tokens_hash() : "none");
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -20,7 +21,7 @@ struct TokenData {
   explicit TokenData(const PreparedText& prepared);
   const TokenFile* valid_file() const { return valid ? &*valid : nullptr; }
 
-  Tokenizer tokenizer;
+  std::unique_ptr<const Tokenizer> tokenizer;
   TokenFile train;
   std::optional<TokenFile> valid;
 };

@@ -67,9 +67,9 @@ TEST_F(Prepare, EveryDocumentIsOnOneSideAndComesBack) {
   EXPECT_FALSE(made.was_there);
   EXPECT_EQ(made.documents, 200);
   EXPECT_EQ(made.vocabulary, 400);
-  const Tokenizer tokenizer = Tokenizer::load(made.tokenizer_path);
-  const TokenFile train = TokenFile::open(made.train_path, tokenizer.hash());
-  const TokenFile valid = TokenFile::open(made.valid_path, tokenizer.hash());
+  const std::unique_ptr<const Tokenizer> tokenizer = Tokenizer::load(made.tokenizer_path);
+  const TokenFile train = TokenFile::open(made.train_path, tokenizer->hash());
+  const TokenFile valid = TokenFile::open(made.valid_path, tokenizer->hash());
   EXPECT_EQ(train.tokens(), made.train_tokens);
   EXPECT_EQ(valid.tokens(), made.valid_tokens);
   train.verify();
@@ -84,9 +84,9 @@ TEST_F(Prepare, EveryDocumentIsOnOneSideAndComesBack) {
     const auto [begin, end] = file.document(next[held_out ? 1 : 0]++);
     std::vector<std::int32_t> ids(static_cast<std::size_t>(end - begin));
     file.read(begin, ids);
-    EXPECT_EQ(ids.front(), tokenizer.bos_id());
-    EXPECT_EQ(ids.back(), tokenizer.eos_id());
-    EXPECT_EQ(tokenizer.decode(ids), document);
+    EXPECT_EQ(ids.front(), tokenizer->bos_id());
+    EXPECT_EQ(ids.back(), tokenizer->eos_id());
+    EXPECT_EQ(tokenizer->decode(ids), document);
   }
   EXPECT_EQ(next[0], train.documents());
   EXPECT_EQ(next[1], valid.documents());
@@ -265,12 +265,12 @@ TEST_F(Prepare, AnErrorLeavesNothing) {
 
 // All that was read: the tokens of both sides as text.
 std::pair<std::string, std::string> texts_of(const PreparedText& made) {
-  const Tokenizer tokenizer = Tokenizer::load(made.tokenizer_path);
+  const std::unique_ptr<const Tokenizer> tokenizer = Tokenizer::load(made.tokenizer_path);
   const auto text_of = [&](const std::string& path) {
-    const TokenFile file = TokenFile::open(path, tokenizer.hash());
+    const TokenFile file = TokenFile::open(path, tokenizer->hash());
     std::vector<std::int32_t> ids(static_cast<std::size_t>(file.tokens()));
     file.read(0, ids);
-    return tokenizer.decode(ids);
+    return tokenizer->decode(ids);
   };
   return {text_of(made.train_path), text_of(made.valid_path)};
 }
