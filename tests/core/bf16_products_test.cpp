@@ -116,7 +116,14 @@ class Product {
   Gemm g_;
 };
 
-class Bf16Products : public testing::TestWithParam<Sizes> {};
+class Bf16Products : public testing::TestWithParam<Sizes> {
+ protected:
+  Bf16Products() { set_thread_count(1); }
+  ~Bf16Products() override { set_thread_count(before_); }
+
+ private:
+  int before_ = thread_count();
+};
 
 TEST_P(Bf16Products, AgreeWithDoubleLoopsInEveryForm) {
   const Sizes s = GetParam();
@@ -138,7 +145,6 @@ TEST_P(Bf16Products, AgreeWithDoubleLoopsInEveryForm) {
 }
 
 TEST_P(Bf16Products, BitsDoNotDependOnTheNumberOfThreads) {
-  const int before = thread_count();
   for (const cpu::Bf16Path path : cpu::bf16_paths()) {
     const test::OnBf16Path on(path);
     for (const int bits : {0, 1, 4, 6, 9, 36}) {
@@ -153,7 +159,6 @@ TEST_P(Bf16Products, BitsDoNotDependOnTheNumberOfThreads) {
       }
     }
   }
-  set_thread_count(before);
 }
 
 // 7 and 65 end after whole blocks, 33 and 769 are odd; 400 rows are cut into tiles, 1600 columns
