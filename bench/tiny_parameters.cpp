@@ -97,7 +97,10 @@ class Rank {
         p->grad_empty = false;
       }
     });
-    timed(1, [&] { update_->norm(cx_); });
+    timed(1, [&] {
+      update_->finish_gradients(cx_);
+      update_->norm(cx_);
+    });
     timed(2, [&] { update_->apply(cx_, 1e-4); });
     return seconds;
   }

@@ -43,38 +43,4 @@ bool matches(const Call& a, const Call& b) {
          a.root == b.root;
 }
 
-std::int64_t sent_bytes(const Call& call, int rank, int ranks) {
-  const std::int64_t size = static_cast<std::int64_t>(call.element_bytes());
-  const std::int64_t others = ranks - 1;
-  const std::int64_t own =
-      part_begin(call.count, ranks, rank + 1) - part_begin(call.count, ranks, rank);
-  switch (call.kind) {
-    case CallKind::kAllReduce: return (call.count - own + others * own) * size;
-    case CallKind::kReduceScatter:
-    case CallKind::kAllToAll: return call.count / ranks * others * size;
-    case CallKind::kAllGather:
-    case CallKind::kSplit: return call.count * others * size;
-    case CallKind::kBroadcast:
-      return rank == call.root ? (call.count - own + others * own) * size
-                               : (others - 1) * own * size;
-    case CallKind::kExchange: {
-      std::int64_t sum = 0;
-      for (const P2p& p : call.group) {
-        if (p.dir == P2p::Dir::kSend) sum += static_cast<std::int64_t>(p.buffer.bytes());
-      }
-      return sum;
-    }
-    case CallKind::kBarrier: return 0;
-  }
-  return 0;
-}
-
-std::int64_t all_reduce_bytes(std::int64_t n, int ranks) {
-  Call call;
-  call.kind = CallKind::kAllReduce;
-  call.dtype = DType::kF32;
-  call.count = n;
-  return sent_bytes(call, 0, ranks);
-}
-
 }  // namespace gradwire

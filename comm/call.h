@@ -45,12 +45,5 @@ bool matches(const Call& a, const Call& b);
 constexpr std::int64_t part_begin(std::int64_t n, int ranks, int r) {
   return n / ranks * r + (r < n % ranks ? r : n % ranks);
 }
-// Payload that `rank` sends: reductions and broadcasts are a scatter of parts followed by a gather
-// of parts, everything else goes to its destination directly.
-std::int64_t sent_bytes(const Call& call, int rank, int ranks);
-
-// The same of an all-reduce of n floats, for the busiest of so many ranks: rank 0, whose part is
-// the largest.
-std::int64_t all_reduce_bytes(std::int64_t n, int ranks);
 
 }  // namespace gradwire

@@ -92,7 +92,7 @@ WorkPtr HostCommunicator::submit(Call call, const CallOptions& options) {
     if (call.out != call.in && call.count > 0) {
       std::memcpy(call.out, call.in, static_cast<std::size_t>(call.count) * call.element_bytes());
     }
-    ledger().add(options.traffic, 0, options.dense_bytes < 0 ? 0 : options.dense_bytes);
+    ledger().add(options.traffic, 0, options.dense_bytes < 0 ? 0 : options.dense_bytes, 0);
     return std::make_unique<DoneWork>();
   }
   if (observer_ == nullptr) return start(std::move(call), options);

@@ -18,6 +18,7 @@ struct Operation {
   Traffic traffic = Traffic::kControl;
   std::int64_t dense_bytes = CallOptions::kAsSent;
   std::int64_t sent_bytes = 0;
+  std::int64_t sent_messages = 0;
   std::size_t pieces_left = 0;
   bool done = false;
   std::string error;
@@ -28,8 +29,12 @@ struct Operation {
     call.group.clear();
     done = true;
   }
+  void sends(std::size_t bytes) {
+    sent_bytes += static_cast<std::int64_t>(bytes);
+    ++sent_messages;
+  }
   void count(WireLedger& ledger) const {
-    ledger.add(traffic, sent_bytes, dense_bytes < 0 ? sent_bytes : dense_bytes);
+    ledger.add(traffic, sent_bytes, dense_bytes < 0 ? sent_bytes : dense_bytes, sent_messages);
   }
 };
 using OperationPtr = std::shared_ptr<Operation>;

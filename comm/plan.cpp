@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "comm/reduce.h"
+#include "comm/staged_gather.h"
 
 namespace gradwire {
 namespace {
@@ -65,7 +67,55 @@ struct Planner {
   }
 };
 
+void append(std::vector<Round>& rounds, std::vector<Round> more) {
+  std::ranges::move(more, std::back_inserter(rounds));
+}
+
+// Every rank gets the tensors of all and reduces them.
+std::vector<Round> plan_whole_all_reduce(const Planner& p) {
+  const std::size_t size = p.bytes(p.length());
+  std::byte* const own = p.call.out + p.bytes(p.piece.begin);
+  const StagedGather gather(p.rank, p.ranks, [size](int) { return size; });
+  p.scratch.resize(std::max(p.scratch.size(), gather.bytes()));
+  std::byte* const memory = p.scratch.data();
+  std::copy_n(own, size, gather.part(memory, p.rank));
+  std::vector<Round> rounds = gather.rounds(memory);
+  std::vector<const void*> sources;
+  for (int r = 0; r < p.ranks; ++r)
+    sources.push_back(gather.part(memory, r));
+  rounds.back().then = p.reduce_into(own, std::move(sources), p.length());
+  return rounds;
+}
+
+// A scatter as ever, then what it gave in stages.
+std::vector<Round> plan_staged_all_reduce(const Planner& p) {
+  std::vector<Round> rounds(1);
+  std::byte* const own = p.part(p.rank);
+  const std::size_t own_bytes = p.part_bytes(p.rank);
+  const StagedGather gather(p.rank, p.ranks, [&](int r) { return p.part_bytes(r); });
+  const std::size_t received = own_bytes * static_cast<std::size_t>(p.ranks);
+  p.scratch.resize(std::max(p.scratch.size(), received + gather.bytes()));
+  std::byte* const memory = p.scratch.data() + received;
+  p.for_each_peer(
+      [&](int peer) { Planner::add(rounds[0].sends, peer, p.part(peer), p.part_bytes(peer)); });
+  const auto elements = static_cast<std::int64_t>(own_bytes / p.call.element_bytes());
+  rounds[0].then =
+      [reduce = p.reduce_into(own, p.receive_to_reduce(rounds[0], own, own_bytes), elements), own,
+       own_bytes, to = gather.part(memory, p.rank)] {
+        reduce();
+        std::copy_n(own, own_bytes, to);
+      };
+  append(rounds, gather.rounds(memory));
+  rounds.back().then = [p, gather, memory] {
+    for (int r = 0; r < p.ranks; ++r)
+      if (r != p.rank) std::copy_n(gather.part(memory, r), gather.part_bytes(r), p.part(r));
+  };
+  return rounds;
+}
+
 std::vector<Round> plan_all_reduce(const Planner& p) {
+  if (is_gathered_whole(p.call)) return plan_whole_all_reduce(p);
+  if (is_gathered_in_stages(p.call, p.ranks)) return plan_staged_all_reduce(p);
   std::vector<Round> rounds(2);
   std::byte* const own = p.part(p.rank);
   const std::size_t own_bytes = p.part_bytes(p.rank);
@@ -107,6 +157,20 @@ std::vector<Round> plan_reduce_scatter(const Planner& p) {
   return rounds;
 }
 
+std::vector<Round> plan_staged_gather(const Planner& p) {
+  const std::size_t size = p.bytes(p.length());
+  const StagedGather gather(p.rank, p.ranks, [size](int) { return size; });
+  p.scratch.resize(std::max(p.scratch.size(), gather.bytes()));
+  std::byte* const memory = p.scratch.data();
+  std::copy_n(p.slot(p.call.in, 0, p.rank), size, gather.part(memory, p.rank));
+  std::vector<Round> rounds = gather.rounds(memory);
+  rounds.back().then = [p, gather, memory, size] {
+    for (int r = 0; r < p.ranks; ++r)
+      std::copy_n(gather.part(memory, r), size, p.slot(p.call.out, p.call.count, r));
+  };
+  return rounds;
+}
+
 // All-gather and all-to-all: they differ in what goes to a peer.
 std::vector<Round> plan_direct(const Planner& p) {
   std::vector<Round> rounds(1);
@@ -127,6 +191,9 @@ std::vector<Round> plan_direct(const Planner& p) {
 }
 
 std::vector<Round> plan_barrier(const Planner& p) {
+  if (is_gathered_in_stages(p.call, p.ranks)) {
+    return StagedGather(p.rank, p.ranks, [](int) { return 0; }).rounds(nullptr, true);
+  }
   std::vector<Round> rounds(1);
   p.for_each_peer([&](int peer) {
     rounds[0].sends.push_back({peer, nullptr, 0});
@@ -160,6 +227,7 @@ std::vector<Round> plan_rounds(const Call& call, int rank, int ranks, Piece piec
     case CallKind::kReduceScatter: return plan_reduce_scatter(p);
     case CallKind::kAllGather:
     case CallKind::kSplit:
+      return is_gathered_in_stages(call, ranks) ? plan_staged_gather(p) : plan_direct(p);
     case CallKind::kAllToAll: return plan_direct(p);
     case CallKind::kBroadcast: return plan_broadcast(p);
     case CallKind::kBarrier: return plan_barrier(p);

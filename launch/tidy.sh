@@ -17,6 +17,6 @@ fi
 files=("$@")
 [ ${#files[@]} -gt 0 ] ||
   mapfile -t files < <(git ls-files core recipe data optim comm models parallel train jobs export launch |
-    grep '\.cpp$' | grep -vE '(_cuda|_simd)\.cpp$')
+    grep '\.cpp$' | grep -vE '(_cuda|_simd|_avx512bf16)\.cpp$')
 printf '%s\0' "${files[@]}" |
   xargs -0 -P "$(nproc)" -n 4 $place/bin/clang-tidy -p "$build" --quiet --extra-arg=-Wno-unknown-warning-option

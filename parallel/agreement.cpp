@@ -13,11 +13,18 @@ std::vector<double> reduce(Context& cx, Communicator& comm, const std::vector<do
 
 }  // namespace
 
-StepWord agree(Context& cx, Communicator& comm, const StepWord& mine) {
+StepAgreement::StepAgreement(Context& cx, Communicator& comm, const StepWord& mine) {
   std::vector<double> words{mine.stop ? 1.0 : 0.0, mine.nonfinite ? 1.0 : 0.0, mine.loss_sum,
                             mine.loss_count};
   words.insert(words.end(), mine.counts.begin(), mine.counts.end());
-  const std::vector<double> all = reduce(cx, comm, words, ReduceOp::kSum);
+  Context scratch = cx.in(Segment::kComm);
+  words_ = Tensor::from(scratch, {std::ssize(words)}, words);
+  work_ = comm.all_reduce(words_, ReduceOp::kSum, cx.stream);
+}
+
+StepWord StepAgreement::wait(Context& cx) {
+  work_->wait(cx.stream);
+  const std::vector<double> all = words_.to_host<double>(cx);
   return {all[0] > 0.0, all[1] > 0.0, all[2], all[3], {all.begin() + 4, all.end()}};
 }
 

@@ -17,8 +17,20 @@ struct StepWord {
   double loss_count = 0.0;       // ... so many
   std::vector<double> counts{};  // of work done; as many on every rank
 };
-// Flags: raised if any rank raised them. Sums: over all ranks.
-StepWord agree(Context& cx, Communicator& comm, const StepWord& mine);
+// The words of all ranks, on their way from the constructor on. Flags: raised if any rank raised
+// them. Sums: over all ranks. Collective.
+class StepAgreement {
+ public:
+  StepAgreement(Context& cx, Communicator& comm, const StepWord& mine);
+  StepWord wait(Context& cx);
+
+ private:
+  Tensor words_;
+  WorkPtr work_;
+};
+inline StepWord agree(Context& cx, Communicator& comm, const StepWord& mine) {
+  return StepAgreement(cx, comm, mine).wait(cx);
+}
 
 // Added up in the order of the ranks.
 double sum_over_ranks(Context& cx, Communicator& comm, double value);

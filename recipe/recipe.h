@@ -156,7 +156,7 @@ struct ParallelRecipe {
   std::string stages = "measured";
   std::string boundary = "same";
   bool recompute = false;
-  std::int64_t bucket_bytes = 4 << 20;
+  std::int64_t bucket_bytes = 0;
   bool shard_optimizer = false;
 
   // Replicas of the model on so many ranks, if validate() passed.
@@ -181,8 +181,10 @@ struct ParallelRecipe {
       one_of({"same", "bf16", "int8"}));
     v("recompute", recompute,
       "activation checkpointing: keep each block's input only and compute the rest again");
-    v("bucket_bytes", bucket_bytes, "gradients are exchanged in buckets of about this size",
-      at_least(1024).up_to(kMostBucketBytes));
+    v("bucket_bytes", bucket_bytes,
+      "gradients are exchanged in buckets of about this size; 0: 4 MiB, or more if compressed "
+      "messages between many ranks would otherwise be shorter than 4 KiB",
+      at_least(0).up_to(kMostBucketBytes));
     v("shard_optimizer", shard_optimizer,
       "each rank keeps and updates its part of the optimizer's state (ZeRO stage 1)");
   }

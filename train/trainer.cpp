@@ -8,7 +8,6 @@
 
 #include "comm/common_error.h"
 #include "core/error.h"
-#include "parallel/agreement.h"
 
 namespace gradwire {
 namespace {
@@ -103,9 +102,11 @@ Trainer::StepResult Trainer::train_step(Context& cx) {
   update_.begin(step_, settles(step_));
   const LossSum losses = accumulate_gradients(cx);
   enter(StepPart::kGradients);
+  update_.finish_gradients(cx);
+  StepAgreement agreement(cx, parts_.world, step_word(losses));  // beside the sums for the norm
   const double norm = update_.norm(cx);
   enter(StepPart::kAgreement);
-  StepResult result = agree(cx, losses, norm);
+  const StepResult result = agree(cx, agreement, norm);
   if (result.skipped) return result;
 
   enter(StepPart::kUpdate);
@@ -142,17 +143,22 @@ LossSum Trainer::accumulate_gradients(Context& cx) {
   return sum;
 }
 
-// Mean loss, and what any rank saw or was asked for, known to all: the control word of the step.
-Trainer::StepResult Trainer::agree(Context& cx, const LossSum& losses, double grad_norm) {
+StepWord Trainer::step_word(const LossSum& losses) const {
   StepWord mine;
   mine.stop = parts_.stop_requested && parts_.stop_requested();
   mine.loss_sum = losses.loss;
   mine.loss_count = losses.weight;
   for (const Count& c : parts_.task.counters())
     mine.counts.push_back(parts_.pipeline.has_last_stage() ? c.amount : 0.0);
-  mine.nonfinite = !std::isfinite(mine.loss_sum) || !std::isfinite(grad_norm);
+  mine.nonfinite = !std::isfinite(mine.loss_sum);
+  return mine;
+}
+
+// Mean loss, and what any rank saw or was asked for, known to all: the control word of the step.
+// The norm is known to all as well.
+Trainer::StepResult Trainer::agree(Context& cx, StepAgreement& agreement, double grad_norm) {
   const Clock::time_point start = Clock::now();
-  const StepWord all = gradwire::agree(cx, parts_.world, mine);
+  const StepWord all = agreement.wait(cx);
   agree_wait_s_ = seconds_since(start);
   StepResult result;
   result.loss = all.loss_sum / all.loss_count;
@@ -160,7 +166,7 @@ Trainer::StepResult Trainer::agree(Context& cx, const LossSum& losses, double gr
   result.lr = lr_at(parts_.schedule, step_);
   result.counts = all.counts;
   result.empty = all.loss_count == 0.0;
-  result.skipped = all.nonfinite || result.empty;
+  result.skipped = all.nonfinite || !std::isfinite(grad_norm) || result.empty;
   result.stop = all.stop;
   return result;
 }

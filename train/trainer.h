@@ -12,6 +12,7 @@
 #include "core/state.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
+#include "parallel/agreement.h"
 #include "parallel/data_parallel.h"
 #include "parallel/pipeline/pipeline.h"
 #include "train/checkpoint/checkpointing.h"
@@ -84,7 +85,8 @@ class Trainer : public Stateful {
   // Gives the losses if this rank has the last stage, else nothing.
   LossSum accumulate_gradients(Context& cx);
   void enter(StepPart part);
-  StepResult agree(Context& cx, const LossSum& losses, double grad_norm);
+  StepWord step_word(const LossSum& losses) const;
+  StepResult agree(Context& cx, StepAgreement& agreement, double grad_norm);
   void count_skipped(const StepResult& r);
   // Whether the replicas must be equal after this step: it ends the run, or an evaluation or a
   // checkpoint follows.

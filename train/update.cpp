@@ -23,7 +23,6 @@ void Update::overlap(Context& cx, Tape& tape, int passes) {
 }
 
 double Update::norm(Context& cx) {
-  ranks_.finish_gradients(cx);
   norm_ = ranks_.mean_gradient_norm(cx, static_cast<std::uint64_t>(step_));
   return norm_;
 }

@@ -1,6 +1,6 @@
 // One update of all ranks, from the gradients of their micro-batches to new parameters: how the
 // gradients travel, what norm they have, and what else the optimizer wants agreed on. The training
-// loop puts its vote on skipping between norm() and apply(): until then nothing that lasts
+// loop puts its vote on skipping before apply(): until then nothing that lasts
 // (momenta, residuals, parameters) has been touched, so that a skipped step leaves no trace.
 #pragma once
 
@@ -34,7 +34,9 @@ class Update {
   void overlap(Context& cx, Tape& tape, int passes);
   // The gradient of a parameter tied over two stages is final here.
   void submit_tied(Context& cx) { ranks_.submit_tied(cx); }
-  // After the last backward: the norm of the mean gradient over the ranks (an estimate if
+  // After the last backward: all gradients that travel have arrived. Collective.
+  void finish_gradients(Context& cx) { ranks_.finish_gradients(cx); }
+  // After that: the norm of the mean gradient over the ranks (an estimate if
   // gradients do not travel as they are), the same on all of them. Not finite if any rank's
   // gradient is not. Collective.
   double norm(Context& cx);

@@ -17,16 +17,19 @@ WireCount& WireCount::operator+=(const WireCount& other) {
   calls += other.calls;
   sent_bytes += other.sent_bytes;
   dense_bytes += other.dense_bytes;
+  messages += other.messages;
   return *this;
 }
 
 WireCount operator-(const WireCount& a, const WireCount& b) {
-  return {a.calls - b.calls, a.sent_bytes - b.sent_bytes, a.dense_bytes - b.dense_bytes};
+  return {a.calls - b.calls, a.sent_bytes - b.sent_bytes, a.dense_bytes - b.dense_bytes,
+          a.messages - b.messages};
 }
 
-void WireLedger::add(Traffic kind, std::int64_t sent_bytes, std::int64_t dense_bytes) {
+void WireLedger::add(Traffic kind, std::int64_t sent_bytes, std::int64_t dense_bytes,
+                     std::int64_t messages) {
   const std::lock_guard lock(mutex_);
-  counts_[static_cast<std::size_t>(kind)] += {1, sent_bytes, dense_bytes};
+  counts_[static_cast<std::size_t>(kind)] += {1, sent_bytes, dense_bytes, messages};
 }
 
 WireCount WireLedger::total(Traffic kind) const {

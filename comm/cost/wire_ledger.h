@@ -16,6 +16,7 @@ struct WireCount {
   std::int64_t calls = 0;
   std::int64_t sent_bytes = 0;   // payload this rank put on the wire
   std::int64_t dense_bytes = 0;  // what the same exchange would have sent as dense f32
+  std::int64_t messages = 0;     // that the payload travelled in
 
   WireCount& operator+=(const WireCount& other);
   friend WireCount operator-(const WireCount& a, const WireCount& b);
@@ -29,7 +30,7 @@ constexpr std::int64_t dense_exchange_bytes(std::int64_t n, int ranks) {
 
 class WireLedger {
  public:
-  void add(Traffic kind, std::int64_t sent_bytes, std::int64_t dense_bytes);
+  void add(Traffic kind, std::int64_t sent_bytes, std::int64_t dense_bytes, std::int64_t messages);
   WireCount total(Traffic kind) const;
   WireCount total() const;
 

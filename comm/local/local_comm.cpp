@@ -10,6 +10,7 @@
 
 #include "comm/host_communicator.h"
 #include "comm/local/local_world.h"
+#include "comm/plan.h"
 #include "core/error.h"
 
 namespace gradwire {
@@ -256,8 +257,9 @@ class LocalComm final : public HostCommunicator {
   }
 
   WorkPtr start(Call call, const CallOptions& options) override {
-    const std::int64_t sent = sent_bytes(call, rank(), size());
-    ledger().add(options.traffic, sent, options.dense_bytes < 0 ? sent : options.dense_bytes);
+    const SentOnWire sent = sent_by(call, rank(), size());
+    ledger().add(options.traffic, sent.bytes,
+                 options.dense_bytes < 0 ? sent.bytes : options.dense_bytes, sent.messages);
     if (call.kind == CallKind::kExchange) {
       auto work = std::make_unique<ExchangeWork>(place_, std::move(call));
       work->post();

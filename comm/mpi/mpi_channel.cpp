@@ -16,18 +16,19 @@ constexpr std::size_t kPiecesUnderWay = 2;
 constexpr auto kLookAround = std::chrono::seconds(1);
 
 // Tags tell pieces and rounds apart and carry enough of the call to notice that ranks disagree:
-// [piece number | kind 3 | dtype 3 | op 2 | round 1].
-constexpr int kSignatureBits = 9;
+// [piece number | kind 3 | dtype 3 | op 3 | round 2].
+constexpr int kSignatureBits = 11;
+constexpr int kRoundBits = 2;
 
 int signature_of(const Call& call, std::size_t round) {
-  return (static_cast<int>(call.kind) << 6) | (static_cast<int>(call.dtype) << 3) |
-         (static_cast<int>(call.op) << 1) | static_cast<int>(round);
+  return (static_cast<int>(call.kind) << 8) | (static_cast<int>(call.dtype) << 5) |
+         (static_cast<int>(call.op) << kRoundBits) | static_cast<int>(round);
 }
 CallKind kind_in(int tag) {
-  return static_cast<CallKind>((tag >> 6) & 7);
+  return static_cast<CallKind>((tag >> 8) & 7);
 }
 DType dtype_in(int tag) {
-  return static_cast<DType>((tag >> 3) & 7);
+  return static_cast<DType>((tag >> 5) & 7);
 }
 
 MPI_Comm duplicate(MPI_Comm comm) {
@@ -115,7 +116,7 @@ void MpiChannel::post_round(Active& a) {
     check_mpi(
         send(t.data, static_cast<int>(t.bytes), MPI_BYTE, t.peer, tag, comm, &a.requests[i++]),
         "MPI_Isend");
-    a.op->sent_bytes += static_cast<std::int64_t>(t.bytes);
+    a.op->sends(t.bytes);
   }
 }
 
@@ -227,7 +228,7 @@ void MpiChannel::look_for_other_call(const Active& a) const {
     check_mpi(MPI_Iprobe(peer, MPI_ANY_TAG, collectives_, &found, &status), "MPI_Iprobe");
     if (found == 0) continue;
     const int tag = status.MPI_TAG;
-    const bool same_call = ((tag ^ tag_of(a)) & ((1 << kSignatureBits) - 2)) == 0;
+    const bool same_call = ((tag ^ tag_of(a)) & ((1 << kSignatureBits) - (1 << kRoundBits))) == 0;
     if (tag >> kSignatureBits != number || same_call) continue;
     throw Error(
         ErrorKind::kComm,

@@ -1,7 +1,7 @@
 #include <utility>
 #include <vector>
 
-#include "comm/call.h"
+#include "comm/plan.h"
 #include "comm/reducer/reducer.h"
 #include "core/dispatch.h"
 #include "core/error.h"

@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-#include "comm/call.h"
+#include "comm/plan.h"
 #include "comm/reducer/low_rank_bucket.h"
 #include "core/dispatch.h"
 #include "core/reducer_methods.h"

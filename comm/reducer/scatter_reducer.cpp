@@ -1,6 +1,6 @@
 #include <vector>
 
-#include "comm/call.h"
+#include "comm/plan.h"
 #include "comm/reducer/reducer.h"
 #include "core/error.h"
 

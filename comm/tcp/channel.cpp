@@ -96,7 +96,7 @@ void TcpChannel::post_messages(Active& a) {
   for (const Transfer& t : round.receives)
     peer(t.peer).inbox.expect(receive_of(a, header_of(a, t.bytes), t, i++));
   for (const Transfer& t : round.sends) {
-    a.op->sent_bytes += static_cast<std::int64_t>(t.bytes);
+    a.op->sends(t.bytes);
     peer(t.peer).send(header_of(a, t.bytes), t.data, [this, &a, at = i++] { one_done(a, at); });
   }
 }
@@ -131,7 +131,7 @@ void TcpChannel::start_exchange(const OperationPtr& op) {
     FrameHeader receipt = header_of(a, 0);
     receipt.type = FrameType::kReceipt;
     receipt.number = header.number;
-    a.op->sent_bytes += static_cast<std::int64_t>(t.bytes);
+    a.op->sends(t.bytes);
     peer(t.peer).inbox.expect(receive_of(a, receipt, {t.peer, nullptr, 0}, i++));
     peer(t.peer).send(header, t.data, {});
   }

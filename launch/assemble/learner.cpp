@@ -135,6 +135,22 @@ std::unique_ptr<Optimizer> make_optimizer(Context& cx, const Recipe& recipe,
 
 }  // namespace
 
+std::int64_t bucket_bytes(const Recipe& recipe, int ranks) {
+  if (recipe.parallel.bucket_bytes > 0) return recipe.parallel.bucket_bytes;
+  constexpr std::int64_t kUsual = 4 << 20, kMost = 64 << 20;
+  constexpr std::size_t kLeastMessage = 4096;  // to handle one takes about as long as a tenth of it
+  std::int64_t bytes = kUsual;
+  const std::string method = recipe.compress.resolved_method(recipe.optim.is_onebit());
+  if (method == "none" || method == "powersgd") return bytes;
+  const std::unique_ptr<Codec> codec = make_codec(codec_config(recipe.compress));
+  const auto message = [&] {
+    return codec->max_bytes(bytes / static_cast<std::int64_t>(sizeof(float)) / ranks);
+  };
+  while (bytes < kMost && message() < kLeastMessage)
+    bytes *= 2;
+  return bytes;
+}
+
 CodecConfig codec_config(const CompressRecipe& c) {
   return {c.codec, c.block, c.ratio, static_cast<int>(c.levels)};
 }
@@ -177,7 +193,7 @@ DataParallelOptions parallel_options(const Mesh& mesh, const Recipe& recipe,
                                      const std::string& tied,
                                      const std::vector<ParameterSet>& conditional) {
   DataParallelOptions options;
-  options.bucket_bytes = recipe.parallel.bucket_bytes;
+  options.bucket_bytes = bucket_bytes(recipe, mesh.data->size());
   options.uncompressed = recipe.optim.uncompressed;
   options.stages = mesh.shape.pipeline > 1 ? mesh.pipeline.get() : nullptr;
   options.tied = tied_parameter(mesh, recipe, trained, tied);

@@ -44,6 +44,8 @@ UpdateOptions update_options(const Recipe& recipe);
 ScheduleConfig schedule_config(const Recipe& recipe);
 
 CodecConfig codec_config(const CompressRecipe& recipe);
+// Of the buckets that so many ranks exchange: parallel.bucket_bytes, or a size that fits them.
+std::int64_t bucket_bytes(const Recipe& recipe, int ranks);
 // The reducer that compresses, for a recipe that does. Lifetimes as of make_compressed_reducer().
 std::unique_ptr<Reducer> make_compressed(Context& cx, Communicator& comm, const Recipe& recipe,
                                          std::span<const FlatBucket> buckets);

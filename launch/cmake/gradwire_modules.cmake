@@ -3,6 +3,7 @@
 # gw_module(NAME DEPS module... LIBS library...): the library gw_NAME from every source below the module.
 #   *.cu          compiled if CUDA is on; *_cuda.cpp likewise
 #   *_simd.cpp    compiled once per instruction set (core/simd.h)
+#   *_avx512bf16.cpp   compiled for processors with AVX512_BF16
 function(gw_module name)
   cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
@@ -11,7 +12,9 @@ function(gw_module name)
   list(FILTER cuda_hosts INCLUDE REGEX "_cuda\\.cpp$")
   set(simd ${sources})
   list(FILTER simd INCLUDE REGEX "_simd\\.cpp$")
-  list(FILTER sources EXCLUDE REGEX "(_simd|_cuda|/main)\\.cpp$")
+  set(avx512bf16 ${sources})
+  list(FILTER avx512bf16 INCLUDE REGEX "_avx512bf16\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "(_simd|_avx512bf16|_cuda|/main)\\.cpp$")
   if(GW_HAVE_CUDA)
     list(APPEND sources ${cuda_sources} ${cuda_hosts})
   endif()
@@ -28,6 +31,19 @@ function(gw_module name)
   if(simd)
     gw_simd_objects(${name} "${simd}")
   endif()
+  if(avx512bf16)
+    gw_avx512bf16_object(${name} "${avx512bf16}")
+  endif()
+endfunction()
+
+# -Wmaybe-uninitialized: g++ 12 warns of its own intrinsics (GCC bug 105593).
+function(gw_avx512bf16_object name sources)
+  set(object gw_${name}_isa_v4_bf16)
+  add_library(${object} OBJECT ${sources})
+  target_link_libraries(${object} PRIVATE gw_flags fmt::fmt)
+  target_compile_options(${object} PRIVATE
+    -march=x86-64-v4 -mavx512bf16 -mprefer-vector-width=512 -O3 -Wno-maybe-uninitialized)
+  target_sources(gw_${name} PRIVATE $<TARGET_OBJECTS:${object}>)
 endfunction()
 
 # Kernels compiled for x86-64-v2, -v3 (AVX2) and -v4 (AVX-512), each in its own namespace GW_ISA.

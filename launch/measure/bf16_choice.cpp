@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <span>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -24,7 +25,7 @@ std::string encode(const Bf16Choice& choice) {
   return fmt::format("{} {}\n", name_of(choice.path), choice.against_f32);
 }
 
-std::optional<Bf16Choice> decode(const std::string& text, const std::vector<Bf16Path>& offered) {
+std::optional<Bf16Choice> decode(const std::string& text, std::span<const Bf16Path> offered) {
   std::istringstream in(text);
   std::string name;
   Bf16Choice choice;
@@ -35,7 +36,7 @@ std::optional<Bf16Choice> decode(const std::string& text, const std::vector<Bf16
   return choice;
 }
 
-std::optional<Bf16Choice> read(const std::string& file, const std::vector<Bf16Path>& offered) {
+std::optional<Bf16Choice> read(const std::string& file, std::span<const Bf16Path> offered) {
   constexpr std::size_t kLongest = 256;
   std::ifstream in(file);
   std::string line;
@@ -102,8 +103,7 @@ Bf16Choice agree_on_bf16(Coordinator& ranks, const std::string& kind, const Bf16
   for (const std::string& text : ranks.all_gather(encode(mine) + kind)) {
     const std::size_t line = text.find('\n');
     if (text.substr(line + 1) != kind) continue;
-    std::optional<Bf16Choice> theirs =
-        decode(text.substr(0, line), {Bf16Path::kWiden, Bf16Path::kOneDnn});
+    std::optional<Bf16Choice> theirs = decode(text.substr(0, line), cpu::kAllBf16Paths);
     if (!theirs) continue;
     theirs->remembered = mine.remembered;
     return *theirs;

@@ -57,7 +57,7 @@ CommBench bench_comm(Context& cx, Communicator& comm, const Recipe& recipe, std:
   CommBench bench;
   bench.network = probe_network(cx, comm);
   bench.compute_s = max_over_ranks(cx, comm, measured_compute(cx, recipe, ranks));
-  RecipeExchange model(cx, recipe);
+  RecipeExchange model(cx, recipe, ranks);
   bench.parameters = model.group().buckets().elements();
   if (elements == 0) elements = affordable(bench.network, ranks);
   for (const Recipe& kind : kinds_of(recipe)) {

@@ -49,7 +49,7 @@ double measured_compute(Context& cx, const Recipe& recipe, int workers) {
   return time_steps(cx, *alone[0], one, kWarmup, kSteps).compute_s;
 }
 
-RecipeExchange::RecipeExchange(Context& cx, const Recipe& recipe)
+RecipeExchange::RecipeExchange(Context& cx, const Recipe& recipe, int workers)
     : alone_(make_local_world(1)),
       mesh_(make_mesh(*alone_[0], {1, 1})),
       job_(job_of(recipe).make(recipe)) {
@@ -58,7 +58,7 @@ RecipeExchange::RecipeExchange(Context& cx, const Recipe& recipe)
   task_ = job_->build(cx, {mesh_, stages_}, Content::kRandom);
   group_ = std::make_unique<DataParallel>(
       cx, *alone_[0], make_dense_reducer(*alone_[0]), task_->trained(),
-      DataParallelOptions{recipe.parallel.bucket_bytes, recipe.optim.uncompressed});
+      DataParallelOptions{bucket_bytes(recipe, workers), recipe.optim.uncompressed});
 }
 
 void RecipeExchange::use(Context& cx, const Recipe& kind) {

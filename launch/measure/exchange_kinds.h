@@ -30,10 +30,10 @@ std::string exchange_name(const Recipe& recipe);
 double measured_compute(Context& cx, const Recipe& recipe, int workers);
 
 // The gradients of a recipe's model with the reducers of one kind of exchange after the other, for
-// forecasts. Its group has one rank.
+// forecasts for so many workers. Its group has one rank.
 class RecipeExchange {
  public:
-  RecipeExchange(Context& cx, const Recipe& recipe);
+  RecipeExchange(Context& cx, const Recipe& recipe, int workers);
   void use(Context& cx, const Recipe& kind);
   const DataParallel& group() const { return *group_; }
 

@@ -31,7 +31,7 @@ ScratchGroup::ScratchGroup(Context& cx, Communicator& comm, const Recipe& recipe
                            std::int64_t elements)
     : comm_(comm) {
   Context scratch = cx.in(Segment::kComm);
-  const std::int64_t most = std::min(recipe.parallel.bucket_bytes / 4, elements);
+  const std::int64_t most = std::min(bucket_bytes(recipe, comm.size()) / 4, elements);
   const std::int64_t rows = std::clamp<std::int64_t>(most / kColumns, 1, kMostRows);
   const std::int64_t size = rows * kColumns;
   std::vector<Parameter*> all;
@@ -44,7 +44,7 @@ ScratchGroup::ScratchGroup(Context& cx, Communicator& comm, const Recipe& recipe
   values_ = Tensor::empty(scratch, {rows, kColumns}, DType::kF32);
   fill_normal(cx, values_, Rng{1, 0}, 1.0);
   group_ = std::make_unique<DataParallel>(cx, comm, make_dense_reducer(comm), all,
-                                          DataParallelOptions{recipe.parallel.bucket_bytes});
+                                          DataParallelOptions{bucket_bytes(recipe, comm.size())});
   if (!recipe.compresses()) return;
   group_->compress_with(make_compressed(cx, comm, recipe, group_->buckets().all()));
 }

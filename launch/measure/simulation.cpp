@@ -45,7 +45,7 @@ Simulation simulate(Context& cx, const Recipe& recipe, const NetworkModel& netwo
   const int workers = network.ranks();
   Simulation s;
   s.compute_s = compute_s ? *compute_s : measured_compute(cx, recipe, workers);
-  RecipeExchange exchange(cx, recipe);
+  RecipeExchange exchange(cx, recipe, workers);
   s.parameters = exchange.group().buckets().elements();
   s.buckets = exchange.group().buckets().size();
   const auto add = [&](std::string name, const Recipe& kind) -> StepCost {

@@ -54,6 +54,7 @@ StepTimes time_steps(Context& cx, Communicator& comm, const Recipe& recipe, std:
     StageModel& micro_batches = task->next_step();
     StepWeight whole(cx, *mesh.data, micro_batches, micros);
     pipeline.train(cx, micro_batches, whole, hooks);
+    update.finish_gradients(cx);
     update.norm(cx);
     update.apply(cx, recipe.optim.lr);
   };

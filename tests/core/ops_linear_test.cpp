@@ -9,6 +9,7 @@
 #include "core/ops/linear/bf16_unit.h"
 #include "core/ops/linear/linear.h"
 #include "core/parallel_for.h"
+#include "core/simd.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/tolerance.h"
@@ -218,6 +219,8 @@ bool uses_unit(const char* setting) {
 TEST_F(LinearTest, EnvironmentChoosesHowBf16IsMultiplied) {
   __builtin_cpu_init();
   EXPECT_EQ(uses_unit("onednn"), __builtin_cpu_supports("avx512bw") != 0);
+  EXPECT_EQ(uses_unit("avx512"),
+            __builtin_cpu_supports("avx512bf16") != 0 && detect_isa() == Isa::kV4);
   EXPECT_FALSE(uses_unit("widen"));
   test::expect_error(ErrorKind::kConfig, "GRADWIRE_BF16 is \"fast\"", [] { uses_unit("fast"); });
 }

@@ -14,11 +14,14 @@ using ::testing::HasSubstr;
 
 // Measures what it is told, and counts how often it is asked.
 struct Meter {
-  double widen = 1.0, onednn = 1.0, f32 = 1.0;
+  double widen = 1.0, onednn = 1.0, f32 = 1.0, avx512 = 9.0;
   int asked = 0;
   Bf16Meter of(std::vector<Bf16Path> paths = {Bf16Path::kWiden, Bf16Path::kOneDnn}) {
     return {std::move(paths),
-            [this](Bf16Path p) { return ++asked, p == Bf16Path::kOneDnn ? onednn : widen; },
+            [this](Bf16Path p) {
+              ++asked;
+              return p == Bf16Path::kOneDnn ? onednn : p == Bf16Path::kAvx512 ? avx512 : widen;
+            },
             [this] { return f32; }};
   }
 };
@@ -31,6 +34,9 @@ TEST(Bf16Choice, TheFastestWayIsTaken) {
   EXPECT_EQ(choose_bf16(fast.of(), "").path, Bf16Path::kOneDnn);
   EXPECT_DOUBLE_EQ(choose_bf16(fast.of(), "").against_f32, 4.0);
   EXPECT_EQ(choose_bf16(fast.of({Bf16Path::kWiden}), "").path, Bf16Path::kWiden);
+  fast.avx512 = 0.2;
+  const std::vector<Bf16Path> all(cpu::kAllBf16Paths.begin(), cpu::kAllBf16Paths.end());
+  EXPECT_EQ(choose_bf16(fast.of(all), "").path, Bf16Path::kAvx512);
 }
 
 TEST(Bf16Choice, IsRememberedWhateverIsMeasuredLater) {
@@ -67,7 +73,7 @@ TEST(Bf16Choice, MemoryThatCannotBeWrittenIsNoError) {
 
 TEST(Bf16Choice, RanksOnOneKindOfProcessorAgree) {
   const std::vector<std::string> kinds = {"a", "b", "a", "b"};
-  const std::vector<Bf16Path> measured = {Bf16Path::kWiden, Bf16Path::kOneDnn, Bf16Path::kOneDnn,
+  const std::vector<Bf16Path> measured = {Bf16Path::kAvx512, Bf16Path::kOneDnn, Bf16Path::kOneDnn,
                                           Bf16Path::kWiden};
   run_ranks(4, [&](Communicator& comm) {
     Runtime runtime;
@@ -75,7 +81,7 @@ TEST(Bf16Choice, RanksOnOneKindOfProcessorAgree) {
     const auto rank = static_cast<std::size_t>(comm.rank());
     const Bf16Choice agreed =
         agree_on_bf16(*ranks, kinds[rank], {measured[rank], 1.0 + comm.rank(), false});
-    EXPECT_EQ(agreed.path, kinds[rank] == "a" ? Bf16Path::kWiden : Bf16Path::kOneDnn);
+    EXPECT_EQ(agreed.path, kinds[rank] == "a" ? Bf16Path::kAvx512 : Bf16Path::kOneDnn);
     EXPECT_DOUBLE_EQ(agreed.against_f32, kinds[rank] == "a" ? 1.0 : 2.0);
   });
 }

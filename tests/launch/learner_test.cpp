@@ -122,5 +122,20 @@ TEST(Learner, RulesThatCannotLeaveParametersOutAreRefused) {
                      [&] { make("onebit_adam", true); });
 }
 
+// 4 MiB of floats are 128 KiB of signs, of which one of 64 ranks gets 2 KiB.
+TEST(BucketBytes, GrowAmongManyRanksIfWhatTravelsIsShort) {
+  Recipe r = lm_recipe();
+  constexpr std::int64_t kUsual = 4 << 20;
+  EXPECT_EQ(bucket_bytes(r, 1000), kUsual);
+  r.optim.name = "onebit_adam";
+  EXPECT_EQ(bucket_bytes(r, 2), kUsual);
+  EXPECT_EQ(bucket_bytes(r, 32), kUsual);
+  EXPECT_EQ(bucket_bytes(r, 64), 2 * kUsual);
+  EXPECT_EQ(bucket_bytes(r, 512), 16 * kUsual);
+  EXPECT_EQ(bucket_bytes(r, 100'000), 16 * kUsual);
+  r.parallel.bucket_bytes = 1024;
+  EXPECT_EQ(bucket_bytes(r, 512), 1024);
+}
+
 }  // namespace
 }  // namespace gradwire

@@ -8,8 +8,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "comm/call.h"
 #include "comm/local/local_comm.h"
+#include "comm/plan.h"
 #include "comm/reducer/compressed_reducer.h"
 #include "comm/reducer/power_sgd.h"
 #include "core/error.h"
@@ -74,6 +74,7 @@ class Rank {
       fill_normal(cx_, g, Rng{derive_seed(seed, p->name), 0}, 0.1);
       accumulate_grad(cx_, *p, g);
     }
+    update_->finish_gradients(cx_);
     const double norm = update_->norm(cx_);
     update_->apply(cx_, 0.01);
     ranks_->check_replicas(cx_, number);

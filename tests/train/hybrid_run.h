@@ -90,6 +90,7 @@ class HybridRank {
     sum.add(stages_, pipeline_.train(cx, stages_, whole, hooks));
     word.loss_sum = sum.loss;
     word.loss_count = sum.weight;
+    update_.finish_gradients(cx);
     const double norm = update_.norm(cx);
     const StepWord all = agree(cx, world_, word);
     update_.apply(cx, 1e-2);

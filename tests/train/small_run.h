@@ -76,6 +76,7 @@ class SmallRun {
     tape.backward(cx_, loss, Tensor::from(cx_, {}, std::vector<float>{1.0F}));
     if (broken && comm_.rank() == comm_.size() - 1)
       params_[0].grad.data<float>()[5] = std::numeric_limits<float>::infinity();
+    update_->finish_gradients(cx_);
     const bool finite = std::isfinite(update_->norm(cx_));
     if (finite) update_->apply(cx_, lr_at(schedule(), step));
     return finite;

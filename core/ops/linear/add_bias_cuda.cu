@@ -5,22 +5,29 @@
 namespace gradwire::cuda {
 namespace {
 
+template <class T>
+__device__ __forceinline__ T* row_of(const Gemm& g, std::int64_t r) {
+  return static_cast<T*>(g.c) + r / g.m * g.c_batch_stride + r % g.m * g.ldc;
+}
+
 // A block per row of c.
 template <class T>
-__global__ void __launch_bounds__(kBlock) add_bias_kernel(Gemm g) {
-  const Compute<T>* bias = static_cast<const Compute<T>*>(g.bias);
-  for (std::int64_t r = blockIdx.x; r < g.batch * g.m; r += gridDim.x) {
-    T* row = static_cast<T*>(g.c) + r / g.m * g.c_batch_stride + r % g.m * g.ldc;
-    for (std::int64_t i = threadIdx.x; i < g.n; i += kBlock)
-      row[i] = static_cast<T>(widen(row[i]) + bias[i]);
+__global__ void __launch_bounds__(kBlock) add_bias_kernel(Gemm product, Gemm result) {
+  const Compute<T>* bias = static_cast<const Compute<T>*>(result.bias);
+  for (std::int64_t r = blockIdx.x; r < result.batch * result.m; r += gridDim.x) {
+    const Compute<T>* from = row_of<Compute<T>>(product, r);
+    T* to = row_of<T>(result, r);
+    for (std::int64_t i = threadIdx.x; i < result.n; i += kBlock)
+      to[i] = static_cast<T>(from[i] + bias[i]);
   }
 }
 
 }  // namespace
 
-void add_bias(Stream s, const Gemm& g) {
-  on_float(g.c_dtype, [&](auto element) {
-    launch(s, blocks_for(g.batch * g.m, 1), add_bias_kernel<typename decltype(element)::type>, g);
+void add_bias(Stream s, const Gemm& product, const Gemm& result) {
+  on_float(result.c_dtype, [&](auto element) {
+    launch(s, blocks_for(result.batch * result.m, 1),
+           add_bias_kernel<typename decltype(element)::type>, product, result);
   });
 }
 

@@ -272,10 +272,7 @@ void set_zero(Stream s, const Gemm& g) {
   }
 }
 
-}  // namespace
-
-void gemm(Context& cx, const Gemm& g) {
-  use_device(cx.stream.device);
+void product_of(Context& cx, const Gemm& g) {
   const bool narrow = g.a.dtype == DType::kBf16 && g.b.dtype == DType::kBf16;
   const bool same = g.a.dtype == g.b.dtype && (narrow || g.c_dtype == g.a.dtype);
   if (g.k == 0) {
@@ -285,7 +282,28 @@ void gemm(Context& cx, const Gemm& g) {
   } else if (!narrow || !multiply(cx, g)) {
     multiply_widened(cx, g);
   }
-  if (g.bias != nullptr) add_bias(cx.stream, g);
+}
+
+// A bf16 result with a bias: the sum of both is rounded once.
+void product_and_bias(Context& cx, const Gemm& g) {
+  Context scratch = cx.in(Segment::kScratch);
+  const Tensor wide = Tensor::empty(scratch, {g.batch, g.m, g.n}, DType::kF32);
+  Gemm product = g;
+  product.c = wide.raw();
+  product.c_dtype = DType::kF32;
+  product.ldc = g.n;
+  product.c_batch_stride = g.m * g.n;
+  product_of(cx, product);
+  add_bias(cx.stream, product, g);
+}
+
+}  // namespace
+
+void gemm(Context& cx, const Gemm& g) {
+  use_device(cx.stream.device);
+  if (g.bias != nullptr && g.c_dtype == DType::kBf16) return product_and_bias(cx, g);
+  product_of(cx, g);
+  if (g.bias != nullptr) add_bias(cx.stream, g, g);
 }
 
 }  // namespace gradwire::cuda

@@ -110,6 +110,33 @@ TEST_F(CudaProducts, NarrowingIntoAGapIsRefused) {
   EXPECT_THROW(gemm(cuda, g), Error);
 }
 
+// 1 + 2^-8 lies halfway between two bf16 numbers, and only together with the bias beyond it.
+TEST_F(CudaProducts, ABiasIsAddedBeforeTheResultIsRounded) {
+  const Tensor x = Tensor::zeros(cpu, {2, 8, 8}, DType::kBf16);
+  for (std::int64_t i = 0; i < x.numel(); i += 8) {
+    x.data<Bf16>()[i] = Bf16(1.0F);
+    x.data<Bf16>()[i + 1] = Bf16(0x1p-4F);
+  }
+  const Tensor bias = Tensor::empty(cpu, {8}, DType::kF32);
+  fill(cpu, bias, 0x1p-9);
+  const Tensor a = on_cuda(x), row = on_cuda(bias);
+  const Tensor c = on_cuda(Tensor::zeros(cpu, {2, 8, 11}, DType::kBf16));
+  gemm(cuda, {.batch = 2,
+              .m = 8,
+              .n = 8,
+              .k = 8,
+              .a = operand(a, false, false),
+              .b = operand(a, true, false),
+              .c = c.raw(),
+              .ldc = 11,
+              .c_dtype = DType::kBf16,
+              .c_batch_stride = 88,
+              .bias = row.raw()});
+  const std::vector<float> got = c.to_host<float>(cuda);
+  for (std::size_t i = 0; i < got.size(); ++i)
+    EXPECT_EQ(got[i], i % 11 < 8 ? 1.0F + 0x1p-7F : 0.0F) << i;
+}
+
 // A parameter is f32 while x is bf16: the product rounds it, and again once its value changed.
 TEST_F(CudaProducts, LinearAgreesWithTheCpuAndFollowsItsWeight) {
   for (const DType type : kFloats) {

@@ -82,6 +82,7 @@ class Job {
       clear_grad(*p);
     for (int micro = 0; micro < config_.accumulation; ++micro)
       add_gradients(step, micro, gradient);
+    update_->finish_gradients(cx_);
     const double norm = update_->norm(cx_);
     if (std::isfinite(norm)) update_->apply(cx_, 0.01);
     return norm;

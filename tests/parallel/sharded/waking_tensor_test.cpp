@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "comm/call.h"
+#include "comm/plan.h"
 #include "parallel/replica_check.h"
 #include "tests/parallel/sharded/job.h"
 
