@@ -19,7 +19,7 @@ def safetensors(types):
 
 
 def gguf_text(text):
-    return struct.pack("<Q", len(text)) + text.encode()
+    return struct.pack("<Q", len(text.encode())) + text.encode()
 
 
 def gguf(values, tensors):
@@ -46,6 +46,40 @@ def config(**changes):
     return json.dumps(base | changes).encode()
 
 
+def byte_bpe_json():
+    vocab = {"<s>": 0, "a": 1, "b": 2, "ab": 3, "\u0120": 4, "1": 5}
+    return json.dumps({
+        "version": "1.0", "normalizer": {"type": "NFC"},
+        "added_tokens": [{"id": 0, "content": "<s>", "special": True, "lstrip": True, "rstrip": True}],
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Digits", "individual_digits": True}, {"type": "ByteLevel", "add_prefix_space": False}]},
+        "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}]},
+        "decoder": {"type": "ByteLevel"},
+        "model": {"type": "BPE", "vocab": vocab, "merges": [["a", "b"]], "ignore_merges": True}}).encode()
+
+
+def word_piece_json():
+    return json.dumps({
+        "normalizer": {"type": "BertNormalizer", "lowercase": True},
+        "added_tokens": [{"id": 0, "content": "<s>", "special": True}],
+        "pre_tokenizer": {"type": "BertPreTokenizer"}, "decoder": {"type": "WordPiece"},
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "max_input_chars_per_word": 9,
+                  "vocab": {"<s>": 0, "[UNK]": 1, "it": 2, "##1": 3, "'": 4, "e": 5}}}).encode()
+
+
+def vocabulary_gguf(model, tokens, *more):
+    chat = ("{% for message in messages %}{{ '<|im_start|>' + message.role + \"\\n\" + message['content'] "
+            "+ '<|im_end|>\\n' -}} {% endfor %}")
+    types = [struct.pack("<i", kind) for _, kind in tokens]
+    return gguf([("tokenizer.ggml.model", 8, gguf_text(model)), ("tokenizer.chat_template", 8, gguf_text(chat)),
+                 ("tokenizer.ggml.tokens", 9, gguf_array(8, [gguf_text(text) for text, _ in tokens])),
+                 ("tokenizer.ggml.token_type", 9, gguf_array(5, types)),
+                 ("tokenizer.ggml.bos_token_id", 4, struct.pack("<I", 0)),
+                 ("tokenizer.ggml.unknown_token_id", 4, struct.pack("<I", 1)), *more], [])
+
+
+MARKS = [("<|im_start|>", 3), ("<|im_end|>", 3), ("<s>", 4)]
+
 SEEDS = {
     "safetensors": [
         safetensors({"a": ("F32", 4), "b": ("BF16", 2)}),
@@ -63,6 +97,14 @@ SEEDS = {
               ("types", 9, gguf_array(5, [struct.pack("<i", 1)]))],
              [("token_embd.weight", [4, 1], 0, bytes(16)), ("blk.0.attn_q.weight", [32], 2, bytes(18))]),
         gguf([], [("h", [4], 1, bytes(8)), ("b", [4], 30, bytes(8))]),
+    ],
+    "tokenizer_json": [byte_bpe_json(), word_piece_json()],
+    "tokenizer_gguf": [
+        vocabulary_gguf("gpt2", MARKS + [("a", 1), ("b", 1), ("ab", 1)],
+                        ("tokenizer.ggml.pre", 8, gguf_text("llama-bpe")),
+                        ("tokenizer.ggml.merges", 9, gguf_array(8, [gguf_text("a b")]))),
+        vocabulary_gguf("llama", MARKS + [("\u2581", 1), ("I", 1), ("\u2581I", 1), ("<0x0A>", 6)],
+                        ("tokenizer.ggml.scores", 9, gguf_array(6, [struct.pack("<f", i) for i in range(7)]))),
     ],
     "decoder_config": [
         config(),
