@@ -26,10 +26,12 @@ struct ByteBpeFile {
   // Of these ids, `tokens` has plain text.
   std::vector<AddedToken> added;
   std::vector<WordRule> rules;
-  bool whole_words = false;   // a word that is a token is that token, whatever merges say
-  bool adds_space = false;    // before a piece of text that does not begin with one
-  bool composes = false;      // text is brought into the normal form C of Unicode
-  std::int32_t unknown = -1;  // for a byte that has no token; -1: such a byte is left out
+  bool whole_words = false;  // a word that is a token is that token, whatever merges say
+  bool adds_space = false;   // before a piece of text that does not begin with one
+  bool composes = false;     // text is brought into the normal form C of Unicode
+  // For a byte that has no token. -1: it is left out, and its neighbours may merge across it, as in
+  // the package tokenizers; llama.cpp leaves it out after merging.
+  std::int32_t unknown = -1;
   SpecialTokens special;
   std::string chat_template;
   std::uint64_t hash = 0;

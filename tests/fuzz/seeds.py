@@ -19,8 +19,7 @@ def safetensors(types):
 
 
 def gguf_text(text):
-    data = text.encode()
-    return struct.pack("<Q", len(data)) + data
+    return struct.pack("<Q", len(text.encode())) + text.encode()
 
 
 def gguf(values, tensors):
@@ -47,34 +46,39 @@ def config(**changes):
     return json.dumps(base | changes).encode()
 
 
-def added(written, i):
-    return {"id": i, "content": written, "single_word": False, "lstrip": False, "rstrip": True,
-            "normalized": False, "special": True}
+def byte_bpe_json():
+    vocab = {"<s>": 0, "a": 1, "b": 2, "ab": 3, "\u0120": 4, "1": 5}
+    return json.dumps({
+        "version": "1.0", "normalizer": {"type": "NFC"},
+        "added_tokens": [{"id": 0, "content": "<s>", "special": True, "lstrip": True, "rstrip": True}],
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Digits", "individual_digits": True}, {"type": "ByteLevel", "add_prefix_space": False}]},
+        "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}]},
+        "decoder": {"type": "ByteLevel"},
+        "model": {"type": "BPE", "vocab": vocab, "merges": [["a", "b"]], "ignore_merges": True}}).encode()
 
 
-BYTE_BPE = json.dumps({
-    "version": "1.0", "added_tokens": [added("<s>", 0)], "normalizer": {"type": "NFC"},
-    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
-        {"type": "Digits", "individual_digits": True},
-        {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}]},
-    "decoder": {"type": "ByteLevel"},
-    "model": {"type": "BPE", "unk_token": None, "ignore_merges": False, "merges": ["a b", ["a", "ab"]],
-              "vocab": {"<s>": 0, "a": 1, "b": 2, "ab": 3, "aab": 4, "\u0120": 5}}}).encode()
-WORD_PIECE = json.dumps({
-    "version": "1.0", "added_tokens": [added("[UNK]", 0)],
-    "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
-                   "strip_accents": None, "lowercase": True},
-    "pre_tokenizer": {"type": "BertPreTokenizer"}, "decoder": {"type": "WordPiece", "prefix": "##"},
-    "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
-              "max_input_chars_per_word": 100, "vocab": {"[UNK]": 0, "a": 1, "##b": 2, "1": 3}}}).encode()
+def word_piece_json():
+    return json.dumps({
+        "normalizer": {"type": "BertNormalizer", "lowercase": True},
+        "added_tokens": [{"id": 0, "content": "<s>", "special": True}],
+        "pre_tokenizer": {"type": "BertPreTokenizer"}, "decoder": {"type": "WordPiece"},
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "max_input_chars_per_word": 9,
+                  "vocab": {"<s>": 0, "[UNK]": 1, "it": 2, "##1": 3, "'": 4, "e": 5}}}).encode()
 
 
-def gguf_vocabulary(model, tokens, more):
-    return gguf([("tokenizer.ggml.model", 8, gguf_text(model)),
-                 ("tokenizer.ggml.tokens", 9, gguf_array(8, [gguf_text(t) for t, _ in tokens])),
-                 ("tokenizer.ggml.token_type", 9, gguf_array(5, [struct.pack("<i", k) for _, k in tokens])),
-                 ("tokenizer.ggml.eos_token_id", 4, struct.pack("<I", 0)), *more], [])
+def vocabulary_gguf(model, tokens, *more):
+    chat = ("{% for message in messages %}{{ '<|im_start|>' + message.role + \"\\n\" + message['content'] "
+            "+ '<|im_end|>\\n' -}} {% endfor %}")
+    types = [struct.pack("<i", kind) for _, kind in tokens]
+    return gguf([("tokenizer.ggml.model", 8, gguf_text(model)), ("tokenizer.chat_template", 8, gguf_text(chat)),
+                 ("tokenizer.ggml.tokens", 9, gguf_array(8, [gguf_text(text) for text, _ in tokens])),
+                 ("tokenizer.ggml.token_type", 9, gguf_array(5, types)),
+                 ("tokenizer.ggml.bos_token_id", 4, struct.pack("<I", 0)),
+                 ("tokenizer.ggml.unknown_token_id", 4, struct.pack("<I", 1)), *more], [])
 
+
+MARKS = [("<|im_start|>", 3), ("<|im_end|>", 3), ("<s>", 4)]
 
 SEEDS = {
     "safetensors": [
@@ -94,15 +98,13 @@ SEEDS = {
              [("token_embd.weight", [4, 1], 0, bytes(16)), ("blk.0.attn_q.weight", [32], 2, bytes(18))]),
         gguf([], [("h", [4], 1, bytes(8)), ("b", [4], 30, bytes(8))]),
     ],
-    "tokenizer_json": [BYTE_BPE, WORD_PIECE],
+    "tokenizer_json": [byte_bpe_json(), word_piece_json()],
     "tokenizer_gguf": [
-        gguf_vocabulary("gpt2", [("<s>", 3), ("a", 1), ("b", 1), ("ab", 1)],
-                        [("tokenizer.ggml.pre", 8, gguf_text("gpt-2")),
-                         ("tokenizer.ggml.merges", 9, gguf_array(8, [gguf_text("a b")]))]),
-        gguf_vocabulary("llama", [("<s>", 3), ("<0x61>", 6), ("a", 1), ("\u2581a", 1)],
-                        [("tokenizer.ggml.scores", 9, gguf_array(6, [struct.pack("<f", -i) for i in range(4)])),
-                         ("tokenizer.ggml.unknown_token_id", 4, struct.pack("<I", 0)),
-                         ("tokenizer.ggml.add_space_prefix", 7, b"\1")]),
+        vocabulary_gguf("gpt2", MARKS + [("a", 1), ("b", 1), ("ab", 1)],
+                        ("tokenizer.ggml.pre", 8, gguf_text("llama-bpe")),
+                        ("tokenizer.ggml.merges", 9, gguf_array(8, [gguf_text("a b")]))),
+        vocabulary_gguf("llama", MARKS + [("\u2581", 1), ("I", 1), ("\u2581I", 1), ("<0x0A>", 6)],
+                        ("tokenizer.ggml.scores", 9, gguf_array(6, [struct.pack("<f", i) for i in range(7)]))),
     ],
     "decoder_config": [
         config(),

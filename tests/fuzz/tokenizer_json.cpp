@@ -1,6 +1,4 @@
-// A tokenizer.json, and texts cut by what it says.
-#include "data/tokenizer.h"
-#include "tests/fuzz/fuzz_file.h"
+// A tokenizer.json, and texts by it.
 #include "tests/fuzz/use_tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
