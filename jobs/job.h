@@ -27,8 +27,8 @@ namespace gradwire {
 // One layer of a model, as stages are cut from it.
 struct LayerOutline {
   std::int64_t parameters = 0;  // elements
-  std::int64_t frozen = 0;      // of those, elements that are not trained
   UnitCost memory{};            // estimated, for one micro-batch; without seconds
+  std::int64_t frozen = 0;      // of the parameters, elements that are not trained
 };
 
 // A model before it is made: enough to cut it into stages and to say what a step will cost.
