@@ -11,6 +11,7 @@
 #include "core/printable.h"
 #include "core/weight_files/json_reader.h"
 #include "core/weight_files/safetensors.h"
+#include "models/formats/decoder_family.h"
 #include "models/formats/decoder_names.h"
 
 namespace gradwire {
@@ -21,24 +22,12 @@ using Json = nlohmann::json;
 // A model of one vector per token and layer in memory: larger numbers are no model but a mistake.
 constexpr std::int64_t kMost = std::int64_t{1} << 24;
 
-struct Family {
-  std::string_view name;  // model_type, and general.architecture of GGUF
-  bool qkv_bias, qk_norm;
-  bool interleaved_in_gguf;
-};
-constexpr Family kFamilies[] = {
-    {"llama", false, false, true},
-    {"mistral", false, false, true},
-    {"qwen2", true, false, false},
-    {"qwen3", false, true, false},
-};
-
 [[noreturn]] void refuse(const std::string& path, const std::string& why) {
   throw Error(ErrorKind::kData, fmt::format("{}: {}", path, why));
 }
 
-const Family& family_of(const std::string& path, const std::string& name) {
-  for (const Family& family : kFamilies)
+const DecoderFamily& family_of(const std::string& path, const std::string& name) {
+  for (const DecoderFamily& family : decoder_families())
     if (family.name == name) return family;
   refuse(path, fmt::format("architecture '{}' is not supported (llama, mistral, qwen2, qwen3)",
                            printable(name, 64)));
@@ -150,7 +139,7 @@ ForeignDecoder ForeignDecoder::open(const std::string& path) {
 void ForeignDecoder::read_gguf() {
   const GgufFile file = GgufFile::open(path_);
   const std::string architecture = file.text("general.architecture");
-  const Family& family = family_of(path_, architecture);
+  const DecoderFamily& family = family_of(path_, architecture);
   const auto key = [&](const char* name) { return fmt::format("{}.{}", architecture, name); };
   if (file.has(key("rope.scaling.type")) && file.text(key("rope.scaling.type")) != "none") {
     refuse(path_, fmt::format("rotary positions scaled as '{}' are not supported",
@@ -195,7 +184,7 @@ void ForeignDecoder::read_gguf() {
 
 void ForeignDecoder::read_folder() {
   const Config config((std::filesystem::path(path_) / "config.json").string());
-  const Family& family = family_of(config.path(), config.text("model_type"));
+  const DecoderFamily& family = family_of(config.path(), config.text("model_type"));
   if (config.has("sliding_window") && config.flag("use_sliding_window", family.name == "mistral")) {
     refuse(config.path(), "a sliding window of attention is not supported");
   }
