@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "models/module.h"
 
@@ -30,6 +31,13 @@ struct SiteInput {
   Var stream{};  // of a sublayer: the residual stream [B, T, in] that its result is added to
 };
 
+// The weights of a linear layer in host memory: y = W x + b.
+struct LinearWeights {
+  std::int64_t out = 0, in = 0;
+  std::vector<float> weight{};  // [out, in], row-major
+  std::vector<float> bias{};    // [out]; empty if the layer has none
+};
+
 class Adapter : public Module {
  public:
   // Whether input() is anything but x. Only of adapters at linear sites.
@@ -40,6 +48,9 @@ class Adapter : public Module {
   virtual bool allows_bias() const { return true; }
   // What the site gives instead of y [B, T, out].
   virtual Var output(Context& cx, Tape& tape, const SiteInput& in, Var y) = 0;
+  // Makes the adapter, as it is in evaluation, part of the weights of its linear site. False, and
+  // they stay as they are, if no weights give the same.
+  virtual bool merge(Context& /*cx*/, LinearWeights& /*linear*/) const { return false; }
 };
 
 // A parameter's name: "<site>.<part>.<adapter>.<kind>", as in

@@ -86,6 +86,13 @@ const AdapterSet::Place* AdapterSet::find(const std::string& site) const {
   return at == by_site_.end() ? nullptr : &places_[at->second];
 }
 
+std::vector<std::string> AdapterSet::sites() const {
+  std::vector<std::string> names;
+  for (const Place& place : places_)
+    names.push_back(place.site);
+  return names;
+}
+
 Adapter* AdapterSet::at(const std::string& site, int index) const {
   const Place* place = find(site);
   return place == nullptr ? nullptr : place->adapters.at(static_cast<std::size_t>(index)).get();

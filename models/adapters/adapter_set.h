@@ -25,6 +25,8 @@ class AdapterSet final : public Module {
   const std::vector<std::string>& names() const { return names_; }
   // The number of a name. Errors: kConfig if there is none such.
   int index_of(const std::string& name) const;
+  // Those that have adapters, in the order of the model.
+  std::vector<std::string> sites() const;
   // What adapter `index` has at the site; null if nothing.
   Adapter* at(const std::string& site, int index) const;
   bool changes_input(const std::string& site) const;

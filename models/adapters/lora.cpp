@@ -12,6 +12,29 @@
 namespace gradwire {
 namespace {
 
+// Row i of W + s B A.
+std::vector<double> updated_row(const LinearWeights& linear, std::int64_t i,
+                                const std::vector<float>& a, const std::vector<float>& b,
+                                double scale) {
+  const std::int64_t rank = std::ssize(b) / linear.out;
+  const float* w = linear.weight.data() + i * linear.in;
+  std::vector<double> row(w, w + linear.in);
+  for (std::int64_t k = 0; k < rank; ++k) {
+    const double factor = scale * static_cast<double>(b[static_cast<std::size_t>(i * rank + k)]);
+    const float* from = a.data() + k * linear.in;
+    for (std::size_t j = 0; j < row.size(); ++j)
+      row[j] += factor * static_cast<double>(from[j]);
+  }
+  return row;
+}
+
+double length_of(const std::vector<double>& row) {
+  double sum = 0.0;
+  for (const double x : row)
+    sum += x * x;
+  return std::sqrt(sum);
+}
+
 class Lora : public Adapter {
  public:
   Lora(Context& cx, const Site& site, const std::string& name, const AdapterConfig& config)
@@ -29,12 +52,34 @@ class Lora : public Adapter {
     return add(cx, tape, y, update(cx, tape, in.x));
   }
 
+  bool merge(Context& cx, LinearWeights& linear) const override {
+    merge_rows(cx, linear, {});
+    return true;
+  }
+
   void visit_params(const Visitor& f) override {
     f(a_);
     f(b_);
   }
 
  protected:
+  // `lengths`: what the rows are made to be long; empty: as long as they come.
+  void merge_rows(Context& cx, LinearWeights& linear, const std::vector<float>& lengths) const {
+    const std::vector<float> a = a_.value.to_host<float>(cx), b = b_.value.to_host<float>(cx);
+    for (std::int64_t i = 0; i < linear.out; ++i) {
+      const std::vector<double> row = updated_row(linear, i, a, b, scale_);
+      double factor = 1.0;
+      if (!lengths.empty()) {
+        const double length = length_of(row);
+        factor = length == 0.0 ? 0.0
+                               : static_cast<double>(lengths[static_cast<std::size_t>(i)]) / length;
+      }
+      float* to = linear.weight.data() + i * linear.in;
+      for (std::size_t j = 0; j < row.size(); ++j)
+        to[j] = static_cast<float>(factor * row[j]);
+    }
+  }
+
   Var update(Context& cx, Tape& tape, Var x) {
     return low_rank(cx, tape, dropout(cx, tape, x, dropout_), tape.param(a_), tape.param(b_),
                     scale_);
@@ -61,6 +106,12 @@ class Dora final : public Lora {
   Var output(Context& cx, Tape& tape, const SiteInput& in, Var y) override {
     const Tensor lengths = norms(cx, weight_.value, squares(cx));
     return mul(cx, tape, Lora::output(cx, tape, in, y), factor(cx, tape, y, lengths));
+  }
+
+  bool merge(Context& cx, LinearWeights& linear) const override {
+    if (!linear.bias.empty()) return false;
+    merge_rows(cx, linear, m_.value.to_host<float>(cx));
+    return true;
   }
 
   void visit_params(const Visitor& f) override {

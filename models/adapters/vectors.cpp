@@ -20,6 +20,15 @@ class Ia3 final : public Adapter {
   Var output(Context& cx, Tape& tape, const SiteInput& /*in*/, Var y) override {
     return scales_input_ ? y : mul(cx, tape, y, in_type_of(cx, tape, y, scale_));
   }
+  bool merge(Context& cx, LinearWeights& linear) const override {
+    const std::vector<float> l = scale_.value.to_host<float>(cx);
+    const auto in = static_cast<std::size_t>(linear.in);
+    for (std::size_t k = 0; k < linear.weight.size(); ++k)
+      linear.weight[k] *= l[scales_input_ ? k % in : k / in];
+    for (std::size_t i = 0; i < linear.bias.size() && !scales_input_; ++i)
+      linear.bias[i] *= l[i];
+    return true;
+  }
   void visit_params(const Visitor& f) override { f(scale_); }
 
  private:
@@ -35,6 +44,12 @@ class BitFit final : public Adapter {
 
   Var output(Context& cx, Tape& tape, const SiteInput& /*in*/, Var y) override {
     return add(cx, tape, y, in_type_of(cx, tape, y, bias_));
+  }
+  bool merge(Context& cx, LinearWeights& linear) const override {
+    const std::vector<float> b = bias_.value.to_host<float>(cx);
+    for (std::size_t i = 0; i < linear.bias.size(); ++i)
+      linear.bias[i] += b[i];
+    return !linear.bias.empty();
   }
   void visit_params(const Visitor& f) override { f(bias_); }
 
