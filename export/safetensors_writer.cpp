@@ -1,7 +1,6 @@
 #include "export/safetensors_writer.h"
 
 #include <algorithm>
-#include <cstring>
 #include <fstream>
 #include <tuple>
 #include <utility>
@@ -11,7 +10,6 @@
 
 #include "core/error.h"
 #include "core/file.h"
-#include "core/weight_files/blocks.h"
 #include "core/weight_files/safetensors.h"
 
 namespace gradwire {
@@ -20,13 +18,11 @@ namespace {
 std::int64_t bytes_of(const TensorToWrite& t) {
   const bool known =
       t.type == ElementType::kF32 || t.type == ElementType::kF16 || t.type == ElementType::kBf16;
-  if (!known || t.name.empty() || t.name == "__metadata__" ||
-      t.shape.numel() != std::ssize(t.values)) {
+  if (!known || t.name.empty() || t.name == "__metadata__") {
     throw Error(ErrorKind::kUsage,
-                fmt::format("safetensors: '{}' {} of {} with {} values cannot be written", t.name,
-                            to_string(t.shape), name_of(t.type), t.values.size()));
+                fmt::format("safetensors: '{}' of {} cannot be written", t.name, name_of(t.type)));
   }
-  return std::ssize(t.values) * layout_of(t.type).block_bytes;
+  return encoded_bytes(t);
 }
 
 void put_in_order(std::vector<TensorToWrite>& tensors) {
@@ -60,24 +56,6 @@ std::string header_of(std::span<const TensorToWrite> tensors,
   return text;
 }
 
-// Calls use(bytes) with the encoded tensor, a part at a time.
-template <class Use>
-void encode_in_parts(const TensorToWrite& t, const Use& use) {
-  constexpr std::size_t kPart = std::size_t{1} << 18;
-  const auto element = static_cast<std::size_t>(layout_of(t.type).block_bytes);
-  std::vector<std::byte> part;
-  for (std::size_t begin = 0; begin < t.values.size(); begin += kPart) {
-    const auto values = t.values.subspan(begin, std::min(kPart, t.values.size() - begin));
-    part.resize(values.size() * element);
-    try {
-      encode(t.type, values, part);
-    } catch (const Error& e) {
-      throw Error(e.kind(), fmt::format("tensor '{}': {}", t.name, e.what()));
-    }
-    use(begin * element, part);
-  }
-}
-
 void write_file(const PendingFile& file, const std::string& header,
                 std::span<const TensorToWrite> tensors) {
   std::ofstream out(file.temporary(), std::ios::binary);
@@ -94,17 +72,21 @@ void write_file(const PendingFile& file, const std::string& header,
   if (!out) throw Error(ErrorKind::kIo, fmt::format("{}: cannot be written", file.path()));
 }
 
-void compare(const PendingFile& file, std::span<const TensorToWrite> tensors) {
-  const StoredTensors found = read_safetensors(file.temporary()).tensors;
+// Which shard each tensor is in.
+std::vector<std::vector<TensorToWrite>> cut(const std::vector<TensorToWrite>& tensors,
+                                            std::int64_t shard_bytes) {
+  std::vector<std::vector<TensorToWrite>> shards(1);
+  std::int64_t filled = 0;
   for (const TensorToWrite& t : tensors) {
-    const StoredTensor& back = found.at(t.name);
-    encode_in_parts(t, [&](std::size_t at, std::span<const std::byte> part) {
-      if (std::memcmp(back.bytes.data() + at, part.data(), part.size()) == 0) return;
-      throw Error(ErrorKind::kIo, fmt::format("{}: tensor '{}' reads back other than it was "
-                                              "written",
-                                              file.path(), t.name));
-    });
+    const std::int64_t bytes = bytes_of(t);
+    if (filled > 0 && filled + bytes > shard_bytes) {
+      shards.emplace_back();
+      filled = 0;
+    }
+    shards.back().push_back(t);
+    filled += bytes;
   }
+  return shards;
 }
 
 }  // namespace
@@ -115,8 +97,31 @@ void write_safetensors(const std::string& path, std::vector<TensorToWrite> tenso
   const std::string header = header_of(tensors, metadata);
   PendingFile file(path);
   write_file(file, header, tensors);
-  compare(file, tensors);
+  compare_tensors(file.path(), read_safetensors(file.temporary()).tensors, tensors);
   file.publish();
+}
+
+void write_safetensors_folder(const std::string& folder, const std::string& stem,
+                              const std::vector<TensorToWrite>& tensors, std::int64_t shard_bytes) {
+  const auto path = [&](const std::string& name) { return fmt::format("{}/{}", folder, name); };
+  const std::vector<std::vector<TensorToWrite>> shards = cut(tensors, shard_bytes);
+  if (shards.size() == 1) {
+    return write_safetensors(path(stem + ".safetensors"), tensors);
+  }
+  std::int64_t total = 0;
+  nlohmann::ordered_json places = nlohmann::ordered_json::object();
+  for (std::size_t i = 0; i < shards.size(); ++i) {
+    const std::string name =
+        fmt::format("{}-{:05}-of-{:05}.safetensors", stem, i + 1, shards.size());
+    write_safetensors(path(name), shards[i]);
+    for (const TensorToWrite& t : shards[i]) {
+      places[t.name] = name;
+      total += bytes_of(t);
+    }
+  }
+  const nlohmann::ordered_json index = {{"metadata", {{"total_size", total}}},
+                                        {"weight_map", places}};
+  publish_text(path(stem + ".safetensors.index.json"), index.dump(2) + "\n");
 }
 
 }  // namespace gradwire
