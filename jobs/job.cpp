@@ -36,6 +36,11 @@ void Job::carry_out(std::string_view verb, JobHost&, Task&, const Position&) {
   throw Error(ErrorKind::kInternal, fmt::format("a job without the command '{}'", verb));
 }
 
+std::string Job::export_model(JobHost&, Task&, const ExportRequest& request) {
+  throw Error(ErrorKind::kUsage,
+              fmt::format("export: models of this task cannot be written as {}", request.format));
+}
+
 const JobRecipe& job_of(const Recipe& recipe) {
   const auto* job = dynamic_cast<const JobRecipe*>(recipe.job.sections());
   check(job != nullptr, ErrorKind::kInternal, "a recipe without the sections of its job");

@@ -90,6 +90,17 @@ struct Position {
   std::vector<UnitRange> here() const { return stages.of_rank(mesh.here.pipeline); }
 };
 
+// What `gradwire export` asks for.
+struct ExportRequest {
+  std::string format;  // "hf", "gguf", "peft" or "gguf-lora"
+  std::string type;    // of the elements: "f32", "f16", "bf16", "q8_0", "q4_0"
+  std::string folder;
+  bool verify = false;       // compare what is there with the model, and write nothing
+  std::string checkpoint{};  // that the model was loaded from
+  std::int64_t step = 0;     // its step
+  std::string evaluation{};  // what evaluating it gave; empty if it was not evaluated
+};
+
 class Job {
  public:
   virtual ~Job() = default;
@@ -129,6 +140,11 @@ class Job {
   // the ranks of each replica.
   virtual void carry_out(std::string_view verb, JobHost& host, Task& task,
                          const Position& position);
+  // Writes a trained model, which one rank has whole, in a format that other programs read, or
+  // compares one that was written. Gives a line about it. May change the task's model. Errors:
+  // kUsage if the job has no such export, and kConfig for a model that the format cannot express,
+  // named; kData for what cannot be written as this type, or what verifying finds; kIo.
+  virtual std::string export_model(JobHost& host, Task& task, const ExportRequest& request);
 };
 
 // An option of a verb: a key of the recipe under another name, checked as that key is.

@@ -9,6 +9,7 @@
 #include "data/unigram.h"
 #include "train/run_on_all_ranks.h"
 
+#include "jobs/language_model/export.h"
 #include "jobs/language_model/measure_units.h"
 #include "jobs/language_model/prepared_text.h"
 #include "jobs/language_model/samples.h"
@@ -162,6 +163,12 @@ void LanguageModelJob::show_samples(JobHost& host, Task& task, const Position& p
     for (const std::string& text : sample_texts(host, task, position))
       if (host.is_first()) show("---\n" + text);
   });
+}
+
+std::string LanguageModelJob::export_model(JobHost& host, Task& task,
+                                           const ExportRequest& request) {
+  return export_decoder(host.cx, recipe_, tokenizer(), static_cast<LanguageModelTask&>(task),
+                        request);
 }
 
 void LanguageModelJob::carry_out(std::string_view verb, JobHost& host, Task& task,

@@ -33,6 +33,7 @@ class LanguageModelJob final : public Job {
                     const std::function<void(const std::string&)>& show) override;
   void carry_out(std::string_view verb, JobHost& host, Task& task,
                  const Position& position) override;
+  std::string export_model(JobHost& host, Task& task, const ExportRequest& request) override;
 
  private:
   bool prepare_training(JobHost& host, const Preparation& how);

@@ -28,6 +28,8 @@ const TextRecipe& text_of(const Recipe& recipe) {
 // A run's checkpoints lie in RUN/checkpoints/, or in RUN/checkpoints/aside-<time>/.
 constexpr int kFoldersUp = 3;
 
+constexpr const char* kRecord = "data.json";
+
 std::string copy_name(std::uint64_t hash) {
   return fmt::format("tokenizer-{}.model", to_hex(hash));
 }
@@ -43,7 +45,7 @@ std::string copy_near(const std::string& checkpoint, const std::string& name) {
 }
 
 std::string record_path(const Recipe& recipe) {
-  return (fs::path(recipe.run.dir) / "data.json").string();
+  return (fs::path(recipe.run.dir) / kRecord).string();
 }
 
 json text_settings(const Recipe& recipe) {
@@ -104,6 +106,15 @@ std::string kept_tokenizer(const std::vector<std::string>& checkpoints) {
     }
   }
   return "";
+}
+
+std::string kept_data_digest(const std::string& checkpoint) {
+  const std::string path = copy_near(checkpoint, kRecord);
+  if (path.empty()) return "";
+  const json record = json::parse(read_text(path), nullptr, false);
+  const bool is_there =
+      record.is_object() && record.contains("digest") && record["digest"].is_string();
+  return is_there ? record["digest"].get<std::string>() : "";
 }
 
 PreparedText RunText::find(const Recipe& recipe, const std::string& tokenizer) {

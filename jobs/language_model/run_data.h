@@ -25,6 +25,10 @@ std::string keep_text(const Recipe& recipe, const TokenData& data);
 // Errors: kIo.
 std::string kept_tokenizer(const std::vector<std::string>& checkpoints);
 
+// The digest of the data that the run of a checkpoint was trained on last, from its folder; empty
+// if the run has kept none.
+std::string kept_data_digest(const std::string& checkpoint);
+
 // The text of a recipe as the tokens of a trained model, for looking at: from the cache; if the
 // text has changed or is another one, made for this process alone, in a folder for temporary files;
 // if it is gone, what the run has kept of it.

@@ -38,6 +38,7 @@ class LanguageModelTask final : public Task {
   static constexpr const char* kLoss = "loss";
 
   DecoderLm& decoder() { return model_; }
+  AdapterSet* adapters() { return adapters_.get(); }  // null: none
   Adaptation adapted() { return adapters_ ? Adaptation(*adapters_, 0) : Adaptation(); }
   ParameterSet parameters() override;
   ParameterSet saved() override { return adapters_ ? trained() : parameters(); }

@@ -72,7 +72,7 @@ CommandAction parse_command_line(int argc, const char* const* argv, std::span<co
   app.set_version_flag("--version", version_text, "print versions and end");
   CommandAction chosen;
   add_run_commands(app, chosen, jobs);
-  add_checkpoint_commands(app, chosen);
+  add_checkpoint_commands(app, chosen, jobs);
   add_inspection_commands(app, chosen, jobs);
   add_reference(app, chosen);
   try {

@@ -28,6 +28,7 @@ void add_inspection_commands(CLI::App& app, CommandAction& chosen,
                              std::span<const JobKind> jobs);  // config, trace, doctor
 void add_run_commands(CLI::App& app, CommandAction& chosen,
                       std::span<const JobKind> jobs);  // prepare, train, launch, eval, bench, ...
-void add_checkpoint_commands(CLI::App& app, CommandAction& chosen);  // ckpt
+void add_checkpoint_commands(CLI::App& app, CommandAction& chosen,
+                             std::span<const JobKind> jobs);  // export, ckpt
 
 }  // namespace gradwire

@@ -54,6 +54,17 @@ struct VerbArgs {
 };
 ExitCode run_verb(const VerbArgs& args);
 
+// Of a run's own recipe, which is in its folder.
+struct ExportArgs {
+  RecipeArgs recipe;  // overrides alone
+  std::string ckpt;   // a checkpoint, the folder of a run, or RUN/best
+  std::string format;
+  std::string type = "f32";
+  std::string out;      // a folder that is not there yet; to verify, the one that is
+  bool verify = false;  // compare it with the checkpoint
+};
+ExitCode run_export(const ExportArgs& args);
+
 struct PrepareArgs {
   RecipeArgs recipe;
 };

@@ -11,7 +11,7 @@ set(models_sees core models)
 set(export_sees core data models export)
 set(parallel_sees core data optim comm models parallel)
 set(train_sees core data optim comm models parallel train)
-set(jobs_sees core recipe data optim comm models parallel train jobs)
+set(jobs_sees core recipe data optim comm models export parallel train jobs)
 set(launch_sees core recipe optim comm parallel train jobs export launch)
 set(modules core recipe data optim comm models export parallel train jobs launch)
 

@@ -1,0 +1,107 @@
+#include <filesystem>
+#include <fstream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/file.h"
+#include "core/printable.h"
+#include "launch/assemble/load_model.h"
+#include "launch/assemble/plan.h"
+#include "launch/assemble/session.h"
+#include "launch/assemble/stages.h"
+#include "launch/commands/commands.h"
+#include "train/checkpoint/manifest.h"
+
+namespace gradwire {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The folder of the run that a checkpoint is of: the checkpoint lies in RUN/checkpoints/, or in a
+// folder below that. Empty if there is none.
+fs::path run_of(const std::string& ckpt) {
+  constexpr int kFoldersUp = 3;
+  fs::path folder = fs::absolute(ckpt).lexically_normal();
+  if (!folder.has_filename()) folder = folder.parent_path();
+  for (int i = 0; i <= kFoldersUp; ++i, folder = folder.parent_path())
+    if (fs::exists(folder / "resolved.toml")) return folder;
+  return {};
+}
+
+// What the run of the checkpoint was started with, for one rank that has the whole model.
+Recipe recipe_of(const ExportArgs& args) {
+  checkpoints_at(args.ckpt);  // which says what is wrong with the path
+  const fs::path run = run_of(args.ckpt);
+  if (run.empty()) {
+    throw Error(ErrorKind::kCheckpoint,
+                fmt::format("{}: lies in no folder of a run (one with resolved.toml)", args.ckpt));
+  }
+  RecipeArgs of_run = args.recipe;
+  of_run.path = (run / "resolved.toml").string();
+  Recipe recipe = load_recipe(of_run);
+  recipe.parallel = {};
+  return recipe;
+}
+
+// What evaluating the model at this step gave, as the run has noted it; empty if it did not.
+std::string evaluation_at(const std::string& checkpoint, std::int64_t step) {
+  constexpr std::size_t kLongestLine = std::size_t{1} << 20;
+  const Manifest manifest = read_manifest(checkpoint);
+  std::string found;
+  if (manifest.score)
+    found = fmt::format("{} {:.6g}", manifest.score->metric, manifest.score->value);
+  std::ifstream in(run_of(checkpoint) / "metrics.jsonl");
+  for (std::string line; next_line(in, line, kLongestLine);) {
+    const auto row = nlohmann::ordered_json::parse(line, nullptr, false);
+    if (!row.is_object() || row.value("event", nlohmann::ordered_json()) != "evaluation" ||
+        row.value("step", nlohmann::ordered_json()) != step)
+      continue;
+    found.clear();
+    for (const auto& [name, value] : row.items()) {
+      if (!value.is_number_float() || name == "seconds" || name == "time") continue;
+      found += fmt::format("{}{} {:.6g}", found.empty() ? "" : ", ", name, value.get<double>());
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
+ExitCode run_export(const ExportArgs& args) {
+  if (read_rank_environment().size > 1) {
+    throw Error(ErrorKind::kUsage, "export runs on one rank: start it without mpirun");
+  }
+  const Recipe of_run = recipe_of(args);
+  const bool is_there = fs::exists(args.out);
+  if (is_there != args.verify) {
+    throw Error(args.verify ? ErrorKind::kData : ErrorKind::kUsage,
+                fmt::format("{}: {}", args.out,
+                            is_there ? "is there already; give --out a new folder, or --verify"
+                                     : "no such folder"));
+  }
+  Session session(of_run, fmt::format("export --ckpt {}", args.ckpt));
+  const Recipe& recipe = session.recipe();
+  const std::vector<std::string> sources = weight_sources(session, args.ckpt);
+  const std::unique_ptr<Job> job = job_of(recipe).make(recipe);
+  JobHost host = session.host();
+  job->prepare(host, {.content = Content::kModel, .checkpoints = sources});
+  const Stages stages = plan_stages(session.cx(), session.comm(), recipe, *job);
+  const std::unique_ptr<Task> task =
+      job->build(session.cx(), {session.mesh(), stages}, Content::kModel);
+  const LoadResult loaded = load_weights(session, *job, *task, sources);
+  const std::string done =
+      job->export_model(host, *task,
+                        {.format = args.format,
+                         .type = args.type,
+                         .folder = args.out,
+                         .verify = args.verify,
+                         .checkpoint = loaded.path,
+                         .step = loaded.step,
+                         .evaluation = evaluation_at(loaded.path, loaded.step)});
+  fmt::print("{}\n", printable(done));
+  return ExitCode::kDone;
+}
+
+}  // namespace gradwire

@@ -1,0 +1,202 @@
+"""What `gradwire export` writes, in other programs: export_test.py GRADWIRE DECODER_LOGITS.
+
+A small model and adapters on it are trained here, exported, and asked for the log-probabilities of the
+token after each prompt, of all tokens, and for greedy continuations. The reference is our own forward of
+the exported Hugging Face folder, f32. llama.cpp reads the GGUF files: f32, f16, bf16, q8_0 and q4_0, the
+latter two beside our own forward of the same file; the adapters (LoRA, rsLoRA) as GGUF LoRA on the base's file, beside
+the merged model; and merged LoRA, DoRA and IA3. The package safetensors reads the folders, gguf the
+files; PEFT's names and scale are checked by adding up what a PEFT folder says in NumPy.
+"""
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+
+import gguf
+import numpy
+import xllamacpp
+from safetensors.numpy import load_file
+
+TOKENS = 24
+PROMPTS = [[1, 70], [1, 270, 280, 290], [1, 300, 310, 320, 330, 340, 350, 360], [1, 261, 262, 263], [1, 5, 260, 299]]
+VOCABULARY = 384
+# With the caches in f32 llama.cpp still rounds activations for products with narrow weights.
+MOST = {"f32": 1e-5, "f16": 1e-3, "bf16": 5e-3, "q8_0": 2e-2, "q4_0": 2e-2}
+
+RECIPE = """
+task = "language_model"
+precision = "f32"
+[model]
+layers = 2
+width = 64
+heads = 4
+kv_heads = 2
+ffn_width = 128
+tie_embeddings = {tied}
+[data]
+text = ["corpus.txt"]
+cache = "cache"
+vocab_size = {vocabulary}
+context = 64
+[batch]
+global = 8
+micro = 8
+[optim]
+lr = 1e-2
+[train]
+steps = 60
+eval_every = 30
+log_every = 50
+threads = 1
+[checkpoint]
+every = 60
+[run]
+dir = "base"
+"""
+
+
+def corpus():
+    draw = random.Random(3)
+    words = "the a my king shepherd people river mountain altar city went spoke built remembered unto before".split()
+    lines = [" ".join(draw.choice(words) for _ in range(draw.randint(5, 12))) + "." for _ in range(1500)]
+    return "\n".join(line if draw.random() < 0.8 else line + "\n" for line in lines)
+
+
+def llama(path, adapter=None):
+    """Rows of log-probabilities and continuations."""
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.n_ctx = 64
+    params.n_parallel = 1
+    params.cpuparams.n_threads = 1
+    params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    if adapter is not None:
+        lora = xllamacpp.CommonAdapterLoraInfo()
+        lora.path, lora.scale = str(adapter), 1.0
+        params.lora_adapters = [lora]
+    server = xllamacpp.Server(params)
+    rows, texts = [], []
+    for ids in PROMPTS:
+        ask = {"prompt": ids, "temperature": 0, "cache_prompt": False}
+        first = server.handle_completions({**ask, "n_predict": 1, "n_probs": VOCABULARY})
+        row = numpy.full(VOCABULARY, numpy.nan)
+        for entry in first["choices"][0]["logprobs"]["content"][0]["top_logprobs"]:
+            row[entry["id"]] = entry["logprob"]
+        rows.append(row)
+        more = server.handle_completions({**ask, "n_predict": TOKENS, "n_probs": 1})
+        texts.append([e["id"] for e in more["choices"][0]["logprobs"]["content"]])
+    return numpy.array(rows), texts
+
+
+class Test:
+    def __init__(self, program, logits, folder):
+        self.program, self.logits, self.dir, self.failed = program, logits, pathlib.Path(folder), 0
+
+    def run(self, *args):
+        done = subprocess.run([self.program, *args], cwd=self.dir, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True)
+        assert done.returncode == 0, done.stdout
+
+    def train(self, run, *sets):
+        self.run("train", "recipe.toml", "--set", f'run.dir="{run}"', *(x for s in sets for x in ("--set", s)))
+
+    def export(self, run, fmt, dtype="f32"):
+        out = f"{run}-{fmt}-{dtype}"
+        for verify in ((), ("--verify",)):
+            self.run("export", "--format", fmt, "--ckpt", run, "--out", out, "--dtype", dtype, *verify)
+        return self.dir / out
+
+    def ours(self, path):
+        lines = "".join(" ".join(map(str, ids)) + "\n" for ids in PROMPTS)
+        done = subprocess.run([self.logits, str(path), str(TOKENS)], input=lines.encode(), check=True, capture_output=True)
+        rows = numpy.frombuffer(done.stdout, numpy.float32).reshape(len(PROMPTS), -1).astype(float)
+        rows -= numpy.logaddexp.reduce(rows, axis=1, keepdims=True)
+        return rows, [list(map(int, line.split())) for line in done.stderr.decode().splitlines()]
+
+    def compare(self, name, got, want, most, texts=True):
+        there = numpy.isfinite(got[0])
+        assert there.mean() > 0.9, f"{name}: llama.cpp gave {there.mean():.0%} of the tokens"
+        scale = want[0].max(axis=1, keepdims=True) - want[0].min(axis=1, keepdims=True)
+        worst = (numpy.abs(got[0] - want[0]) / scale)[there].max()
+        # A text ends for both engines with the token that ends documents, which one of them gives.
+        pairs = [list(zip(a, b)) for a, b in zip(got[1], want[1])]
+        same = all(a == b for pair in pairs for a, b in pair)
+        good = worst <= most and (same or not texts)
+        self.failed += not good
+        print(f"{name:34} {worst:.1e} of the range (at most {most:.0e}), "
+              f"{'equal' if same else 'other'} continuations  {'' if good else 'FAILED'}")
+
+    def models(self, run):
+        want = self.ours(self.export(run, "hf"))
+        for dtype, most in MOST.items():
+            file = self.export(run, "gguf", dtype) / "model.gguf"
+            reader = gguf.GGUFReader(file)
+            assert len(reader.tensors) > 0
+            exact = dtype in ("f32", "f16", "bf16")
+            self.compare(f"{run}: gguf {dtype}", llama(file), want if dtype == "f32" else self.ours(file), most,
+                         texts=exact)
+        return want
+
+    def hugging_face(self, run):
+        folder = self.export(run, "hf")
+        tensors = load_file(folder / "model.safetensors")
+        assert tensors["model.embed_tokens.weight"].shape == (VOCABULARY, 64)
+        assert json.loads((folder / "config.json").read_text())["hidden_size"] == 64
+
+    def adapter(self, run, base, gguf_lora):
+        want = self.ours(self.export(run, "hf"))
+        self.compare(f"{run}: merged gguf f32", llama(self.export(run, "gguf") / "model.gguf"), want, MOST["f32"])
+        unmerged = self.ours(base.parent / "base-hf-f32")
+        assert numpy.abs(want[0] - unmerged[0]).max() > 0.1, f"{run}: the adapter does nothing"
+        if not gguf_lora:
+            return
+        file = self.export(run, "gguf-lora") / "adapter.gguf"
+        self.compare(f"{run}: gguf-lora on the base", llama(base / "model.gguf", file), want, MOST["f32"])
+        self.peft(run)
+
+    def peft(self, run):
+        """W + s B A of the folder's own words, beside the merged model."""
+        folder = self.export(run, "peft")
+        config = json.loads((folder / "adapter_config.json").read_text())
+        scale = config["lora_alpha"] / (config["r"] ** 0.5 if config["use_rslora"] else config["r"])
+        parts = load_file(folder / "adapter_model.safetensors")
+        base = load_file(self.dir / "base-hf-f32" / "model.safetensors")
+        merged = load_file(self.dir / f"{run}-hf-f32" / "model.safetensors")
+        worst, sites = 0.0, 0
+        for name, a in parts.items():
+            if not name.endswith(".lora_A.weight"):
+                continue
+            stem = name.removesuffix(".lora_A.weight")
+            module = stem.removeprefix("base_model.model.")
+            assert module.rsplit(".", 1)[1] in config["target_modules"]
+            b, weight = parts[stem + ".lora_B.weight"], base[module + ".weight"]
+            worst = max(worst, numpy.abs(weight + scale * b @ a - merged[module + ".weight"]).max())
+            sites += 1
+        self.failed += worst > 1e-5 or sites == 0
+        print(f"{run + ': peft folder, added up':34} {worst:.1e} in the weights of {sites} layers")
+
+
+def main(program, logits):
+    with tempfile.TemporaryDirectory() as folder:
+        test = Test(os.path.abspath(program), os.path.abspath(logits), folder)
+        (test.dir / "corpus.txt").write_text(corpus())
+        (test.dir / "recipe.toml").write_text(RECIPE.format(tied="true", vocabulary=VOCABULARY))
+        test.train("base")
+        test.train("untied", "model.tie_embeddings=false")
+        test.models("base")
+        test.models("untied")
+        base = test.dir / "base-gguf-f32"
+        for run, method, more in (("lora", "lora", ()), ("rslora", "lora", ("adapters.rslora=true",)),
+                                  ("dora", "dora", ()), ("ia3", "ia3", ())):
+            test.train(run, f'adapters.method="{method}"', 'adapters.base="base"', "adapters.rank=4", "optim.lr=0.02",
+                       *more)
+            test.adapter(run, base, gguf_lora=method == "lora")
+    return 1 if test.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
