@@ -1,11 +1,11 @@
-"""What `gradwire export` writes, in other programs: export_test.py GRADWIRE DECODER_LOGITS.
+"""What `gradwire export` writes, in other programs: export_test.py GRADWIRE DECODER_LOGITS TOKEN_IDS.
 
-A small model and adapters on it are trained here, exported, and asked for the log-probabilities of the
-token after each prompt, of all tokens, and for greedy continuations. The reference is our own forward of
-the exported Hugging Face folder, f32. llama.cpp reads the GGUF files: f32, f16, bf16, q8_0 and q4_0, the
-latter two beside our own forward of the same file; the adapters (LoRA, rsLoRA) as GGUF LoRA on the base's file, beside
-the merged model; and merged LoRA, DoRA and IA3. The package safetensors reads the folders, gguf the
-files; PEFT's names and scale are checked by adding up what a PEFT folder says in NumPy.
+Small models and adapters on one of them are trained here, exported, and asked for the log-probabilities of
+all tokens after each prompt, and for greedy continuations. llama.cpp reads GGUF files: f32 beside our
+own forward of the exported Hugging Face folder; f16, bf16, q8_0 and q4_0 beside our own forward of the
+same file; merged LoRA, rsLoRA, DoRA and IA3; LoRA and rsLoRA as GGUF LoRA on the base's file, beside the
+merged model. Token ids of 400 lines are compared too. The packages safetensors and gguf read what they
+are for; PEFT's names and scale are checked by adding up in NumPy what a PEFT folder says.
 """
 import json
 import os
@@ -19,6 +19,9 @@ import gguf
 import numpy
 import xllamacpp
 from safetensors.numpy import load_file
+
+import tokenizer_test
+import tokenizer_texts
 
 TOKENS = 24
 PROMPTS = [[1, 70], [1, 270, 280, 290], [1, 300, 310, 320, 330, 340, 350, 360], [1, 261, 262, 263], [1, 5, 260, 299]]
@@ -106,6 +109,8 @@ class Test:
 
     def export(self, run, fmt, dtype="f32"):
         out = f"{run}-{fmt}-{dtype}"
+        if (self.dir / out).exists():
+            return self.dir / out
         for verify in ((), ("--verify",)):
             self.run("export", "--format", fmt, "--ckpt", run, "--out", out, "--dtype", dtype, *verify)
         return self.dir / out
@@ -141,8 +146,17 @@ class Test:
                          texts=exact)
         return want
 
+    def vocabulary(self, run, token_ids):
+        """Of the exported files beside llama.cpp's reading of the GGUF file."""
+        lines = corpus().splitlines()[:200] + tokenizer_texts.texts(200)
+        file = self.dir / f"{run}-gguf-f32" / "model.gguf"
+        want = tokenizer_test.llama_ids(str(file), lines)
+        for path in (file, self.dir / f"{run}-hf-f32" / "tokenizer.model"):
+            got, _ = tokenizer_test.ours(token_ids, str(path), lines)
+            self.failed += tokenizer_test.compare(f"{path.name} beside llama.cpp", lines, got, want)
+
     def hugging_face(self, run):
-        folder = self.export(run, "hf")
+        folder = self.dir / f"{run}-hf-f32"
         tensors = load_file(folder / "model.safetensors")
         assert tensors["model.embed_tokens.weight"].shape == (VOCABULARY, 64)
         assert json.loads((folder / "config.json").read_text())["hidden_size"] == 64
@@ -180,7 +194,7 @@ class Test:
         print(f"{run + ': peft folder, added up':34} {worst:.1e} in the weights of {sites} layers")
 
 
-def main(program, logits):
+def main(program, logits, token_ids):
     with tempfile.TemporaryDirectory() as folder:
         test = Test(os.path.abspath(program), os.path.abspath(logits), folder)
         (test.dir / "corpus.txt").write_text(corpus())
@@ -189,6 +203,8 @@ def main(program, logits):
         test.train("untied", "model.tie_embeddings=false")
         test.models("base")
         test.models("untied")
+        test.vocabulary("base", os.path.abspath(token_ids))
+        test.hugging_face("base")
         base = test.dir / "base-gguf-f32"
         for run, method, more in (("lora", "lora", ()), ("rslora", "lora", ("adapters.rslora=true",)),
                                   ("dora", "dora", ()), ("ia3", "ia3", ())):
