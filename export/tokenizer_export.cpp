@@ -69,7 +69,7 @@ SmallFiles hugging_face_tokenizer(const Tokenizer& tokenizer, std::int64_t conte
   config["add_eos_token"] = false;
   config["add_prefix_space"] = source.content.adds_space;
   config["clean_up_tokenization_spaces"] = false;
-  config["legacy"] = false;
+  config["legacy"] = true;  // in version 4 of transformers: as the SentencePiece library does it
   config["model_max_length"] = context;
   config["sp_model_kwargs"] = Json::object();
   if (!tokenizer.chat_template().empty()) config["chat_template"] = tokenizer.chat_template();
