@@ -96,8 +96,8 @@ struct ExportRequest {
   std::string type;    // of the elements: "f32", "f16", "bf16", "q8_0", "q4_0"
   std::string folder;
   bool verify = false;       // compare what is there with the model, and write nothing
-  std::string checkpoint{};  // that the model was loaded from
-  std::int64_t step = 0;     // its step
+  std::string checkpoint{};  // that the model was loaded from, or the first of several
+  std::string from{};        // "step 20", "the mean of 2 checkpoints (steps 10, 20)"
   std::string evaluation{};  // what evaluating it gave; empty if it was not evaluated
 };
 

@@ -154,10 +154,10 @@ class DecoderExport {
     fact("context", fmt::format("{} tokens", job_.data.context));
     fact("format", fmt::format("{}, {}", request_.format, request_.type));
     if (type_ != ElementType::kF32) fact("rounding", rounding());
-    fact("checkpoint", fmt::format("step {}", request_.step));
+    fact("checkpoint", request_.from);
     const std::string digest = kept_data_digest(request_.checkpoint);
     fact("data", digest.empty() ? "not known" : "digest " + digest);
-    fact("evaluation", request_.evaluation.empty() ? "none at this step" : request_.evaluation);
+    fact("evaluation", request_.evaluation.empty() ? "none of this model" : request_.evaluation);
     return card;
   }
 
@@ -179,14 +179,13 @@ std::string export_decoder(Context& cx, const Recipe& recipe, const Tokenizer& t
   const ExportContents contents = of_run.contents();
   if (request.verify) {
     verify_export(request.folder, contents);
-    return fmt::format("{}: is what step {} gives as {}, {}", request.folder, request.step,
+    return fmt::format("{}: is what {} gives as {}, {}", request.folder, request.from,
                        request.format, request.type);
   }
   write_export(request.folder, contents);
   const std::string rounding = of_run.rounding();
-  return fmt::format("{}: step {} as {}, {}, read back and compared{}{}", request.folder,
-                     request.step, request.format, request.type, rounding.empty() ? "" : "; ",
-                     rounding);
+  return fmt::format("{}: {} as {}, {}, read back and compared{}{}", request.folder, request.from,
+                     request.format, request.type, rounding.empty() ? "" : "; ", rounding);
 }
 
 }  // namespace gradwire

@@ -15,8 +15,10 @@ void add_export(CLI::App& app, CommandAction& chosen, std::span<const JobKind> j
       ->check(CLI::IsMember({"hf", "gguf", "peft", "gguf-lora"}));
   command
       ->add_option("--ckpt", args.ckpt,
-                   "a checkpoint, the folder of a run for its newest good one, or RUN/best")
-      ->required();
+                   "a checkpoint, the folder of a run for its newest good one, or RUN/best; given "
+                   "several times, the mean of their parameters: models or adapters of one recipe")
+      ->required()
+      ->allow_extra_args(false);
   command->add_option("--out", args.out, "the folder to make; with --verify, the one to read")
       ->required();
   command->add_option("--dtype", args.type, "of the weights; q8_0 and q4_0: gguf alone (f32)")

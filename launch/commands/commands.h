@@ -57,7 +57,8 @@ ExitCode run_verb(const VerbArgs& args);
 // Of a run's own recipe, which is in its folder.
 struct ExportArgs {
   RecipeArgs recipe;  // overrides alone
-  std::string ckpt;   // a checkpoint, the folder of a run, or RUN/best
+  // Each a checkpoint, the folder of a run, or RUN/best; of several, the mean of their parameters.
+  std::vector<std::string> ckpt;
   std::string format;
   std::string type = "f32";
   std::string out;      // a folder that is not there yet; to verify, the one that is

@@ -1,5 +1,6 @@
 #include <filesystem>
 #include <fstream>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -32,11 +33,13 @@ fs::path run_of(const std::string& ckpt) {
 
 // What the run of the checkpoint was started with, for one rank that has the whole model.
 Recipe recipe_of(const ExportArgs& args) {
-  checkpoints_at(args.ckpt);  // which says what is wrong with the path
-  const fs::path run = run_of(args.ckpt);
+  for (const std::string& ckpt : args.ckpt)
+    checkpoints_at(ckpt);  // which says what is wrong with the path
+  const fs::path run = run_of(args.ckpt.front());
   if (run.empty()) {
-    throw Error(ErrorKind::kCheckpoint,
-                fmt::format("{}: lies in no folder of a run (one with resolved.toml)", args.ckpt));
+    throw Error(
+        ErrorKind::kCheckpoint,
+        fmt::format("{}: lies in no folder of a run (one with resolved.toml)", args.ckpt.front()));
   }
   RecipeArgs of_run = args.recipe;
   of_run.path = (run / "resolved.toml").string();
@@ -67,6 +70,58 @@ std::string evaluation_at(const std::string& checkpoint, std::int64_t step) {
   return found;
 }
 
+// The mean of several values of the same parameters, summed in f64.
+class MeanOfParameters {
+ public:
+  explicit MeanOfParameters(ParameterSet params)
+      : params_(std::move(params)), sums_(params_.size()) {}
+  void add(Context& cx) {
+    for (std::size_t i = 0; i < params_.size(); ++i) {
+      const std::vector<float> values = params_[i]->value.to_host<float>(cx);
+      sums_[i].resize(values.size());
+      for (std::size_t k = 0; k < values.size(); ++k)
+        sums_[i][k] += static_cast<double>(values[k]);
+    }
+    ++count_;
+  }
+  void give(Context& cx) const {
+    for (std::size_t i = 0; i < params_.size(); ++i) {
+      std::vector<float> mean;
+      for (const double sum : sums_[i])
+        mean.push_back(static_cast<float>(sum / count_));
+      copy(cx, params_[i]->value, Tensor::from(cx, params_[i]->value.shape(), mean));
+      ++params_[i]->version;
+    }
+  }
+
+ private:
+  ParameterSet params_;
+  std::vector<std::vector<double>> sums_;
+  double count_ = 0.0;
+};
+
+// Loads the weights of every checkpoint asked for, and takes their mean if there are several.
+std::vector<LoadResult> load_all(Session& session, const Job& job, Task& task,
+                                 const std::vector<std::vector<std::string>>& sources) {
+  std::vector<LoadResult> loaded;
+  if (sources.size() == 1) return {load_weights(session, job, task, sources.front())};
+  MeanOfParameters mean(task.saved());
+  for (const std::vector<std::string>& of_one : sources) {
+    loaded.push_back(load_weights(session, job, task, of_one));
+    mean.add(session.cx());
+  }
+  mean.give(session.cx());
+  return loaded;
+}
+
+std::string origin_text(const std::vector<LoadResult>& loaded) {
+  if (loaded.size() == 1) return fmt::format("step {}", loaded.front().step);
+  std::string steps;
+  for (const LoadResult& one : loaded)
+    steps += fmt::format("{}{}", steps.empty() ? "" : ", ", one.step);
+  return fmt::format("the mean of {} checkpoints (steps {})", loaded.size(), steps);
+}
+
 }  // namespace
 
 ExitCode run_export(const ExportArgs& args) {
@@ -81,25 +136,28 @@ ExitCode run_export(const ExportArgs& args) {
                             is_there ? "is there already; give --out a new folder, or --verify"
                                      : "no such folder"));
   }
-  Session session(of_run, fmt::format("export --ckpt {}", args.ckpt));
+  Session session(of_run, "export");
   const Recipe& recipe = session.recipe();
-  const std::vector<std::string> sources = weight_sources(session, args.ckpt);
+  std::vector<std::vector<std::string>> sources;
+  for (const std::string& ckpt : args.ckpt)
+    sources.push_back(weight_sources(session, ckpt));
   const std::unique_ptr<Job> job = job_of(recipe).make(recipe);
   JobHost host = session.host();
-  job->prepare(host, {.content = Content::kModel, .checkpoints = sources});
+  job->prepare(host, {.content = Content::kModel, .checkpoints = sources.front()});
   const Stages stages = plan_stages(session.cx(), session.comm(), recipe, *job);
   const std::unique_ptr<Task> task =
       job->build(session.cx(), {session.mesh(), stages}, Content::kModel);
-  const LoadResult loaded = load_weights(session, *job, *task, sources);
-  const std::string done =
-      job->export_model(host, *task,
-                        {.format = args.format,
-                         .type = args.type,
-                         .folder = args.out,
-                         .verify = args.verify,
-                         .checkpoint = loaded.path,
-                         .step = loaded.step,
-                         .evaluation = evaluation_at(loaded.path, loaded.step)});
+  const std::vector<LoadResult> loaded = load_all(session, *job, *task, sources);
+  const LoadResult& first = loaded.front();
+  const std::string done = job->export_model(
+      host, *task,
+      {.format = args.format,
+       .type = args.type,
+       .folder = args.out,
+       .verify = args.verify,
+       .checkpoint = first.path,
+       .from = origin_text(loaded),
+       .evaluation = loaded.size() == 1 ? evaluation_at(first.path, first.step) : ""});
   fmt::print("{}\n", printable(done));
   return ExitCode::kDone;
 }

@@ -14,6 +14,18 @@ def safetensors_header(path):
     return json.loads(data[8:8 + length])
 
 
+def safetensors(path):
+    """name -> values of the tensors of a file that are all f32"""
+    data = pathlib.Path(path).read_bytes()
+    start = 8 + struct.unpack("<Q", data[:8])[0]
+    tensors = {}
+    for name, entry in safetensors_header(path).items():
+        if name != "__metadata__":
+            begin, end = (start + at for at in entry["data_offsets"])
+            tensors[name] = struct.unpack(f"<{(end - begin) // 4}f", data[begin:end])
+    return tensors
+
+
 class ExportTest(ProgramTest):
     def export(self, *args, ckpt="run", out="out", fmt="hf", expect=0):
         return self.run_program("export", "--format", fmt, "--ckpt", ckpt, "--out", out, *args, expect=expect)
@@ -87,6 +99,41 @@ class ExportTest(ProgramTest):
         self.assertEqual(set(merged), set(base))
         self.assertNotEqual((self.dir / "out" / "model.safetensors").read_bytes(),
                             (self.dir / "base-out" / "model.safetensors").read_bytes())
+
+    def test_the_mean_of_adapters(self):
+        self.adapter()
+        self.train("train.steps=10", *LORA, "seed=8", run="b")
+        out = self.export("--ckpt", "b", ckpt="a", fmt="peft", out="mean")
+        self.assertIn("the mean of 2 checkpoints (steps 10, 10) as peft", out)
+        self.assertIn("| evaluation | none of this model |", (self.dir / "mean" / "README.md").read_text())
+        self.export("--ckpt", "b", "--verify", ckpt="a", fmt="peft", out="mean")
+        one, other, mean = (safetensors(self.dir / d / "adapter_model.safetensors") for d in (
+            self.alone("a"), self.alone("b"), "mean"))
+        self.assertNotEqual(one, other)
+        for name, values in mean.items():
+            for x, y, m in zip(one[name], other[name], values):
+                self.assertAlmostEqual((x + y) / 2, m, delta=1e-6 * (abs(x) + abs(y)))
+        self.train("train.steps=10", *LORA, "adapters.alpha=4.0", run="c")
+        self.assertIn("adapters.alpha", self.export("--ckpt", "c", ckpt="a", fmt="peft", expect=4))
+        self.nothing_left()
+
+    def alone(self, run):
+        self.export(ckpt=run, fmt="peft", out=run + "-peft")
+        return run + "-peft"
+
+    def test_models_of_stages_and_replicas(self):
+        same = ("train.steps=10", 'parallel.stages="even"')
+        self.train(*same, run="one")
+        self.train(*same, "parallel.pipeline=2", run="two", ranks=2)
+        for run in ("one", "two"):
+            self.export(ckpt=run, out=run + "-out")
+        one, two = (safetensors(self.dir / d / "model.safetensors") for d in ("one-out", "two-out"))
+        self.assertEqual(set(one), set(two))
+        for name, values in one.items():
+            for x, y in zip(values, two[name]):
+                self.assertAlmostEqual(x, y, delta=1e-4)
+        self.assertIn("one rank", self.run_program("export", "--format", "hf", "--ckpt", "one", "--out", "out",
+                                                   ranks=2, expect=2))
 
     def test_another_base_is_refused(self):
         self.adapter()
