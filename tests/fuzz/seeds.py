@@ -38,6 +38,22 @@ def gguf_array(kind, elements):
     return struct.pack("<IQ", kind, len(elements)) + b"".join(elements)
 
 
+def proto(field, value):
+    """A field of a protocol buffer: a number, a float, or bytes; shorter than 128 bytes."""
+    if isinstance(value, int):
+        return bytes([field << 3, value])
+    if isinstance(value, float):
+        return bytes([field << 3 | 5]) + struct.pack("<f", value)
+    return bytes([field << 3 | 2, len(value)]) + value
+
+
+def sentence_piece_file():
+    pieces = [("<unk>", 2), ("<s>", 3), ("</s>", 3), ("<0x0A>", 6), ("\u2581a", 1)]
+    out = b"".join(proto(1, proto(1, t.encode()) + proto(2, -float(i)) + proto(3, kind))
+                   for i, (t, kind) in enumerate(pieces))
+    return out + proto(2, proto(3, 2)) + proto(3, proto(1, b"identity") + proto(3, 1) + proto(4, 0))
+
+
 def config(**changes):
     base = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 2, "hidden_size": 2,
             "intermediate_size": 2, "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1,
@@ -106,6 +122,7 @@ SEEDS = {
         vocabulary_gguf("llama", MARKS + [("\u2581", 1), ("I", 1), ("\u2581I", 1), ("<0x0A>", 6)],
                         ("tokenizer.ggml.scores", 9, gguf_array(6, [struct.pack("<f", i) for i in range(7)]))),
     ],
+    "sentence_piece_file": [sentence_piece_file()],
     "decoder_config": [
         config(),
         config(rope_scaling=None, rope_parameters={"rope_type": "default", "rope_theta": 1e6}),
