@@ -12,6 +12,7 @@
 #include "launch/assemble/plan.h"
 #include "launch/assemble/session.h"
 #include "launch/assemble/stages.h"
+#include "launch/assemble/validate.h"
 #include "launch/commands/commands.h"
 #include "train/checkpoint/manifest.h"
 
@@ -45,6 +46,8 @@ Recipe recipe_of(const ExportArgs& args) {
   of_run.path = (run / "resolved.toml").string();
   Recipe recipe = load_recipe(of_run);
   recipe.parallel = {};
+  validate(recipe, 1, Inputs::kNotNeeded);
+  check_weights_fit(recipe, read_rank_environment());
   return recipe;
 }
 

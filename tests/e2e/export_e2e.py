@@ -125,6 +125,9 @@ class ExportTest(ProgramTest):
         same = ("train.steps=10", 'parallel.stages="even"')
         self.train(*same, run="one")
         self.train(*same, "parallel.pipeline=2", run="two", ranks=2)
+        self.train(*same, 'optim.name="onebit_adam"', "optim.freeze_step=5", "compress.least_gain=0.0",
+                   'precision="bf16"', run="onebit", ranks=2)
+        self.export(ckpt="onebit", out="onebit-out")
         for run in ("one", "two"):
             self.export(ckpt=run, out=run + "-out")
         one, two = (safetensors(self.dir / d / "model.safetensors") for d in ("one-out", "two-out"))
@@ -132,6 +135,10 @@ class ExportTest(ProgramTest):
         for name, values in one.items():
             for x, y in zip(values, two[name]):
                 self.assertAlmostEqual(x, y, delta=1e-4)
+        self.assertIn("rope_theta", self.export("--set", "model.rope_theta=-1.0", ckpt="one", expect=2))
+        self.assertIn("heads", self.export("--set", "model.heads=3", ckpt="one", expect=2))
+        self.assertIn("model.layers", self.export("--set", "model.layers=3", ckpt="one", expect=4))
+        self.nothing_left("out")
         self.assertIn("one rank", self.run_program("export", "--format", "hf", "--ckpt", "one", "--out", "out",
                                                    ranks=2, expect=2))
 
