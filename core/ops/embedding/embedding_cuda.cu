@@ -97,27 +97,41 @@ struct RowGradients {
   }
 };
 
-template <class To, class From>
+template <int kWidth, class To, class From>
 __global__ void __launch_bounds__(kBlock)
     chunk_kernel(RowGradients<To, From> g, std::int64_t chunks) {
+  using C = Compute<To>;
+  __shared__ std::int32_t ids[kChunk + 2], order[kChunk];  // ids: with one neighbour on each side
+  const int thread = static_cast<int>(threadIdx.x);
   for (std::int64_t chunk = blockIdx.x; chunk < chunks; chunk += gridDim.x) {
-    const std::int64_t begin = chunk * kChunk, end = g.end_of(chunk);
-    for (std::int64_t c = threadIdx.x; c < g.width; c += kBlock) {
-      bool earlier = g.goes_on(begin);
-      Compute<To> sum = 0;
-      for (std::int64_t i = begin; i < end; ++i) {
-        sum += static_cast<Compute<To>>(widen(g.dy[g.order[i] * g.width + c]));
-        const bool more = g.goes_on(i + 1);
-        if (more && i + 1 < end) continue;
+    const std::int64_t begin = chunk * kChunk;
+    const int count = static_cast<int>(g.end_of(chunk) - begin);
+    const std::int64_t mine = begin + thread - 1;
+    if (thread < count + 2) ids[thread] = mine >= 0 && mine < g.n ? g.ids[mine] : -1;
+    if (thread < count) order[thread] = g.order[begin + thread];
+    __syncthreads();
+    for (std::int64_t c = thread * kWidth; c < g.width; c += kBlock * kWidth) {
+      bool earlier = ids[0] == ids[1];
+      Pack<C, kWidth> sum{};
+#pragma unroll 4
+      for (int i = 0; i < count; ++i) {
+        const Pack<From, kWidth> d = load_pack<kWidth>(g.dy + order[i] * g.width + c);
+#pragma unroll
+        for (int k = 0; k < kWidth; ++k)
+          sum.v[k] += static_cast<C>(widen(d.v[k]));
+        const bool more = ids[i + 1] == ids[i + 2];
+        if (more && i + 1 < count) continue;
         if (earlier || more) {
-          g.partial[(2 * chunk + (earlier ? 0 : 1)) * g.width + c] = sum;
+          store_pack(g.partial + (2 * chunk + (earlier ? 0 : 1)) * g.width + c, sum);
         } else {
-          g.add(g.ids[i], c, sum);
+          for (int k = 0; k < kWidth; ++k)
+            g.add(ids[i + 1], c + k, sum.v[k]);
         }
         earlier = false;
-        sum = 0;
+        sum = Pack<C, kWidth>{};
       }
     }
+    __syncthreads();  // before the next chunk overwrites this one
   }
 }
 
@@ -179,7 +193,10 @@ void embedding_grad(Context& cx, const Tensor& dtable, const Tensor& dy, const T
                                    partial.data<C>(),
                                    n,
                                    width};
-    launch(cx.stream, blocks_for(chunks, 1), chunk_kernel<To, From>, g, chunks);
+    constexpr int kWidth = kPackWidth<C, From>;
+    const bool packs = width % kWidth == 0 && aligned_for<kWidth>(g.dy, g.partial);
+    launch(cx.stream, blocks_for(chunks, 1),
+           packs ? chunk_kernel<kWidth, To, From> : chunk_kernel<1, To, From>, g, chunks);
     launch(cx.stream, blocks_for(chunks, 1), long_run_kernel<To, From>, g, chunks);
   });
 }
