@@ -17,9 +17,11 @@
 #include "core/ops/cross_entropy/cross_entropy.h"
 #include "core/ops/dropout/dropout.h"
 #include "core/ops/elementwise/elementwise.h"
+#include "core/ops/embedding/embedding.h"
 #include "core/ops/linear/gemm.h"
 #include "core/ops/norm/norm.h"
 #include "core/ops/rope/rope.h"
+#include "core/ops/shape/shape.h"
 #include "models/decoder_lm.h"
 #include "optim/adamw.h"
 
@@ -221,6 +223,31 @@ void cross_entropy_case(Bench& b) {
       bytes, 2 * bytes, "GB_per_s");
 }
 
+void lookup_case(Bench& b) {
+  constexpr std::int64_t kVocabulary = 32768, kWidth = 2048;
+  const Tensor table = b.random({kVocabulary, kWidth}, DType::kF32);
+  std::vector<std::int32_t> ids;  // every other one is the same, as frequent words are
+  for (std::int64_t i = 0; i < kRows; ++i)
+    ids.push_back(i % 2 == 0 ? 7 : static_cast<std::int32_t>(i * 7919 % kVocabulary));
+  const Tensor tokens = Tensor::from(b.cx(), {kRows}, ids);
+  const double elements = static_cast<double>(kRows * kWidth);
+  const double table_bytes = 4.0 * kVocabulary * kWidth;
+  op(
+      b, "embedding V32768", {table},
+      [&](Tape& t, const std::vector<Var>& v) {
+        return embedding(b.cx(), t, v[0], tokens, DType::kBf16);
+      },
+      6 * elements, 2 * elements + table_bytes, "GB_per_s");
+}
+
+void transpose_case(Bench& b) {
+  const Tensor x = b.random({kRows, 2048});
+  op(
+      b, "transpose", {x},
+      [&](Tape& t, const std::vector<Var>& v) { return transpose(b.cx(), t, v[0], 0, 1); },
+      4.0 * kRows * 2048, 4.0 * kRows * 2048, "GB_per_s");
+}
+
 void adamw_case(Bench& b) {
   constexpr int kParameters = 64;
   constexpr std::int64_t kEach = std::int64_t{1} << 21;
@@ -304,6 +331,8 @@ int run(double budget_s) {
   b.run("attention D128", [&] { attention_case(b, 4, 16, 4, 128); });
   b.run("cross-entropy", [&] { cross_entropy_case(b); });
   elementwise(b);
+  b.run("embedding", [&] { lookup_case(b); });
+  b.run("transpose", [&] { transpose_case(b); });
   b.run("AdamW", [&] { adamw_case(b); });
   b.run("step 1B", [&] { decoder_step(b, {"1B", 16, 2048, 32, 8, 8192, 32768, 4}); });
   return b.failures() == 0 ? 0 : 1;

@@ -111,6 +111,21 @@ def cross_entropy():
        torch.compile(lambda x: functional.cross_entropy(x.float(), targets)), size, 2 * size, "GB_per_s")
 
 
+def embedding():
+    table = random(32768, 2048, dtype=torch.float32)
+    ids = torch.arange(ROWS, device="cuda") * 7919 % 32768
+    ids[::2] = 7
+    elements = ROWS * 2048
+    op("embedding V32768", [table],
+       torch.compile(lambda w: functional.embedding(ids, w).to(torch.bfloat16)),
+       6.0 * elements, 2.0 * elements + 4.0 * 32768 * 2048, "GB_per_s")
+
+
+def transpose():
+    size = 4.0 * ROWS * 2048
+    op("transpose", [random(ROWS, 2048)], lambda x: x.t().contiguous(), size, size, "GB_per_s")
+
+
 def adamw():
     params = [torch.nn.Parameter(random(2**21, dtype=torch.float32)) for _ in range(64)]
     for p in params:
@@ -215,6 +230,8 @@ def main():
         "attention D128": lambda: attention(4, 16, 4, 128),
         "cross-entropy": cross_entropy,
         "elementwise": elementwise,
+        "embedding": embedding,
+        "transpose": transpose,
         "AdamW": adamw,
         "step 1B": lambda: step("1B", 16, 2048, 32, 8, 8192, 32768, 4),
     }

@@ -41,6 +41,7 @@ class AdamW final : public GradientOptimizer {
     ++updates_;
     const AdamWMath decayed = math_of(step, updates_, config_.weight_decay);
     const AdamWMath plain = math_of(step, updates_, 0.0);
+    std::vector<AdamWPart> on_gpu;
     for (std::size_t i = 0; i < slots().size(); ++i) {
       Parameter& p = *slots()[i].param;
       if (is_left_out(slots()[i])) {
@@ -60,9 +61,14 @@ class AdamW final : public GradientOptimizer {
               adamw_kernels().step(math, arrays, b, e);
             });
           },
-          [&](auto) { cuda::adamw_step(cx.stream, math, arrays, p.value.numel()); });
+          [&](auto) {
+            on_gpu.push_back({math, arrays, p.value.numel()});
+          });
       ++p.version;
     }
+    if (on_gpu.empty()) return;
+    on_device(
+        cx.stream.device, [](Device) {}, [&](auto) { cuda::adamw_step(cx.stream, on_gpu); });
   }
 
   void visit_state(StateVisitor& visitor) override {

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cstddef>
+
 #include "core/cuda/pack.h"
 #include "optim/adamw_kernels.h"
 
@@ -23,11 +26,67 @@ struct AdamWUpdate {
   }
 };
 
+// Elements that a block updates at a time.
+constexpr std::int64_t kPiece = 16 * kBlock;
+
+// Parameters that one launch updates: as many as fit the arguments of a kernel.
+struct Group {
+  static constexpr int kMost = 40;
+  AdamWPart part[kMost];
+  std::int64_t first[kMost + 1];  // piece of each; the last: how many there are
+  bool aligned[kMost];
+  int count = 0;
+};
+static_assert(sizeof(Group) <= 4096);
+
+template <int kWidth>
+__device__ void update_range(const AdamWUpdate& update, std::int64_t begin, std::int64_t end) {
+  const int thread = static_cast<int>(threadIdx.x);
+  for (std::int64_t i = begin + thread * kWidth; i + kWidth <= end; i += kBlock * kWidth)
+    update.template at<kWidth>(i);
+  const std::int64_t rest = begin + (end - begin) / kWidth * kWidth + thread;
+  if (kWidth > 1 && rest < end) update.template at<1>(rest);
+}
+
+__global__ void __launch_bounds__(kBlock) group_kernel(const __grid_constant__ Group g) {
+  int k = 0;
+  for (std::int64_t piece = blockIdx.x; piece < g.first[g.count]; piece += gridDim.x) {
+    while (piece >= g.first[k + 1])
+      ++k;
+    const AdamWPart& part = g.part[k];
+    const AdamWUpdate update{part.math, part.arrays};
+    const std::int64_t begin = (piece - g.first[k]) * kPiece;
+    const std::int64_t end = begin + kPiece < part.n ? begin + kPiece : part.n;
+    if (g.aligned[k]) {
+      update_range<kPackWidth<float>>(update, begin, end);
+    } else {
+      update_range<1>(update, begin, end);
+    }
+  }
+}
+
+Group group_of(std::span<const AdamWPart> parts) {
+  Group g;
+  g.first[0] = 0;
+  for (const AdamWPart& part : parts) {
+    const AdamWArrays& a = part.arrays;
+    g.part[g.count] = part;
+    g.aligned[g.count] = aligned_for<kPackWidth<float>>(a.value, a.grad, a.m, a.v);
+    g.first[g.count + 1] = g.first[g.count] + (part.n + kPiece - 1) / kPiece;
+    ++g.count;
+  }
+  return g;
+}
+
 }  // namespace
 
-void adamw_step(Stream s, const AdamWMath& math, const AdamWArrays& a, std::int64_t n) {
-  constexpr int kWidth = kPackWidth<float>;
-  each<kWidth>(s, n, aligned_for<kWidth>(a.value, a.grad, a.m, a.v), AdamWUpdate{math, a});
+void adamw_step(Stream s, std::span<const AdamWPart> parts) {
+  while (!parts.empty()) {
+    const std::size_t count = std::min<std::size_t>(parts.size(), Group::kMost);
+    const Group g = group_of(parts.first(count));
+    if (g.first[g.count] > 0) launch(s, blocks_for(g.first[g.count], 1), group_kernel, g);
+    parts = parts.subspan(count);
+  }
 }
 
 }  // namespace gradwire::cuda

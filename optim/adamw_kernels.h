@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "core/device.h"
 #include "core/simd.h"
@@ -22,8 +23,16 @@ struct AdamWKernels {
 };
 GW_DECLARE_KERNELS(AdamWKernels, adamw_kernels);
 
+// One parameter of n elements.
+struct AdamWPart {
+  AdamWMath math;
+  AdamWArrays arrays;
+  std::int64_t n = 0;
+};
+
 namespace cuda {
-void adamw_step(Stream s, const AdamWMath& math, const AdamWArrays& a, std::int64_t n);
+// Many parameters a launch: most of a model's are too small to fill a GPU.
+void adamw_step(Stream s, std::span<const AdamWPart> parts);
 }  // namespace cuda
 
 }  // namespace gradwire

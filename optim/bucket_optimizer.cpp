@@ -152,7 +152,10 @@ void BucketOptimizer::adamw_step(Context& cx, Bucket& b, std::size_t i, const St
           adamw_kernels().step(math, arrays, from, to);
         });
       },
-      [&](auto) { cuda::adamw_step(cx.stream, math, arrays, p.value.numel()); });
+      [&](auto) {
+        const AdamWPart part{math, arrays, p.value.numel()};
+        cuda::adamw_step(cx.stream, {&part, 1});
+      });
   ++p.version;
 }
 

@@ -59,8 +59,12 @@ OpCase dropout_case(const char* suffix, const Shape& shape, double p) {
 }  // namespace
 
 std::vector<OpCase> lookup_cases() {
-  return {embedding_case("", {7, 5}, {2, 6}), embedding_case("_large", {50, 200}, {400}),
-          dropout_case("", {6, 31}, 0.25), dropout_case("_large", {60007}, 0.9)};
+  return {embedding_case("", {7, 5}, {2, 6}),
+          embedding_case("_large", {50, 200}, {400}),
+          embedding_case("_frequent", {3, 7}, {333}),
+          embedding_case("_single", {1, 3}, {97}),
+          dropout_case("", {6, 31}, 0.25),
+          dropout_case("_large", {60007}, 0.9)};
 }
 
 }  // namespace gradwire::test

@@ -47,6 +47,8 @@ std::vector<OpCase> norm_cases() {
     cases.push_back(norm_case(layer, "", {3, 17}));
     cases.push_back(norm_case(layer, "_batched", {2, 5, 24}));
     cases.push_back(norm_case(layer, "_large", {300, 257}));
+    cases.push_back(norm_case(layer, "_packed", {37, 776}));
+    cases.push_back(norm_case(layer, "_wide", {9, 2064}));
   }
   // A layer of one has no variance, and a gradient of nothing but rounding.
   cases.push_back(norm_case(false, "_one_wide", {4, 1}));

@@ -173,6 +173,7 @@ std::vector<OpCase> product_cases() {
       attention_case("_large", {1, 80, 300, 8, {.heads = 2, .kv_heads = 1, .query_start = 220}}),
       rope_case("", {2, 3, 8}, {.heads = 2}),
       rope_case("_later", {1, 5, 6}, {.heads = 1, .theta = 100.0, .start = 11}),
+      rope_case("_packed", {2, 7, 160}, {.heads = 5, .start = 300}),
   };
 }
 

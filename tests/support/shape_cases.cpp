@@ -117,6 +117,7 @@ std::vector<OpCase> shape_cases() {
           transpose_case("_heads", {2, 5, 3, 8}, 1, 2),
           transpose_case("_apart", {4, 3, 5}, 0, -1),
           transpose_case("_large", {2, 300, 4, 64}, 1, 2),
+          transpose_case("_tiled", {2, 70, 3, 131}, 1, 3),
           slice_case("_first", {6, 5}, 0, 2, 5),
           slice_case("_middle", {3, 8, 4}, 1, 3, 7),
           slice_case("_last", {7, 9}, 1, 0, 4),

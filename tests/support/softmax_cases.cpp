@@ -91,6 +91,7 @@ std::vector<OpCase> softmax_cases() {
   cases.push_back(cross_entropy_case("_batched", {2, 4, 11}, {.ignore_index = 0}));
   cases.push_back(cross_entropy_case("_smoothed", {6, 15}, {.label_smoothing = 0.1}));
   cases.push_back(cross_entropy_case("_large", {90, 997}, {}));
+  cases.push_back(cross_entropy_case("_wide", {4, 4104}, {.label_smoothing = 0.1}));
   return cases;
 }
 

@@ -1,3 +1,5 @@
+#include <limits>
+
 #include "core/cuda/pack.h"
 #include "core/cuda/reduce.h"
 #include "core/dispatch.h"
@@ -7,7 +9,9 @@
 namespace gradwire::cuda {
 namespace {
 
-// The formulas of cross_entropy_simd.cpp, a block per row.
+// The formulas of cross_entropy_simd.cpp, a block per row, which it reads once: a thread's sum of
+// exponentials is scaled down as it meets larger logits (Milakov and Gimelshein, "Online normalizer
+// calculation for softmax", 2018).
 template <class T, int kWidth>
 __global__ void __launch_bounds__(kBlock) forward_kernel(CrossEntropyRows a, std::int64_t rows) {
   using C = Compute<T>;
@@ -21,27 +25,29 @@ __global__ void __launch_bounds__(kBlock) forward_kernel(CrossEntropyRows a, std
       continue;
     }
     const T* x = static_cast<const T*>(a.logits) + r * a.width;
-    C most = -static_cast<C>(INFINITY);
+    const C hit = widen(x[target]);
+    C most = std::numeric_limits<C>::lowest();  // not -inf, from which -inf could not be taken
+    C exps = 0, sum = 0;                        // of e^(x - most), and of x - hit
     each_pack<kWidth>(x, a.width, [&](std::int64_t, const Pack<T, kWidth>& p) {
+      C more = most;
 #pragma unroll
       for (int k = 0; k < kWidth; ++k)
-        most = Larger{}(widen(p.v[k]), most);
-    });
-    most = block_reduce(most, Larger{});
-    C exps = 0, sum = 0;
-    each_pack<kWidth>(x, a.width, [&](std::int64_t, const Pack<T, kWidth>& p) {
+        more = Larger{}(widen(p.v[k]), more);
+      if (more > most) exps *= math::exp(most - more);
+      most = more;
 #pragma unroll
       for (int k = 0; k < kWidth; ++k) {
-        const C below = widen(p.v[k]) - most;
-        exps += math::exp(below);
-        sum += below;
+        exps += math::exp(widen(p.v[k]) - most);
+        sum += widen(p.v[k]) - hit;
       }
     });
-    exps = block_reduce(exps, Plus{});
+    const C own = most;
+    most = block_reduce(own, Larger{});
+    exps = block_reduce(exps * math::exp(own - most), Plus{});
     if (smoothing != C(0)) sum = block_reduce(sum, Plus{});
     if (threadIdx.x == 0) {
       const C log_sum = math::log(exps);
-      C loss = log_sum - (C(1) - smoothing) * (widen(x[target]) - most);
+      C loss = log_sum - (hit - most);
       if (smoothing != C(0)) loss -= smoothing * sum / static_cast<C>(a.width);
       log_sums[r] = most + log_sum;
       losses[r] = loss;

@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
-#include <numeric>
-#include <vector>
+
+#include <cub/device/device_radix_sort.cuh>
 
 #include "core/cuda/pack.h"
 #include "core/dispatch.h"
@@ -29,48 +31,128 @@ struct Lookup {
   }
 };
 
-// Where each id occurs: rows[s] occurs at order[begin[s]] .. order[begin[s + 1] - 1], in order.
-struct Occurrences {
-  std::vector<std::int32_t> order, begin, rows;
+struct Number {
+  std::int32_t* out;
+  template <int kWidth>
+  __device__ void at(std::int64_t i) const {
+    out[i] = static_cast<std::int32_t>(i);
+  }
 };
 
-Occurrences occurrences_of(const std::vector<std::int32_t>& ids) {
-  Occurrences o;
-  o.order.resize(ids.size());
-  std::iota(o.order.begin(), o.order.end(), 0);
-  const auto id_at = [&](std::int32_t n) { return ids[static_cast<std::size_t>(n)]; };
-  std::stable_sort(o.order.begin(), o.order.end(),
-                   [&](std::int32_t a, std::int32_t b) { return id_at(a) < id_at(b); });
-  for (std::size_t n = 0; n < o.order.size(); ++n) {
-    const std::int32_t row = id_at(o.order[n]);
-    if (!o.rows.empty() && o.rows.back() == row) continue;
-    o.rows.push_back(row);
-    o.begin.push_back(static_cast<std::int32_t>(n));
-  }
-  o.begin.push_back(static_cast<std::int32_t>(o.order.size()));
-  return o;
+// The ids in ascending order, and where each stood; equal ones keep their order.
+struct Sorted {
+  Tensor ids, order;
+};
+
+Sorted sorted(Context& cx, const Tensor& ids, std::int64_t rows) {
+  Context scratch = cx.in(Segment::kScratch);
+  const std::int64_t n = ids.numel();
+  const Tensor places = Tensor::empty(scratch, {n}, DType::kI32);
+  const Sorted s{Tensor::empty(scratch, {n}, DType::kI32),
+                 Tensor::empty(scratch, {n}, DType::kI32)};
+  each<1>(cx.stream, n, true, Number{places.data<std::int32_t>()});
+  // Ids are not negative, and above the highest bit of the greatest there is nothing to sort by.
+  const int bits =
+      std::max(1, static_cast<int>(std::bit_width(static_cast<std::uint64_t>(rows - 1))));
+  const auto* from = reinterpret_cast<const std::uint32_t*>(ids.data<std::int32_t>());
+  auto* to = reinterpret_cast<std::uint32_t*>(s.ids.data<std::int32_t>());
+  const auto sort = [&](void* room, std::size_t& bytes) {
+    cuda_check(cub::DeviceRadixSort::SortPairs(room, bytes, from, to, places.data<std::int32_t>(),
+                                               s.order.data<std::int32_t>(), static_cast<int>(n), 0,
+                                               bits, handle_of(cx.stream)),
+               "sort ids");
+  };
+  use_device(cx.stream.device);
+  std::size_t bytes = 0;
+  sort(nullptr, bytes);
+  const Tensor room = Tensor::empty(
+      scratch, {static_cast<std::int64_t>(std::max<std::size_t>(bytes, 1))}, DType::kU8);
+  sort(room.raw(), bytes);
+  return s;
 }
 
-// A block per row that occurs; a thread adds all of a column's terms, in order.
+// Sorted ids are cut into chunks, whose sums are made at the same time: the terms of a frequent id
+// lie in many. A run of equal ids within one chunk is added to its row at once. The sum of a run's
+// part goes to partial[chunk, 0] if the run has begun before the chunk, and to partial[chunk, 1] if
+// it begins there and goes on.
+constexpr std::int64_t kChunk = 32;
+
 template <class To, class From>
 struct RowGradients {
   To* dtable;
   const From* dy;
-  const std::int32_t* order;
-  const std::int32_t* begin;
-  const std::int32_t* rows;
-  std::int64_t count, width;
+  const std::int32_t* ids;    // sorted
+  const std::int32_t* order;  // where they stood
+  Compute<To>* partial;       // [chunks, 2, width]
+  std::int64_t n, width;
+
+  __device__ std::int64_t end_of(std::int64_t chunk) const {
+    return (chunk + 1) * kChunk < n ? (chunk + 1) * kChunk : n;
+  }
+  // Whether the ids at i - 1 and i are of one run.
+  __device__ bool goes_on(std::int64_t i) const { return i > 0 && i < n && ids[i - 1] == ids[i]; }
+  __device__ void add(std::int64_t id, std::int64_t column, Compute<To> sum) const {
+    To& out = dtable[id * width + column];
+    out = static_cast<To>(widen(out) + sum);
+  }
 };
 
+template <int kWidth, class To, class From>
+__global__ void __launch_bounds__(kBlock)
+    chunk_kernel(RowGradients<To, From> g, std::int64_t chunks) {
+  using C = Compute<To>;
+  __shared__ std::int32_t ids[kChunk + 2], order[kChunk];  // ids: with one neighbour on each side
+  const int thread = static_cast<int>(threadIdx.x);
+  for (std::int64_t chunk = blockIdx.x; chunk < chunks; chunk += gridDim.x) {
+    const std::int64_t begin = chunk * kChunk;
+    const int count = static_cast<int>(g.end_of(chunk) - begin);
+    const std::int64_t mine = begin + thread - 1;
+    if (thread < count + 2) ids[thread] = mine >= 0 && mine < g.n ? g.ids[mine] : -1;
+    if (thread < count) order[thread] = g.order[begin + thread];
+    __syncthreads();
+    for (std::int64_t c = thread * kWidth; c < g.width; c += kBlock * kWidth) {
+      bool earlier = ids[0] == ids[1];
+      Pack<C, kWidth> sum{};
+#pragma unroll 4
+      for (int i = 0; i < count; ++i) {
+        const Pack<From, kWidth> d = load_pack<kWidth>(g.dy + order[i] * g.width + c);
+#pragma unroll
+        for (int k = 0; k < kWidth; ++k)
+          sum.v[k] += static_cast<C>(widen(d.v[k]));
+        const bool more = ids[i + 1] == ids[i + 2];
+        if (more && i + 1 < count) continue;
+        if (earlier || more) {
+          store_pack(g.partial + (2 * chunk + (earlier ? 0 : 1)) * g.width + c, sum);
+        } else {
+          for (int k = 0; k < kWidth; ++k)
+            g.add(ids[i + 1], c + k, sum.v[k]);
+        }
+        earlier = false;
+        sum = Pack<C, kWidth>{};
+      }
+    }
+    __syncthreads();  // before the next chunk overwrites this one
+  }
+}
+
+// Adds up the parts of the runs that go on beyond the chunk in which they begin, in order.
 template <class To, class From>
-__global__ void __launch_bounds__(kBlock) gradient_kernel(RowGradients<To, From> g) {
-  for (std::int64_t s = blockIdx.x; s < g.count; s += gridDim.x) {
-    To* row = g.dtable + g.rows[s] * g.width;
+__global__ void __launch_bounds__(kBlock)
+    long_run_kernel(RowGradients<To, From> g, std::int64_t chunks) {
+  for (std::int64_t chunk = blockIdx.x; chunk < chunks; chunk += gridDim.x) {
+    const std::int64_t begin = chunk * kChunk, end = g.end_of(chunk);
+    if (!g.goes_on(end)) continue;
+    const std::int32_t id = g.ids[end];
+    if (g.goes_on(begin) && g.ids[begin] == id) continue;  // begins in an earlier chunk
     for (std::int64_t c = threadIdx.x; c < g.width; c += kBlock) {
-      Compute<To> sum = widen(row[c]);
-      for (std::int32_t n = g.begin[s]; n < g.begin[s + 1]; ++n)
-        sum += static_cast<Compute<To>>(widen(g.dy[g.order[n] * g.width + c]));
-      row[c] = static_cast<To>(sum);
+      Compute<To> sum = g.partial[(2 * chunk + 1) * g.width + c];
+      bool more = true;
+      for (std::int64_t next = chunk + 1; more; ++next) {
+        sum += g.partial[2 * next * g.width + c];
+        const std::int64_t last = g.end_of(next) - 1;
+        more = g.ids[last] == id && g.goes_on(last + 1);
+      }
+      g.add(id, c, sum);
     }
   }
 }
@@ -97,17 +179,25 @@ void embedding(Stream s, const Tensor& y, const Tensor& table, const Tensor& ids
 
 void embedding_grad(Context& cx, const Tensor& dtable, const Tensor& dy, const Tensor& ids) {
   if (dy.numel() == 0) return;
-  const Occurrences o = occurrences_of(ids.to_host<std::int32_t>(cx));
+  const Sorted s = sorted(cx, ids, dtable.dim(0));
+  const std::int64_t n = ids.numel(), width = dtable.dim(1);
+  const std::int64_t chunks = (n + kChunk - 1) / kChunk;
   Context scratch = cx.in(Segment::kScratch);
-  const auto upload = [&](const std::vector<std::int32_t>& v) {
-    return Tensor::from(scratch, {static_cast<std::int64_t>(v.size())}, v);
-  };
-  const Tensor order = upload(o.order), begin = upload(o.begin), rows = upload(o.rows);
   on_types(dtable.dtype(), dy.dtype(), [&]<class To, class From>(Type<To>, Type<From>) {
-    launch(cx.stream, blocks_for(rows.numel(), 1), gradient_kernel<To, From>,
-           RowGradients<To, From>{dtable.data<To>(), dy.data<From>(), order.data<std::int32_t>(),
-                                  begin.data<std::int32_t>(), rows.data<std::int32_t>(),
-                                  rows.numel(), dtable.dim(1)});
+    using C = Compute<To>;
+    const Tensor partial = Tensor::empty(scratch, {chunks, 2, width}, kDTypeOf<C>);
+    const RowGradients<To, From> g{dtable.data<To>(),
+                                   dy.data<From>(),
+                                   s.ids.data<std::int32_t>(),
+                                   s.order.data<std::int32_t>(),
+                                   partial.data<C>(),
+                                   n,
+                                   width};
+    constexpr int kWidth = kPackWidth<C, From>;
+    const bool packs = width % kWidth == 0 && aligned_for<kWidth>(g.dy, g.partial);
+    launch(cx.stream, blocks_for(chunks, 1),
+           packs ? chunk_kernel<kWidth, To, From> : chunk_kernel<1, To, From>, g, chunks);
+    launch(cx.stream, blocks_for(chunks, 1), long_run_kernel<To, From>, g, chunks);
   });
 }
 

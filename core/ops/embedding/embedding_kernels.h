@@ -15,7 +15,7 @@ void embedding(const Tensor& y, const Tensor& table, const Tensor& ids);
 void embedding_grad(const Tensor& dtable, const Tensor& dy, const Tensor& ids);
 }  // namespace cpu
 
-// The same on a stream; the gradient waits for the ids.
+// The same on a stream. The gradient adds up the terms of a row in a fixed order, but in parts.
 namespace cuda {
 void embedding(Stream s, const Tensor& y, const Tensor& table, const Tensor& ids);
 void embedding_grad(Context& cx, const Tensor& dtable, const Tensor& dy, const Tensor& ids);

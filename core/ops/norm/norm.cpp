@@ -31,7 +31,9 @@ struct Saved {
 
 void backward(Context& cx, Tape& tape, const Saved& s, const Tensor& dy, Var x, Var w, Var b) {
   const std::int64_t width = s.x.dim(-1), rows = s.x.numel() / width;
-  const std::int64_t chunks = norm_chunks(rows, width);
+  const std::int64_t chunks = on_device(
+      dy.device(), [&](Device) { return cpu::norm_chunks(rows, width); },
+      [&](auto) { return cuda::norm_chunks(rows); });
   const DType type = s.weight.dtype();
   Context scratch = cx.in(Segment::kScratch);
   const auto partial = [&](Var v) {

@@ -19,12 +19,12 @@ std::int64_t chunk_rows(std::int64_t rows, std::int64_t width) {
 
 }  // namespace
 
+namespace cpu {
+
 std::int64_t norm_chunks(std::int64_t rows, std::int64_t width) {
   const std::int64_t size = chunk_rows(rows, width);
   return (rows + size - 1) / size;
 }
-
-namespace cpu {
 
 void norm_forward(DType type, const NormForward& a, std::int64_t rows) {
   const auto kernel = norm_kernels().forward[float_index(type)];

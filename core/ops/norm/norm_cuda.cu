@@ -1,7 +1,10 @@
+#include <algorithm>
+
 #include "core/cuda/pack.h"
 #include "core/cuda/reduce.h"
 #include "core/dispatch.h"
 #include "core/ops/norm/norm_kernels.h"
+#include "core/ops/norm/norm_rows_cuda.h"
 
 namespace gradwire::cuda {
 namespace {
@@ -125,7 +128,13 @@ void sums_of_ranges(Stream s, const Tensor& sums, std::int64_t rows, std::int64_
 
 }  // namespace
 
+std::int64_t norm_chunks(std::int64_t rows) {
+  constexpr std::int64_t kFewestRows = 16, kMostChunks = 512;
+  return std::min(kMostChunks, (rows + kFewestRows - 1) / kFewestRows);
+}
+
 void norm_forward(Stream s, DType type, const NormForward& a, std::int64_t rows) {
+  if (norm_rows_forward(s, type, a, rows)) return;
   on_float(type, [&](auto element) {
     using T = typename decltype(element)::type;
     using C = Compute<T>;
@@ -141,6 +150,7 @@ void norm_forward(Stream s, DType type, const NormForward& a, std::int64_t rows)
 
 void norm_backward(Stream s, DType type, const NormBackward& a, std::int64_t rows,
                    const Tensor& dweights, const Tensor& dbiases) {
+  if (norm_rows_backward(s, type, a, rows, dweights, dbiases)) return;
   on_float(type, [&](auto element) {
     using T = typename decltype(element)::type;
     using C = Compute<T>;

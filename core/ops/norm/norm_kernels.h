@@ -41,10 +41,9 @@ struct NormKernels {
 };
 GW_DECLARE_KERNELS(NormKernels, norm_kernels);
 
+namespace cpu {
 // Into how many ranges of rows the sums of the weight gradients are cut.
 std::int64_t norm_chunks(std::int64_t rows, std::int64_t width);
-
-namespace cpu {
 void norm_forward(DType type, const NormForward& a, std::int64_t rows);
 // The last two: [chunks, width] sums of norm_chunks() ranges of rows, or empty.
 void norm_backward(DType type, const NormBackward& a, std::int64_t rows, const Tensor& dweights,
@@ -53,6 +52,7 @@ void norm_backward(DType type, const NormBackward& a, std::int64_t rows, const T
 
 // The same on a stream.
 namespace cuda {
+std::int64_t norm_chunks(std::int64_t rows);
 void norm_forward(Stream s, DType type, const NormForward& a, std::int64_t rows);
 void norm_backward(Stream s, DType type, const NormBackward& a, std::int64_t rows,
                    const Tensor& dweights, const Tensor& dbiases);

@@ -95,7 +95,7 @@ Tensor turned(Context& cx, const Tensor& x, const RopeOptions& o, double sign) {
         on_float(x.dtype(),
                  [&](auto t) { turn_cpu<typename decltype(t)::type>(cx, x, y, o, sign); });
       },
-      [&](auto) { cuda::rope(cx.stream, x, y, o, sign); });
+      [&](auto) { cuda::rope(cx, x, y, o, sign); });
   return y;
 }
 

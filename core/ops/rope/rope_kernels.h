@@ -10,6 +10,7 @@
 namespace gradwire {
 
 class Tensor;
+struct Context;
 struct RopeOptions;
 
 // The turn of one position: element j and j + half of each head turn by an angle with this cosine
@@ -29,9 +30,10 @@ struct RopeKernels {
 };
 GW_DECLARE_KERNELS(RopeKernels, rope_kernels);
 
-// y = x turned by sign times the angle of each position.
+// y = x turned by sign times the angle of each position. The angles are kept in tables of the
+// context's engine.
 namespace cuda {
-void rope(Stream s, const Tensor& x, const Tensor& y, const RopeOptions& o, double sign);
+void rope(Context& cx, const Tensor& x, const Tensor& y, const RopeOptions& o, double sign);
 }  // namespace cuda
 
 }  // namespace gradwire
