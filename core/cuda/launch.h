@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <source_location>
 
@@ -20,6 +21,27 @@ inline constexpr std::int64_t kMaxBlocks = 4096;  // loops in the kernels cover 
 inline unsigned blocks_for(std::int64_t work, std::int64_t per_block = kBlock) {
   return static_cast<unsigned>(
       std::clamp<std::int64_t>((work + per_block - 1) / per_block, 1, kMaxBlocks));
+}
+
+// Blocks of `threads` threads with `shared_bytes` of dynamic shared memory each.
+struct Grid {
+  unsigned blocks;
+  unsigned threads;
+  std::size_t shared_bytes;
+};
+
+// Queues kernel(args...). Throws Error(kDevice) if the device has less shared memory in a block.
+template <class... Parameters, class... Arguments>
+void launch(Stream s, const Grid& grid, void (*kernel)(Parameters...), Arguments... args) {
+  constexpr std::size_t kAlwaysAllowed = std::size_t{48} * 1024;
+  use_device(s.device);
+  if (grid.shared_bytes > kAlwaysAllowed) {
+    cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    static_cast<int>(grid.shared_bytes)),
+               "allow a kernel its shared memory");
+  }
+  kernel<<<grid.blocks, grid.threads, grid.shared_bytes, handle_of(s)>>>(args...);
+  cuda_check(cudaGetLastError(), "launch a kernel");
 }
 
 // Queues kernel(args...) as `blocks` blocks of kBlock threads.

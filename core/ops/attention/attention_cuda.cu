@@ -5,7 +5,7 @@
 #include "core/cuda/reduce.h"
 #include "core/dispatch.h"
 #include "core/math.h"
-#include "core/ops/attention/attention_kernels.h"
+#include "core/ops/attention/flash_cuda.h"
 #include "core/ops/linear/gemm.h"
 
 namespace gradwire::cuda {
@@ -228,6 +228,9 @@ void backward(Context& cx, const AttentionShape& s, const AttentionTensors& t, c
   const Tensor delta = Tensor::empty(scratch, t.lse.shape(), kDTypeOf<C>);
   launch(cx.stream, blocks_for(s.batch * s.queries * s.heads, kBlock / kWarp), delta_kernel<T>,
          t.y.data<T>(), dy.data<T>(), delta.data<C>(), s);
+  if (flash_takes(s, t) && aligned_for<8>(dy.data<Bf16>())) {
+    return flash_backward(cx, s, t, dy, delta, g);
+  }
   // Query heads that share a key/value head add up in f32.
   const Tensor dk = kNarrow ? Tensor::empty(scratch, g.dk.shape(), kDTypeOf<C>) : g.dk;
   const Tensor dv = kNarrow ? Tensor::empty(scratch, g.dv.shape(), kDTypeOf<C>) : g.dv;
@@ -260,6 +263,7 @@ void backward(Context& cx, const AttentionShape& s, const AttentionTensors& t, c
 
 void attention_forward(Context& cx, const AttentionShape& s, const AttentionTensors& t) {
   if (t.q.numel() == 0) return;
+  if (flash_takes(s, t)) return flash_forward(cx, s, t);
   on_float(t.q.dtype(), [&](auto type) { forward<typename decltype(type)::type>(cx, s, t); });
 }
 
