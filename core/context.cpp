@@ -16,6 +16,12 @@ Runtime::Runtime(RuntimeOptions options)
       [](auto d) { return cuda::create_stream(d); });
   context_.alloc = alloc_.get();
   context_.engine = engine_.get();
+  if (options.device.type == DeviceType::kCpu) return;
+  host_ = std::make_unique<Host>();
+  host_->alloc = make_caching_allocator(make_pinned_allocator(), options.caching);
+  host_->context.alloc = host_->alloc.get();
+  host_->context.engine = &host_->engine;
+  context_.host = &host_->context;
 }
 
 Runtime::~Runtime() {

@@ -52,7 +52,7 @@ void fold(const Stretch& block, std::uint64_t seed, std::int64_t index, float* s
 }  // namespace
 
 NormSketch::NormSketch(Context& cx) {
-  Context comm = cx.in(Segment::kComm);
+  Context comm = cx.on_host().in(Segment::kComm);
   partial_ = Tensor::zeros(comm, {kPartials, kWidth}, DType::kF32);
   sums_ = Tensor::zeros(comm, {kWidth}, DType::kF32);
 }

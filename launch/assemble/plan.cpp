@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/host_limits.h"
 #include "launch/assemble/stages.h"
+#include "launch/start/device.h"
 #include "parallel/pipeline/dry_run.h"
 
 namespace gradwire {
@@ -87,7 +88,9 @@ void check_fits(const Plan& plan, int ranks_of_host, std::int64_t host_bytes) {
 void check_weights_fit(const Recipe& recipe, const RankEnvironment& env) {
   Plan plan = make_plan(recipe, job_of(recipe).outline(recipe), mesh_shape(recipe, env.size));
   plan.memory = {.params = plan.memory.params};
-  check_fits(plan, env.local_size, available_memory_bytes());
+  const int gpus = gpu_count();
+  const Device device = device_of_rank(recipe, env, gpus);
+  check_fits(plan, ranks_on_device(env, device, gpus), available_bytes(device));
 }
 
 std::string to_text(const Plan& plan, const Recipe& recipe, const ModelOutline& model,

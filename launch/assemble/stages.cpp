@@ -66,9 +66,10 @@ std::vector<UnitRange> agree_on(Context& cx, Communicator& world,
   std::vector<std::int64_t> ends;
   for (const UnitRange& r : mine)
     ends.push_back(r.end);
-  Tensor t = Tensor::from(cx, {std::ssize(ends)}, ends);
-  if (world.size() > 1) world.broadcast(t, 0, cx.stream)->wait(cx.stream);
-  return from_ends(t.to_host<std::int64_t>(cx));
+  Context host = cx.on_host();
+  Tensor t = Tensor::from(host, {std::ssize(ends)}, ends);
+  if (world.size() > 1) world.broadcast(t, 0, host.stream)->wait(host.stream);
+  return from_ends(t.to_host<std::int64_t>(host));
 }
 
 }  // namespace

@@ -31,7 +31,9 @@ ExitCode run_bench_step(const BenchStepArgs& args) {
   Recipe recipe = load_recipe(args.recipe);
   validate(recipe, env.size);
   const Plan plan = make_plan(recipe, job_of(recipe).outline(recipe), mesh_shape(recipe, env.size));
-  check_fits(plan, env.local_size, available_memory_bytes());
+  const int gpus = gpu_count();
+  const Device device = device_of_rank(recipe, env, gpus);
+  check_fits(plan, ranks_on_device(env, device, gpus), available_bytes(device));
   Session session(std::move(recipe),
                   fmt::format("bench step --warmup {} --steps {}", args.warmup, args.steps));
   StepTimes times =
@@ -50,6 +52,7 @@ ExitCode run_bench_step(const BenchStepArgs& args) {
   const nlohmann::json result = {
       {"program", "gradwire"},
       {"precision", session.recipe().precision},
+      {"device", describe(session.device())},
       {"ranks", session.env().size},
       {"threads", session.threads()},
       {times.counts + "_per_s",

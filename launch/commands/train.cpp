@@ -194,6 +194,7 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
   });
   say(session,
       fmt::format("ranks           {}; {}", session.comm().describe(), session.threads_text()));
+  say(session, "device          " + devices_text(session.device(), session.ranks()));
   const MeshShape& shape = session.mesh().shape;
   say(session, to_text(make_plan(recipe, model, shape), recipe, model, shape));
   say(session, placement_text(session.ranks(), session.mesh(), stages));
@@ -252,13 +253,18 @@ ExitCode run_train(const TrainArgs& args) {
   const MeshShape shape = mesh_shape(recipe, ranks);
   const ModelOutline model = job_of(recipe).outline(recipe);
   const Plan plan = make_plan(recipe, model, shape);
+  const int gpus = gpu_count();
+  const Device device = device_of_rank(recipe, env, gpus);
   if (args.dry_run) {
-    if (env.rank == 0) console().say(to_text(plan, recipe, model, shape));
+    if (env.rank == 0) {
+      console().say("device          " + describe(device));
+      console().say(to_text(plan, recipe, model, shape));
+    }
     return ExitCode::kDone;
   }
   // Before ranks meet, like all that is wrong with a recipe: each ends by itself, and none is lost.
   check_run_folder(recipe);
-  check_fits(plan, env.local_size, available_memory_bytes());
+  check_fits(plan, ranks_on_device(env, device, gpus), available_bytes(device));
   try {
     Session session(std::move(recipe), fmt::format("train --resume {}", args.resume),
                     [&stop] { return stop.requested(); });
