@@ -55,6 +55,7 @@ ours() { step "$1" "$2" env LD_LIBRARY_PATH="$libraries" "${@:3}"; }
 
 ours models_test 60 "$here/bin/cuda_models_test" --gtest_brief=1
 ours core_test 100 "$here/bin/cuda_test" --gtest_brief=1
+ours train 90 python3 "$here/train_check.py" "$here/bin/gradwire" "$results"
 ours bench 60 "$here/bin/cuda_bench" 45
 step peer 150 python3 "$here/peer_cuda.py" 110
 if sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null); then
@@ -64,9 +65,10 @@ if sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sa
     --gtest_brief=1 --gtest_filter='List/CudaOpCases.RepeatBitForBit/*'
 fi
 
-grep -h '^{' "$results"/bench.log "$results"/peer.log >"$results/results.jsonl" 2>/dev/null
+grep -h '^{' "$results"/train.log "$results"/bench.log "$results"/peer.log >"$results/results.jsonl" 2>/dev/null
 {
   cat "$results/card.txt" 2>/dev/null
+  grep -hE '^(OK|BAD) ' "$results"/train.log
   grep -hoE '^\[  (FAILED|PASSED)  \] [^, ]*' "$results"/*_test.log | sort -u | head -60
   python3 - "$results/results.jsonl" <<'PYTHON'
 import json, sys
