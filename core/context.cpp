@@ -5,6 +5,11 @@
 
 namespace gradwire {
 
+void synchronize(Stream on) {
+  on_device(
+      on.device, [](Device) {}, [&](auto) { cuda::synchronize(on); });
+}
+
 Runtime::Runtime(RuntimeOptions options)
     : alloc_(make_caching_allocator(make_system_allocator(options.device), options.caching)),
       engine_(std::make_unique<Engine>()) {
@@ -32,8 +37,7 @@ Runtime::~Runtime() {
 }
 
 void Runtime::synchronize() {
-  on_device(
-      context_.stream.device, [](Device) {}, [this](auto) { cuda::synchronize(context_.stream); });
+  gradwire::synchronize(context_.stream);
 }
 
 }  // namespace gradwire

@@ -59,6 +59,9 @@ struct RuntimeOptions {
   CachingOptions caching;
 };
 
+// Waits until everything queued on the stream is done.
+void synchronize(Stream on);
+
 // Owns what a Context points to, and the host's context beside that of a GPU. One per device and
 // rank; several may live in one process.
 class Runtime {

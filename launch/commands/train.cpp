@@ -194,10 +194,9 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
   });
   say(session,
       fmt::format("ranks           {}; {}", session.comm().describe(), session.threads_text()));
-  say(session, "device          " + devices_text(session.device(), session.ranks()));
   const MeshShape& shape = session.mesh().shape;
   say(session, to_text(make_plan(recipe, model, shape), recipe, model, shape));
-  say(session, placement_text(session.ranks(), session.mesh(), stages));
+  say(session, placement_text(session.ranks(), session.mesh(), stages, session.device()));
 
   Learner learner(session.cx(), session.mesh(), recipe, task->trained(), frozen_in(*task),
                   model.tied, task->conditional());

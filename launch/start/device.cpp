@@ -1,18 +1,15 @@
 #include "launch/start/device.h"
 
 #include <algorithm>
-#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "comm/rank_list.h"
 #include "core/cuda/device_cuda.h"
 #include "core/dispatch.h"
 #include "core/error.h"
 #include "core/host_limits.h"
-#include "core/host_name.h"
 
 namespace gradwire {
 
@@ -26,9 +23,6 @@ std::optional<GpuObjection> gpu_objection(const Recipe& recipe) {
   if (p.shard_optimizer && recipe.optim.is_onebit()) {
     return GpuObjection{"parallel.shard_optimizer",
                         "a 1-bit optimizer with sharded state runs on the CPU only"};
-  }
-  if (recipe.compresses()) {
-    return GpuObjection{"compress.method", "compressed exchange runs on the CPU only"};
   }
   return std::nullopt;
 }
@@ -81,26 +75,6 @@ DeviceChoice agree_on_device(Device mine, Coordinator& ranks) {
   return {{},
           fmt::format("all ranks use the CPU, since {} no GPU",
                       ranks_text(without) + (without.size() == 1 ? " has" : " have"))};
-}
-
-std::string devices_text(Device mine, Coordinator& ranks) {
-  const std::vector<std::string> all =
-      ranks.all_gather(mine.type == DeviceType::kCpu ? "" : describe(mine) + "\n" + host_name());
-  if (std::ranges::all_of(all, &std::string::empty)) return "cpu";
-  std::vector<std::pair<std::string, std::vector<std::size_t>>> by_device;
-  for (std::size_t r = 0; r < all.size(); ++r) {
-    const auto same =
-        std::ranges::find(by_device, all[r], [](const auto& entry) { return entry.first; });
-    if (same == by_device.end()) {
-      by_device.push_back({all[r], {r}});
-    } else {
-      same->second.push_back(r);
-    }
-  }
-  std::vector<std::string> lines;
-  for (const auto& [device, on_it] : by_device)
-    lines.push_back(fmt::format("{}: {}", ranks_text(on_it), device.substr(0, device.find('\n'))));
-  return fmt::format("{}", fmt::join(lines, "\n                "));
 }
 
 }  // namespace gradwire

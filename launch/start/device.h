@@ -48,8 +48,4 @@ struct DeviceChoice {
 // Collective.
 DeviceChoice agree_on_device(Device mine, Coordinator& ranks);
 
-// A line for each device: "rank 0 on cuda:0 (...)", or "cpu" if no rank has another. On every rank;
-// collective.
-std::string devices_text(Device mine, Coordinator& ranks);
-
 }  // namespace gradwire

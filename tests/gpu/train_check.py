@@ -4,7 +4,7 @@
 train_check.py GRADWIRE FOLDER [DEVICE]: works in a new folder inside FOLDER; DEVICE ("cuda") is what is
 compared with the CPU. Says OK or BAD for each of: the losses of all steps and evaluations against the
 CPU's; a run that was stopped and went on, against one that was not, bit for bit; bf16 against the CPU's
-f32; two ranks on the device against two on the CPU. One JSON line for each speed. Exit status 1 if something was BAD. Needs nothing but Python's own library.
+f32; two ranks on the device against two on the CPU, dense and compressed; other commands. One JSON line for each speed. Exit status 1 if something was BAD. Needs nothing but Python's own library.
 """
 
 import json
@@ -22,7 +22,9 @@ from manifest import tensor_hashes  # noqa: E402
 
 CLOSE = 5e-3  # largest difference of a step's losses, f32 on both: sums are made in other orders
 CLOSE_BF16 = 3e-2  # bf16 has three digits
+CLOSE_ONEBIT = 1e-1  # of elements near zero the sign differs, and only the sign travels
 STOPPED = 75
+ONEBIT = ('optim.name="onebit_adam"', "optim.freeze_step=40", "compress.least_gain=0")
 
 gradwire, folder = str(pathlib.Path(sys.argv[1]).resolve()), pathlib.Path(sys.argv[2])
 device = sys.argv[3] if len(sys.argv) > 3 else "cuda"
@@ -84,6 +86,14 @@ def train_stopped(run, *settings, after):
     return train(run, *settings)
 
 
+def use(name, *words):
+    """Another command, on the device, with the run that was trained there."""
+    done = subprocess.run([gradwire, *words, "--set", 'run.dir="device"', "--set", on_device], cwd=work,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True)
+    say(done.returncode == 0, f"{name}: {done.stdout.strip()[-600:]}")
+
+
 def compare(name, run, other, close):
     steps, others = rows(run), rows(other)
     losses = [(abs(steps[s]["loss"] - others[s]["loss"]), s) for s in others if s in steps]
@@ -128,5 +138,10 @@ if train("cpu", on_cpu) and train("device", on_device):
         speed(f"train small bf16, {device}", "bf16")
     if train("cpu_two", on_cpu, ranks=2) and train("two", on_device, ranks=2):
         compare(f"two ranks on {device} against two on cpu", "two", "cpu_two", CLOSE)
+    if train("cpu_1bit", on_cpu, *ONEBIT, ranks=2) and train("1bit", on_device, *ONEBIT, ranks=2):
+        compare(f"1-bit Adam by two ranks on {device}", "1bit", "cpu_1bit", CLOSE_ONEBIT)
+    use("eval", "eval", "train.toml")
+    use("generate", "generate", "train.toml", "--prompt", "The ", "--tokens", "20")
+    use("bench step", "bench", "step", "train.toml", "--warmup", "2", "--steps", "5")
 shutil.rmtree(work, ignore_errors=True)
 sys.exit(1 if bad else 0)
