@@ -15,7 +15,7 @@ if [ "${1:-}" != pack ]; then
 fi
 
 archive=${2:-build/gpu-box.tar.xz}
-programs="launch/gradwire tests/core/cuda/cuda_test tests/models/cuda/cuda_models_test bench/cuda_bench"
+programs="launch/gradwire tests/core/cuda/cuda_test tests/models/cuda/cuda_models_test tests/comm/cuda/cuda_comm_test bench/cuda_bench"
 # glibc and the driver belong to the box; cuBLAS is too large to carry and comes with CUDA or PyTorch.
 theirs='^(ld-linux|libc|libm|libdl|librt|libpthread|libcuda|libcublas|libcublasLt)\.'
 most_bytes=$((45 * 1000 * 1000))
