@@ -16,14 +16,10 @@ class StagedWork final : public Work {
   void wait(Stream on) override {
     work_->wait(on);
     for (const auto& [device, host] : back_) {
+      host.storage().record_use(on);
       on_device(
           device.device(), [](Device) {},
           [&](auto) { cuda::copy_to_device(on, device.raw(), host.raw(), device.bytes()); });
-    }
-    // The host memory goes to the next call, which may write it at once.
-    if (!back_.empty()) {
-      on_device(
-          on.device, [](Device) {}, [&](auto) { cuda::synchronize(on); });
     }
     back_.clear();
   }
