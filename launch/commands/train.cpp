@@ -8,7 +8,6 @@
 
 #include "core/error.h"
 #include "core/file.h"
-#include "core/host_limits.h"
 #include "launch/assemble/continuation.h"
 #include "launch/assemble/learner.h"
 #include "launch/assemble/plan.h"
@@ -252,10 +251,9 @@ ExitCode run_train(const TrainArgs& args) {
   const MeshShape shape = mesh_shape(recipe, ranks);
   const ModelOutline model = job_of(recipe).outline(recipe);
   const Plan plan = make_plan(recipe, model, shape);
-  const int gpus = gpu_count();
-  const Device device = device_of_rank(recipe, env, gpus);
   if (args.dry_run) {
     if (env.rank == 0) {
+      const Device device = device_of_rank(recipe, env, gpu_count());
       console().say("device          " + describe(device));
       console().say(to_text(plan, recipe, model, shape));
     }
@@ -263,7 +261,7 @@ ExitCode run_train(const TrainArgs& args) {
   }
   // Before ranks meet, like all that is wrong with a recipe: each ends by itself, and none is lost.
   check_run_folder(recipe);
-  check_fits(plan, ranks_on_device(env, device, gpus), available_bytes(device));
+  check_fits(plan, room_of_rank(recipe, env));
   try {
     Session session(std::move(recipe), fmt::format("train --resume {}", args.resume),
                     [&stop] { return stop.requested(); });

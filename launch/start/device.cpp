@@ -52,10 +52,19 @@ int ranks_on_device(const RankEnvironment& env, Device device, int gpus) {
   return (env.local_size + shared - 1) / shared;
 }
 
-std::int64_t available_bytes(Device device) {
+DeviceRoom room_of_rank(const Recipe& recipe, const RankEnvironment& env) {
+  const int gpus = gpu_count();
+  const Device device = device_of_rank(recipe, env, gpus);
   return on_device(
-      device, [](Device) { return available_memory_bytes(); },
-      [](auto d) { return static_cast<std::int64_t>(cuda::free_bytes(d)); });
+      device,
+      [&](Device) {
+        return DeviceRoom{env.local_size, available_memory_bytes()};
+      },
+      [&](auto d) {
+        return DeviceRoom{ranks_on_device(env, d, gpus),
+                          static_cast<std::int64_t>(cuda::free_bytes(d)),
+                          fmt::format("on cuda:{}", d.index)};
+      });
 }
 
 std::string describe(Device device) {

@@ -30,11 +30,15 @@ int gpu_count();
 // and there is none.
 Device device_of_rank(const Recipe& recipe, const RankEnvironment& env, int gpus);
 
-// Ranks of this host that compute on the same device as this one.
+// Memory in which ranks compute: a GPU's, or the host's.
+struct DeviceRoom {
+  int ranks = 1;           // of this host that share it
+  std::int64_t bytes = 0;  // that they may use together
+  std::string where = "on this host";
+};
+// Of the device that this rank takes by itself. Errors: as device_of_rank().
+DeviceRoom room_of_rank(const Recipe& recipe, const RankEnvironment& env);
 int ranks_on_device(const RankEnvironment& env, Device device, int gpus);
-
-// Bytes that the ranks of this host may use on a device together.
-std::int64_t available_bytes(Device device);
 
 // "cpu", "cuda:0 (NVIDIA H100 80GB HBM3, 79.1 GiB, compute capability 9.0)"
 std::string describe(Device device);

@@ -24,6 +24,11 @@ CLOSE = 5e-3  # largest difference of a step's losses, f32 on both: sums are mad
 CLOSE_BF16 = 3e-2  # bf16 has three digits
 CLOSE_ONEBIT = 1e-1  # of elements near zero the sign differs, and only the sign travels
 STOPPED = 75
+# As the step of bench/cuda_bench: what the program adds to the operations.
+LARGE = [word for setting in (
+    'precision="bf16"', "model.layers=12", "model.width=768", "model.heads=12", "model.ffn_width=2048",
+    "model.dropout=0", "data.vocab_size=32768", "data.context=2048", "batch.global=16", "batch.micro=16",
+) for word in ("--set", setting)]
 ONEBIT = ('optim.name="onebit_adam"', "optim.freeze_step=40", "compress.least_gain=0")
 
 gradwire, folder = str(pathlib.Path(sys.argv[1]).resolve()), pathlib.Path(sys.argv[2])
@@ -92,6 +97,7 @@ def use(name, *words):
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True)
     say(done.returncode == 0, f"{name}: {done.stdout.strip()[-600:]}")
+    return done.stdout.strip().split("\n")[-1] if done.returncode == 0 else None
 
 
 def compare(name, run, other, close):
@@ -142,6 +148,10 @@ if train("cpu", on_cpu) and train("device", on_device):
         compare(f"1-bit Adam by two ranks on {device}", "1bit", "cpu_1bit", CLOSE_ONEBIT)
     use("eval", "eval", "train.toml")
     use("generate", "generate", "train.toml", "--prompt", "The ", "--tokens", "20")
-    use("bench step", "bench", "step", "train.toml", "--warmup", "2", "--steps", "5")
+    of_step = LARGE if device == "cuda" else ()
+    timed = use("bench step", "bench", "step", "train.toml", "--warmup", "3", "--steps", "10", *of_step)
+    if timed and of_step:
+        print(json.dumps({"program": "gradwire", "case": "step 125M, the whole program",
+                          "tokens_per_s": json.loads(timed)["tokens_per_s"]["median"]}), flush=True)
 shutil.rmtree(work, ignore_errors=True)
 sys.exit(1 if bad else 0)
