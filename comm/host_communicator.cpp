@@ -41,9 +41,7 @@ CallNote note_of(const Call& call) {
 std::byte* host_bytes(CallKind kind, const Tensor& t) {
   if (!t) throw Error(ErrorKind::kShape, fmt::format("{}: empty tensor", name_of(kind)));
   if (t.device().type != DeviceType::kCpu) {
-    throw Error(ErrorKind::kDevice,
-                fmt::format("{}: a tensor in device memory; this communicator moves host memory",
-                            name_of(kind)));
+    throw Error(ErrorKind::kDevice, fmt::format("{}: a tensor in device memory", name_of(kind)));
   }
   return static_cast<std::byte*>(t.raw());
 }
@@ -101,6 +99,11 @@ WorkPtr HostCommunicator::submit(Call call, const CallOptions& options) {
   return std::make_unique<ObservedWork>(start(std::move(call), options), *observer_, note);
 }
 
+DeviceStage HostCommunicator::stage(const CallOptions& options) {
+  if (!staging_) staging_ = make_caching_allocator(make_pinned_allocator());
+  return {staging_, options.after};
+}
+
 std::unique_ptr<Communicator> HostCommunicator::split(int color, int key) {
   const std::uint64_t number = collectives_;
   std::int32_t mine[2] = {color, key};
@@ -127,6 +130,11 @@ std::unique_ptr<Communicator> HostCommunicator::split(int color, int key) {
 }
 
 WorkPtr HostCommunicator::all_reduce(Tensor t, ReduceOp op, const CallOptions& options) {
+  if (is_on_device(t)) {
+    DeviceStage staged = stage(options);
+    WorkPtr work = all_reduce(staged.update(t), op, options);
+    return std::move(staged).finish(std::move(work));
+  }
   Call call = make_call(CallKind::kAllReduce, t, t);
   check_reducible(call.kind, call.dtype, op);
   call.op = op;
@@ -135,6 +143,11 @@ WorkPtr HostCommunicator::all_reduce(Tensor t, ReduceOp op, const CallOptions& o
 
 WorkPtr HostCommunicator::reduce_scatter(Tensor in, Tensor out, ReduceOp op,
                                          const CallOptions& options) {
+  if (is_on_device(in) || is_on_device(out)) {
+    DeviceStage staged = stage(options);
+    WorkPtr work = reduce_scatter(staged.read(in), staged.write(out), op, options);
+    return std::move(staged).finish(std::move(work));
+  }
   Call call = make_call(CallKind::kReduceScatter, in, out);
   check_sizes(call.kind, in, out, out.numel() * size(), out.numel());
   check_reducible(call.kind, call.dtype, op);
@@ -143,12 +156,22 @@ WorkPtr HostCommunicator::reduce_scatter(Tensor in, Tensor out, ReduceOp op,
 }
 
 WorkPtr HostCommunicator::all_gather(Tensor in, Tensor out, const CallOptions& options) {
+  if (is_on_device(in) || is_on_device(out)) {
+    DeviceStage staged = stage(options);
+    WorkPtr work = all_gather(staged.read(in), staged.write(out), options);
+    return std::move(staged).finish(std::move(work));
+  }
   Call call = make_call(CallKind::kAllGather, in, out);
   check_sizes(call.kind, in, out, in.numel(), in.numel() * size());
   return submit(std::move(call), options);
 }
 
 WorkPtr HostCommunicator::all_to_all(Tensor in, Tensor out, const CallOptions& options) {
+  if (is_on_device(in) || is_on_device(out)) {
+    DeviceStage staged = stage(options);
+    WorkPtr work = all_to_all(staged.read(in), staged.write(out), options);
+    return std::move(staged).finish(std::move(work));
+  }
   Call call = make_call(CallKind::kAllToAll, in, out);
   check_sizes(call.kind, in, out, in.numel() / size() * size(), in.numel());
   if (in.numel() > 0 && call.in == call.out) {
@@ -159,12 +182,25 @@ WorkPtr HostCommunicator::all_to_all(Tensor in, Tensor out, const CallOptions& o
 
 WorkPtr HostCommunicator::broadcast(Tensor t, int root, const CallOptions& options) {
   check_rank("broadcast: root", root, size());
+  if (is_on_device(t)) {
+    DeviceStage staged = stage(options);
+    WorkPtr work = broadcast(staged.update(t), root, options);
+    return std::move(staged).finish(std::move(work));
+  }
   Call call = make_call(CallKind::kBroadcast, t, t);
   call.root = root;
   return submit(std::move(call), options);
 }
 
 WorkPtr HostCommunicator::batch_send_recv(std::span<const P2p> group, const CallOptions& options) {
+  if (std::ranges::any_of(group, [](const P2p& p) { return is_on_device(p.buffer); })) {
+    DeviceStage staged = stage(options);
+    std::vector<P2p> on_host(group.begin(), group.end());
+    for (P2p& p : on_host)
+      p.buffer = p.dir == P2p::Dir::kSend ? staged.read(p.buffer) : staged.write(p.buffer);
+    WorkPtr work = batch_send_recv(on_host, options);
+    return std::move(staged).finish(std::move(work));
+  }
   Call call;
   call.kind = CallKind::kExchange;
   for (const P2p& p : group) {

@@ -1,11 +1,12 @@
 // What the communicators of the host have in common: arguments are checked here, a call of one rank
-// is answered here, and the rest becomes a Call for the transport. Device tensors are refused:
-// staging through the host is a decorator's work, never silent.
+// is answered here, and the rest becomes a Call for the transport. Device tensors travel through
+// host memory (comm/device_stage.h).
 #pragma once
 
 #include "comm/call.h"
 #include "comm/call_observer.h"
 #include "comm/communicator.h"
+#include "comm/device_stage.h"
 
 namespace gradwire {
 
@@ -33,9 +34,11 @@ class HostCommunicator : public Communicator {
 
  private:
   WorkPtr submit(Call call, const CallOptions& options);
+  DeviceStage stage(const CallOptions& options);
   std::uint64_t collectives_ = 0;
   std::uint64_t exchanges_ = 0;
   CallObserver* observer_ = nullptr;
+  std::shared_ptr<Allocator> staging_;  // made for the first device tensor
 };
 
 }  // namespace gradwire

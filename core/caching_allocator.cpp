@@ -166,26 +166,22 @@ class CachingAllocator final : public Allocator {
         s.device, [](Device) -> void* { return nullptr; },
         [&](auto) { return cuda::record_event(s); });
   }
-  static void wait_for_events(const Pending& p) {
-    on_device(
-        p.home.device, [](Device) {},
-        [&](auto) {
-          for (void* e : p.events)
-            cuda::wait_for_event(e);
-        });
+  // Pinned host memory, too, may be in use by streams of a GPU.
+  static void wait_for_events([[maybe_unused]] const Pending& p) {
+    if constexpr (kCudaBuilt) {
+      for (void* e : p.events)
+        cuda::wait_for_event(e);
+    }
   }
-  static bool events_done(const Pending& p) {
-    return on_device(
-        p.home.device, [](Device) { return true; },
-        [&](auto) { return std::all_of(p.events.begin(), p.events.end(), &cuda::event_done); });
+  static bool events_done([[maybe_unused]] const Pending& p) {
+    if constexpr (kCudaBuilt) return std::ranges::all_of(p.events, &cuda::event_done);
+    return true;
   }
-  static void release_events(const Pending& p) {
-    on_device(
-        p.home.device, [](Device) {},
-        [&](auto) {
-          for (void* e : p.events)
-            cuda::release_event(e);
-        });
+  static void release_events([[maybe_unused]] const Pending& p) {
+    if constexpr (kCudaBuilt) {
+      for (void* e : p.events)
+        cuda::release_event(e);
+    }
   }
 
   std::unique_ptr<Allocator> upstream_;

@@ -5,6 +5,11 @@
 
 namespace gradwire {
 
+void synchronize(Stream on) {
+  on_device(
+      on.device, [](Device) {}, [&](auto) { cuda::synchronize(on); });
+}
+
 Runtime::Runtime(RuntimeOptions options)
     : alloc_(make_caching_allocator(make_system_allocator(options.device), options.caching)),
       engine_(std::make_unique<Engine>()) {
@@ -16,6 +21,12 @@ Runtime::Runtime(RuntimeOptions options)
       [](auto d) { return cuda::create_stream(d); });
   context_.alloc = alloc_.get();
   context_.engine = engine_.get();
+  if (options.device.type == DeviceType::kCpu) return;
+  host_ = std::make_unique<Host>();
+  host_->alloc = make_caching_allocator(make_pinned_allocator(), options.caching);
+  host_->context.alloc = host_->alloc.get();
+  host_->context.engine = &host_->engine;
+  context_.host = &host_->context;
 }
 
 Runtime::~Runtime() {
@@ -26,8 +37,7 @@ Runtime::~Runtime() {
 }
 
 void Runtime::synchronize() {
-  on_device(
-      context_.stream.device, [](Device) {}, [this](auto) { cuda::synchronize(context_.stream); });
+  gradwire::synchronize(context_.stream);
 }
 
 }  // namespace gradwire

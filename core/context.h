@@ -34,11 +34,22 @@ struct Context {
   Engine* engine = nullptr;
   Segment segment = Segment::kActivations;
   Rng rng;
+  // Of the host that this context's device belongs to; null if this one is of the host itself.
+  const Context* host = nullptr;
 
   // The same context, charging its allocations to another segment.
   Context in(Segment s) const {
     Context other = *this;
     other.segment = s;
+    return other;
+  }
+  // A context of host memory, charging the same segment: for what ranks tell each other and never
+  // reaches the device, and for values on their way between the device and the network.
+  Context on_host() const {
+    if (host == nullptr) return *this;
+    Context other = *host;
+    other.segment = segment;
+    other.rng = rng;
     return other;
   }
 };
@@ -48,7 +59,11 @@ struct RuntimeOptions {
   CachingOptions caching;
 };
 
-// Owns what a Context points to. One per device and rank; several may live in one process.
+// Waits until everything queued on the stream is done.
+void synchronize(Stream on);
+
+// Owns what a Context points to, and the host's context beside that of a GPU. One per device and
+// rank; several may live in one process.
 class Runtime {
  public:
   explicit Runtime(RuntimeOptions options = {});
@@ -62,6 +77,13 @@ class Runtime {
   void synchronize();
 
  private:
+  struct Host {
+    std::unique_ptr<Allocator> alloc;
+    Engine engine;
+    Context context;
+  };
+
+  std::unique_ptr<Host> host_;  // beside a GPU
   std::unique_ptr<Allocator> alloc_;
   std::unique_ptr<Engine> engine_;
   Context context_;

@@ -53,6 +53,21 @@ class SystemAllocator final : public Allocator {
   Device device_;
 };
 
+// Blocks of the host, made by the CUDA runtime so that the GPU can reach them.
+class PinnedAllocator final : public Allocator {
+ public:
+  Block allocate(std::size_t bytes, Segment segment, Stream) override {
+    if constexpr (kCudaBuilt) return {cuda::allocate_pinned(bytes), bytes, segment};
+    throw Error(ErrorKind::kDevice, "built without CUDA");
+  }
+  void deallocate(Block block, Stream, std::span<const Stream>) noexcept override {
+    if constexpr (kCudaBuilt) cuda::release_pinned(block.data);
+  }
+  Device device() const override { return {}; }
+  MemoryStats stats() const override { return {}; }
+  void reset_peaks() override {}
+};
+
 }  // namespace
 
 const char* name_of(Segment s) {
@@ -72,6 +87,11 @@ const char* name_of(Segment s) {
 
 std::unique_ptr<Allocator> make_system_allocator(Device device) {
   return std::make_unique<SystemAllocator>(device);
+}
+
+std::unique_ptr<Allocator> make_pinned_allocator() {
+  if constexpr (kCudaBuilt) return std::make_unique<PinnedAllocator>();
+  return make_system_allocator({});
 }
 
 Storage::Storage(Allocator& alloc, std::size_t bytes, Segment segment, Stream home)

@@ -67,6 +67,8 @@ struct CachingOptions {
 // malloc and free (2 MiB-aligned with huge pages asked for, if large) or cudaMalloc and
 // cudaFree.
 std::unique_ptr<Allocator> make_system_allocator(Device device);
+// Host memory that a GPU reads and writes directly ("pinned"); ordinary memory without a GPU.
+std::unique_ptr<Allocator> make_pinned_allocator();
 // Keeps freed blocks on free lists by size class and stream, over `upstream`, which it owns.
 std::unique_ptr<Allocator> make_caching_allocator(std::unique_ptr<Allocator> upstream,
                                                   CachingOptions options = {});

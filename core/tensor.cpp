@@ -10,6 +10,26 @@
 #include "core/error.h"
 
 namespace gradwire {
+namespace {
+
+// To the device. A few values (ids of a batch, words of an agreement) pass through pinned memory:
+// the caller goes on at once, while many wait until the device is done with all before them.
+void upload(Context& cx, const Tensor& t, std::span<const std::byte> values) {
+  constexpr std::size_t kMostStaged = std::size_t{4} << 20;
+  const auto copy_from = [&](const void* bytes) {
+    on_device(
+        t.device(), [](Device) {},
+        [&](auto) { cuda::copy_to_device(cx.stream, t.raw(), bytes, t.bytes()); });
+  };
+  if (cx.host == nullptr || values.size() > kMostStaged) return copy_from(values.data());
+  Context host = cx.on_host();
+  const Tensor staged = Tensor::empty(host, t.shape(), t.dtype());
+  std::memcpy(staged.raw(), values.data(), values.size());
+  staged.storage().record_use(cx.stream);
+  copy_from(staged.raw());
+}
+
+}  // namespace
 
 Shape::Shape(std::initializer_list<std::int64_t> dims)
     : Shape(std::span<const std::int64_t>(dims.begin(), dims.size())) {}
@@ -71,7 +91,7 @@ Tensor Tensor::from_bytes(Context& cx, const Shape& shape, DType dtype,
   if (values.empty()) return t;
   on_device(
       t.device(), [&](Device) { std::memcpy(t.raw(), values.data(), values.size()); },
-      [&](auto) { cuda::copy_to_device(cx.stream, t.raw(), values.data(), values.size()); });
+      [&](auto) { upload(cx, t, values); });
   return t;
 }
 

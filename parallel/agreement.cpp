@@ -5,10 +5,10 @@ namespace {
 
 std::vector<double> reduce(Context& cx, Communicator& comm, const std::vector<double>& words,
                            ReduceOp op) {
-  Context scratch = cx.in(Segment::kComm);
-  Tensor t = Tensor::from(scratch, {std::ssize(words)}, words);
-  comm.all_reduce(t, op, cx.stream)->wait(cx.stream);
-  return t.to_host<double>(cx);
+  Context host = cx.on_host().in(Segment::kComm);
+  Tensor t = Tensor::from(host, {std::ssize(words)}, words);
+  comm.all_reduce(t, op, host.stream)->wait(host.stream);
+  return t.to_host<double>(host);
 }
 
 }  // namespace
@@ -17,14 +17,15 @@ StepAgreement::StepAgreement(Context& cx, Communicator& comm, const StepWord& mi
   std::vector<double> words{mine.stop ? 1.0 : 0.0, mine.nonfinite ? 1.0 : 0.0, mine.loss_sum,
                             mine.loss_count};
   words.insert(words.end(), mine.counts.begin(), mine.counts.end());
-  Context scratch = cx.in(Segment::kComm);
-  words_ = Tensor::from(scratch, {std::ssize(words)}, words);
-  work_ = comm.all_reduce(words_, ReduceOp::kSum, cx.stream);
+  Context host = cx.on_host().in(Segment::kComm);
+  words_ = Tensor::from(host, {std::ssize(words)}, words);
+  work_ = comm.all_reduce(words_, ReduceOp::kSum, host.stream);
 }
 
 StepWord StepAgreement::wait(Context& cx) {
-  work_->wait(cx.stream);
-  const std::vector<double> all = words_.to_host<double>(cx);
+  Context host = cx.on_host();
+  work_->wait(host.stream);
+  const std::vector<double> all = words_.to_host<double>(host);
   return {all[0] > 0.0, all[1] > 0.0, all[2], all[3], {all.begin() + 4, all.end()}};
 }
 

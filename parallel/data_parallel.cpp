@@ -167,12 +167,11 @@ void DataParallel::leave_out_untouched(Context& cx) {
     if (is_conditional(b) && touched) bits[set / 8] |= static_cast<std::uint8_t>(1U << set % 8);
   }
   if (comm().size() > 1) {
-    Context scratch = cx.in(Segment::kComm);
-    const Tensor all =
-        Tensor::from(scratch, {std::ssize(bits)}, std::span<const std::uint8_t>(bits));
-    const CallOptions uncounted{cx.stream, Traffic::kGradient, 0};
-    comm().all_reduce(all, ReduceOp::kOr, uncounted)->wait(cx.stream);
-    bits = all.to_host<std::uint8_t>(cx);
+    Context host = cx.on_host().in(Segment::kComm);
+    const Tensor all = Tensor::from(host, {std::ssize(bits)}, std::span<const std::uint8_t>(bits));
+    const CallOptions uncounted{host.stream, Traffic::kGradient, 0};
+    comm().all_reduce(all, ReduceOp::kOr, uncounted)->wait(host.stream);
+    bits = all.to_host<std::uint8_t>(host);
   }
   for (std::size_t b = 0; b < buckets_.size(); ++b) {
     const std::size_t set = buckets_.set_of(b);

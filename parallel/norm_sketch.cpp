@@ -5,7 +5,6 @@
 #include <cmath>
 #include <vector>
 
-#include "core/dispatch.h"
 #include "core/ops/reduce/reduce.h"
 #include "core/parallel_for.h"
 #include "core/rng.h"
@@ -25,6 +24,19 @@ struct Stretch {
   const float* x;
   std::int64_t n;
 };
+
+// The gradients themselves, or copies if they are on a GPU.
+std::vector<Tensor> on_host(Context& cx, std::span<const Tensor> gradients) {
+  std::vector<Tensor> values(gradients.begin(), gradients.end());
+  if (cx.host == nullptr) return values;
+  Context memory = cx.on_host().in(Segment::kComm);
+  for (Tensor& t : values) {
+    const Tensor copied = Tensor::empty(memory, t.shape(), t.dtype());
+    copy(cx, copied, t);
+    t = copied;
+  }
+  return values;
+}
 
 std::vector<Stretch> blocks_of(std::span<const Tensor> gradients) {
   std::vector<Stretch> blocks;
@@ -52,29 +64,29 @@ void fold(const Stretch& block, std::uint64_t seed, std::int64_t index, float* s
 }  // namespace
 
 NormSketch::NormSketch(Context& cx) {
-  Context comm = cx.in(Segment::kComm);
+  Context comm = cx.on_host().in(Segment::kComm);
   partial_ = Tensor::zeros(comm, {kPartials, kWidth}, DType::kF32);
   sums_ = Tensor::zeros(comm, {kWidth}, DType::kF32);
 }
 
 double NormSketch::mean_norm(Context& cx, Communicator& comm, std::span<const Tensor> gradients,
                              std::uint64_t step) {
-  on_device(
-      cx.stream.device, [](Device) {}, [](auto) { no_cuda_kernel("norm sketch"); });
-  const std::vector<Stretch> blocks = blocks_of(gradients);
+  Context host = cx.on_host();
+  const std::vector<Tensor> values = on_host(cx, gradients);
+  const std::vector<Stretch> blocks = blocks_of(values);
   const std::uint64_t seed = derive_seed(kStream, step);
-  fill(cx, partial_, 0.0);
+  fill(host, partial_, 0.0);
   const auto count = static_cast<std::int64_t>(blocks.size());
   parallel_for(kPartials, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t p = begin; p < end; ++p)
       for (std::int64_t i = count * p / kPartials; i < count * (p + 1) / kPartials; ++i)
         fold(blocks[static_cast<std::size_t>(i)], seed, i, partial_.data<float>() + p * kWidth);
   });
-  sum_axis(cx, sums_, partial_, {1, kPartials, kWidth}, 0.0F);
+  sum_axis(host, sums_, partial_, {1, kPartials, kWidth}, 0.0F);
   if (comm.size() > 1) {
-    comm.all_reduce(sums_, ReduceOp::kMean, {cx.stream, Traffic::kControl})->wait(cx.stream);
+    comm.all_reduce(sums_, ReduceOp::kMean, {host.stream, Traffic::kControl})->wait(host.stream);
   }
-  return std::sqrt(sum_of_squares(cx, {&sums_, 1}));
+  return std::sqrt(sum_of_squares(host, {&sums_, 1}));
 }
 
 }  // namespace gradwire

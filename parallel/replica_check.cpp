@@ -49,13 +49,13 @@ std::vector<std::uint64_t> hashes_of(Context& cx, std::span<Parameter* const> pa
 // One column per rank, in order.
 std::vector<std::int64_t> gather(Context& cx, Communicator& comm,
                                  std::span<const std::uint64_t> mine) {
-  Context scratch = cx.in(Segment::kComm);
+  Context host = cx.on_host().in(Segment::kComm);
   const std::vector<std::int64_t> words(mine.begin(), mine.end());
   const auto n = static_cast<std::int64_t>(words.size());
-  const Tensor in = Tensor::from(scratch, {n}, words);
-  const Tensor out = Tensor::empty(scratch, {n * comm.size()}, DType::kI64);
-  comm.all_gather(in, out, cx.stream)->wait(cx.stream);
-  return out.to_host<std::int64_t>(cx);
+  const Tensor in = Tensor::from(host, {n}, words);
+  const Tensor out = Tensor::empty(host, {n * comm.size()}, DType::kI64);
+  comm.all_gather(in, out, host.stream)->wait(host.stream);
+  return out.to_host<std::int64_t>(host);
 }
 
 // The value that most ranks hold; of several, the one of the lowest rank.

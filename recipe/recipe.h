@@ -280,10 +280,15 @@ struct CheckpointRecipe {
 
 struct RunRecipe {
   std::string dir = "runs/default";
+  std::string device = "auto";
 
   void fields(FieldVisitor& v) {
     v("dir", dir, "folder of the run: resolved recipe, log, checkpoints; all ranks must see it",
       nonempty().path({"job"}).per_rank());
+    v("device", device,
+      "what ranks compute on: cuda (a GPU each, or shared if a host has fewer), cpu, or auto: cuda "
+      "if every rank has a GPU and the recipe runs on one, else cpu (docs/gpu.md)",
+      one_of({"auto", "cpu", "cuda"}).per_start());
   }
   bool operator==(const RunRecipe&) const = default;
 };

@@ -15,7 +15,7 @@ if [ "${1:-}" != pack ]; then
 fi
 
 archive=${2:-build/gpu-box.tar.xz}
-programs="tests/core/cuda/cuda_test tests/models/cuda/cuda_models_test bench/cuda_bench"
+programs="launch/gradwire tests/core/cuda/cuda_test tests/models/cuda/cuda_models_test tests/comm/cuda/cuda_comm_test bench/cuda_bench"
 # glibc and the driver belong to the box; cuBLAS is too large to carry and comes with CUDA or PyTorch.
 theirs='^(ld-linux|libc|libm|libdl|librt|libpthread|libcuda|libcublas|libcublasLt)\.'
 most_bytes=$((45 * 1000 * 1000))
@@ -33,7 +33,8 @@ for program in $programs; do
 done | sort -u | while read -r name path; do
   if ! [[ $name =~ $theirs ]]; then strip -o "$box/gpu-box/lib/$name" "$path"; fi
 done
-cp tests/gpu/run.sh bench/peer_cuda.py "$box/gpu-box/"
+cp tests/gpu/{run.sh,train.toml,train_check.py} tests/e2e/manifest.py bench/peer_cuda.py "$box/gpu-box/"
+cat docs/*.md >"$box/gpu-box/text.md"  # to train on
 tar -C "$box" -c gpu-box | xz -T0 -6 >"$archive"
 bytes=$(stat -c %s "$archive")
 echo "$archive: $bytes bytes"

@@ -10,10 +10,10 @@ std::vector<Sum> sum_over_ranks(Context& cx, Communicator& world, std::vector<Su
     std::vector<double> parts;
     for (const Sum& s : mine)
       parts.insert(parts.end(), {s.numerator, s.denominator});
-    Context scratch = cx.in(Segment::kComm);
-    Tensor t = Tensor::from(scratch, {std::ssize(parts)}, parts);
-    world.all_reduce(t, ReduceOp::kSum, cx.stream)->wait(cx.stream);
-    const std::vector<double> all = t.to_host<double>(cx);
+    Context host = cx.on_host().in(Segment::kComm);
+    Tensor t = Tensor::from(host, {std::ssize(parts)}, parts);
+    world.all_reduce(t, ReduceOp::kSum, host.stream)->wait(host.stream);
+    const std::vector<double> all = t.to_host<double>(host);
     for (std::size_t i = 0; i < mine.size(); ++i) {
       mine[i].numerator = all[2 * i];
       mine[i].denominator = all[2 * i + 1];

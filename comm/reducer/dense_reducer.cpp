@@ -13,10 +13,7 @@ namespace {
 constexpr std::int64_t kGrain = std::int64_t{1} << 15;
 
 // What this rank brings to the mean, in the tensor that the mean is to replace.
-Tensor made_in_place(const Contribution& e) {
-  if (!e.momentum && e.weight == 1.0F) return e.value;
-  on_device(
-      e.value.device(), [](Device) {}, [](auto) { no_cuda_kernel("dense reducer"); });
+Tensor made_on_host(const Contribution& e) {
   const float* x = e.value.data<float>();
   Tensor out = e.momentum ? e.momentum : e.value;
   float* to = out.data<float>();
@@ -27,6 +24,23 @@ Tensor made_in_place(const Contribution& e) {
       to[i] = keep == 0.0F ? weight * x[i] : keep * to[i] + weight * x[i];
   });
   return out;
+}
+
+Tensor made_on_gpu(Context& cx, const Contribution& e) {
+  if (!e.momentum) {
+    scale(cx, e.value, e.weight);
+    return e.value;
+  }
+  scale(cx, e.momentum, e.beta);
+  add_scaled(cx, e.momentum, e.value, (1.0F - e.beta) * e.weight);
+  return e.momentum;
+}
+
+Tensor made_in_place(Context& cx, const Contribution& e) {
+  if (!e.momentum && e.weight == 1.0F) return e.value;
+  return on_device(
+      e.value.device(), [&](Device) { return made_on_host(e); },
+      [&](auto) { return made_on_gpu(cx, e); });
 }
 
 // The baseline: an all-reduce of every tensor as it is.
@@ -56,7 +70,7 @@ class DenseReducer final : public Reducer {
  private:
   void do_submit(Context& cx, std::size_t, const Exchange& e) override {
     if (e.live) throw Error(ErrorKind::kUsage, "dense reducer: takes every coordinate");
-    const Tensor mine = made_in_place(contribution_of(e));
+    const Tensor mine = made_in_place(cx, contribution_of(e));
     if (e.use) to_use_.push_back(e);
     if (comm_.size() == 1) return;
     works_.push_back(comm_.all_reduce(mine, ReduceOp::kMean, {cx.stream, Traffic::kGradient}));

@@ -78,6 +78,13 @@ std::string describe(Device d) {
                      properties.minor);
 }
 
+std::size_t free_bytes(Device d) {
+  use_device(d);
+  std::size_t free = 0, total = 0;
+  cuda_check(cudaMemGetInfo(&free, &total), "ask a GPU for its memory");
+  return free;
+}
+
 Stream create_stream(Device d) {
   use_device(d);
   cudaStream_t handle = nullptr;

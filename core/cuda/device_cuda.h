@@ -10,8 +10,9 @@
 
 namespace gradwire::cuda {
 
-int device_count();              // 0 if no usable GPU or driver is found
-std::string describe(Device d);  // name, memory, compute capability
+int device_count();                // 0 if no usable GPU or driver is found
+std::string describe(Device d);    // name, memory, compute capability
+std::size_t free_bytes(Device d);  // of its memory, as it is now
 Stream create_stream(Device d);
 void destroy_stream(Stream s) noexcept;
 void synchronize(Stream s);

@@ -20,6 +20,7 @@ UnitCost run_unit(Context& cx, DecoderLm& model, int unit, const Tensor& ids) {
     clear_grad(*p);
   UnitCost cost;
   const std::size_t before = use().live_bytes;
+  synchronize(cx.stream);
   const Clock::time_point start = Clock::now();
   Tape tape;
   Var y = model.forward(cx, tape, {unit, unit + 1}, ids, unit == 0 ? Var{} : tape.input(x));
@@ -32,6 +33,7 @@ UnitCost run_unit(Context& cx, DecoderLm& model, int unit, const Tensor& ids) {
   cost.bytes = static_cast<std::int64_t>(kept - before);
   cost.result_bytes = static_cast<std::int64_t>(seed.bytes());
   cost.working_bytes = static_cast<std::int64_t>(use().peak_bytes - kept);
+  synchronize(cx.stream);
   cost.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   return cost;
 }

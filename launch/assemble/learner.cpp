@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "comm/reducer/compressed_reducer.h"
+#include "comm/reducer/host_reducer.h"
 #include "comm/reducer/power_sgd.h"
 #include "core/error.h"
 #include "optim/adamw.h"
@@ -160,7 +161,9 @@ std::unique_ptr<Reducer> make_compressed(Context& cx, Communicator& comm, const 
   const CompressRecipe& c = recipe.compress;
   const auto seed = static_cast<std::uint64_t>(recipe.seed);
   if (c.method == "powersgd") {
-    return make_power_sgd_reducer(cx, comm, layout, {.rank = c.rank, .seed = seed});
+    return make_host_reducer(cx, layout, [&](Context& host, std::span<const FlatBucket> buckets) {
+      return make_power_sgd_reducer(host, comm, buckets, {.rank = c.rank, .seed = seed});
+    });
   }
   CompressionConfig config;
   config.method = feedback_named(c.resolved_method(recipe.optim.is_onebit()));
@@ -168,7 +171,9 @@ std::unique_ptr<Reducer> make_compressed(Context& cx, Communicator& comm, const 
   if (c.eta > 0.0) config.eta = c.eta;
   config.sgdm_beta = c.sgdm_beta;
   config.seed = seed;
-  return make_compressed_reducer(cx, comm, layout, config);
+  return make_host_reducer(cx, layout, [&](Context& host, std::span<const FlatBucket> buckets) {
+    return make_compressed_reducer(host, comm, buckets, config);
+  });
 }
 
 namespace {

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
-#include "core/host_limits.h"
 #include "launch/assemble/stages.h"
 #include "parallel/pipeline/dry_run.h"
 
@@ -73,21 +72,21 @@ Plan make_plan(const Recipe& recipe, const ModelOutline& model, const MeshShape&
   return plan;
 }
 
-void check_fits(const Plan& plan, int ranks_of_host, std::int64_t host_bytes) {
-  const std::int64_t needed = ranks_of_host * plan.memory.total();
-  if (needed <= host_bytes) return;
+void check_fits(const Plan& plan, const DeviceRoom& room) {
+  const std::int64_t needed = room.ranks * plan.memory.total();
+  if (needed <= room.bytes) return;
   throw Error(
       ErrorKind::kConfig,
-      fmt::format("about {:.0f} MB for {} ranks on this host, where they may use {:.0f} MB: "
-                  "take a smaller batch.micro, parallel.recompute, more stages or more hosts",
-                  static_cast<double>(needed) / kMegabyte, ranks_of_host,
-                  static_cast<double>(host_bytes) / kMegabyte));
+      fmt::format("about {:.0f} MB for {} ranks {}, where they may use {:.0f} MB: take a smaller "
+                  "batch.micro, parallel.recompute, more stages or more hosts",
+                  static_cast<double>(needed) / kMegabyte, room.ranks, room.where,
+                  static_cast<double>(room.bytes) / kMegabyte));
 }
 
 void check_weights_fit(const Recipe& recipe, const RankEnvironment& env) {
   Plan plan = make_plan(recipe, job_of(recipe).outline(recipe), mesh_shape(recipe, env.size));
   plan.memory = {.params = plan.memory.params};
-  check_fits(plan, env.local_size, available_memory_bytes());
+  check_fits(plan, room_of_rank(recipe, env));
 }
 
 std::string to_text(const Plan& plan, const Recipe& recipe, const ModelOutline& model,

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "launch/start/device.h"
 #include "launch/start/environment.h"
 #include "parallel/mesh.h"
 
@@ -36,10 +37,9 @@ struct Plan {
 
 // If a pipeline's cut is to be measured, it is taken to be even.
 Plan make_plan(const Recipe& recipe, const ModelOutline& model, const MeshShape& shape);
-// Errors: kConfig if as many ranks as share a host need more than the bytes that they may use
-// there.
-void check_fits(const Plan& plan, int ranks_of_host, std::int64_t host_bytes);
-// The same for this host, for a command that trains nothing: the parameters alone.
+// Errors: kConfig if the ranks that share this memory need more than they may use there.
+void check_fits(const Plan& plan, const DeviceRoom& room);
+// The same for where this rank computes, for a command that trains nothing: the parameters alone.
 void check_weights_fit(const Recipe& recipe, const RankEnvironment& env);
 std::string to_text(const Plan& plan, const Recipe& recipe, const ModelOutline& model,
                     const MeshShape& shape);

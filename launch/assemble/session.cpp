@@ -40,11 +40,14 @@ Session::Session(Recipe recipe, const std::string& command,
                  const std::function<bool()>& stop_requested)
     : env_(read_rank_environment()),
       recipe_(std::move(recipe)),
-      world_(runtime_.context(), env_, recipe_, stop_requested),
+      device_of_rank_(device_of_rank(recipe_, env_, gpu_count())),
+      world_(host_.context(), env_, recipe_, stop_requested),
       ranks_(of_the_same_run(
-          make_coordinator(runtime_.context(), world_.comm(),
+          make_coordinator(host_.context(), world_.comm(),
                            [this](const std::string& why) { world_.leave(env_, why); }),
           recipe_, command)),
+      device_(agree_on_device(device_of_rank_, *ranks_)),
+      runtime_({.device = device_.device, .caching = {}}),
       threads_(choose_threads(env_, static_cast<int>(recipe_.train.threads), *ranks_)),
       mesh_(make_mesh(world_.comm(), mesh_shape(recipe_, env_.size))) {
   set_thread_count(threads_.count);
@@ -52,6 +55,7 @@ Session::Session(Recipe recipe, const std::string& command,
   if (recipe_.precision == "bf16" && runtime_.context().stream.device.type == DeviceType::kCpu) {
     bf16 = set_up_bf16(runtime_.context(), *ranks_);
   }
+  if (is_first() && !device_.note.empty()) console().say("warning: " + device_.note);
   if (is_first() && !bf16.empty()) console().say(bf16);
   if (is_first() && !threads_.warning.empty()) console().say("warning: " + threads_.warning);
 }

@@ -8,6 +8,7 @@
 #include "comm/communicator.h"
 #include "core/context.h"
 #include "launch/commands/commands.h"
+#include "launch/start/device.h"
 #include "launch/start/environment.h"
 #include "launch/start/threads.h"
 #include "launch/start/world.h"
@@ -27,7 +28,7 @@ class Session {
  public:
   // `command` is what the ranks are about to do with the recipe, with all its options: compared,
   // like the recipe, before anything is made. Collective. Errors: RecipeError, kComm,
-  // DifferentRuns.
+  // DifferentRuns; kConfig if the recipe asks for a GPU and this rank sees none.
   Session(const RecipeArgs& args, const std::string& command);
   // With a recipe that was validated for this number of ranks. Throws MeetingStopped if
   // `stop_requested` is true on any rank while ranks meet.
@@ -37,6 +38,7 @@ class Session {
   const Recipe& recipe() const { return recipe_; }
   const RankEnvironment& env() const { return env_; }
   bool is_first() const { return env_.rank == 0; }
+  Device device() const { return device_.device; }
   Context& cx() { return runtime_.context(); }
   Allocator& allocator() { return runtime_.allocator(); }
   Communicator& comm() { return world_.comm(); }
@@ -56,9 +58,12 @@ class Session {
  private:
   RankEnvironment env_;
   Recipe recipe_;
-  Runtime runtime_;
+  Device device_of_rank_;
+  Runtime host_;  // for what ranks tell each other, which never passes through a GPU
   World world_;
   std::unique_ptr<Coordinator> ranks_;
+  DeviceChoice device_;
+  Runtime runtime_;
   ThreadChoice threads_;
   Mesh mesh_;
 };

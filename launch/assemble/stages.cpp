@@ -11,6 +11,7 @@
 #include "core/file.h"
 #include "core/host_name.h"
 #include "core/printable.h"
+#include "launch/start/device.h"
 #include "parallel/pipeline/compressed_transport.h"
 #include "parallel/pipeline/difference_code.h"
 #include "parallel/pipeline/dry_run.h"
@@ -66,9 +67,10 @@ std::vector<UnitRange> agree_on(Context& cx, Communicator& world,
   std::vector<std::int64_t> ends;
   for (const UnitRange& r : mine)
     ends.push_back(r.end);
-  Tensor t = Tensor::from(cx, {std::ssize(ends)}, ends);
-  if (world.size() > 1) world.broadcast(t, 0, cx.stream)->wait(cx.stream);
-  return from_ends(t.to_host<std::int64_t>(cx));
+  Context host = cx.on_host();
+  Tensor t = Tensor::from(host, {std::ssize(ends)}, ends);
+  if (world.size() > 1) world.broadcast(t, 0, host.stream)->wait(host.stream);
+  return from_ends(t.to_host<std::int64_t>(host));
 }
 
 }  // namespace
@@ -128,9 +130,10 @@ void keep_stages(const Recipe& recipe, const Stages& stages) {
   if (!stages.cost.empty()) publish_text(cut_path(recipe), to_text(stages.cut) + "\n");
 }
 
-std::string placement_text(Coordinator& ranks, const Mesh& mesh, const Stages& stages) {
-  std::string mine =
-      fmt::format("{:>4}  {}  cpu  replica {}", ranks.rank(), host_name(), mesh.here.data);
+std::string placement_text(Coordinator& ranks, const Mesh& mesh, const Stages& stages,
+                           Device device) {
+  std::string mine = fmt::format("{:>4}  {}  {}  replica {}", ranks.rank(), host_name(),
+                                 describe(device), mesh.here.data);
   for (int s = 0; s < stages.schedule.stages(); ++s) {
     if (stages.schedule.rank_of(s) != mesh.here.pipeline) continue;
     const UnitRange units = stages.cut[static_cast<std::size_t>(s)];

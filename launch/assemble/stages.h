@@ -37,9 +37,10 @@ Stages plan_stages(Context& cx, Communicator& world, const Recipe& recipe, Job& 
 // process. Errors: kIo.
 void keep_stages(const Recipe& recipe, const Stages& stages);
 
-// A line for each rank: host, device, stages with their units, and what they take if that was
+// A line for each rank: host, its `device`, stages with their units, and what they take if that was
 // measured. Collective.
-std::string placement_text(Coordinator& ranks, const Mesh& mesh, const Stages& stages);
+std::string placement_text(Coordinator& ranks, const Mesh& mesh, const Stages& stages,
+                           Device device);
 
 // How activations are sent between stages in training, as the recipe says. `ranks`, those of this
 // replica, must outlive it.

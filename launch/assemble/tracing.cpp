@@ -31,7 +31,8 @@ std::unique_ptr<StepObserver> make_tracer(Session& session, const Schedule& sche
         .count();
   };
   options.offset = [&session, elsewhere, now_s = options.now_s] {
-    return measure_clock_offset(session.cx(), session.comm(), elsewhere, now_s);
+    Context host = session.cx().on_host();
+    return measure_clock_offset(host, session.comm(), elsewhere, now_s);
   };
   options.on_trouble = [prefix = rank_prefix(session.env())](const std::string& what) {
     console().say(fmt::format("{}warning: {}", prefix, what));

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "launch/assemble/stages.h"
+#include "launch/start/device.h"
 #include "launch/start/rendezvous.h"
 
 #include "jobs/job.h"
@@ -25,9 +26,16 @@ class Rules {
     if (!is_builtin_schedule(r_.parallel.schedule) && ranks % r_.parallel.pipeline == 0)
       written_schedule(static_cast<int>(r_.parallel.replicas(ranks)), tied);
     communication();
+    device();
   }
 
  private:
+  void device() {
+    if (r_.run.device != "cuda") return;
+    const std::optional<GpuObjection> found = gpu_objection(r_);
+    if (found) out_.blame({"run.device", found->key}, found->text);
+  }
+
   void cut() {
     const ParallelRecipe& p = r_.parallel;
     const int units = job_of(r_).units(r_);

@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 #include <sys/resource.h>
 
-#include "core/host_limits.h"
 #include "launch/assemble/plan.h"
 #include "launch/assemble/session.h"
 #include "launch/assemble/stages.h"
@@ -31,7 +30,7 @@ ExitCode run_bench_step(const BenchStepArgs& args) {
   Recipe recipe = load_recipe(args.recipe);
   validate(recipe, env.size);
   const Plan plan = make_plan(recipe, job_of(recipe).outline(recipe), mesh_shape(recipe, env.size));
-  check_fits(plan, env.local_size, available_memory_bytes());
+  check_fits(plan, room_of_rank(recipe, env));
   Session session(std::move(recipe),
                   fmt::format("bench step --warmup {} --steps {}", args.warmup, args.steps));
   StepTimes times =
@@ -50,6 +49,7 @@ ExitCode run_bench_step(const BenchStepArgs& args) {
   const nlohmann::json result = {
       {"program", "gradwire"},
       {"precision", session.recipe().precision},
+      {"device", describe(session.device())},
       {"ranks", session.env().size},
       {"threads", session.threads()},
       {times.counts + "_per_s",

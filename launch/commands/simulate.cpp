@@ -47,7 +47,7 @@ void print_exchanges(const Simulation& s, double count, const std::string& count
 void check_model_fits(const Recipe& recipe, const SimulateArgs& args) {
   Plan plan = make_plan(recipe, job_of(recipe).outline(recipe), mesh_shape(recipe, args.workers));
   if (args.compute_s) plan.memory.optim = plan.memory.activations = 0;
-  check_fits(plan, 1, available_memory_bytes());
+  check_fits(plan, {.bytes = available_memory_bytes()});
 }
 
 }  // namespace

@@ -8,7 +8,6 @@
 
 #include "core/error.h"
 #include "core/file.h"
-#include "core/host_limits.h"
 #include "launch/assemble/continuation.h"
 #include "launch/assemble/learner.h"
 #include "launch/assemble/plan.h"
@@ -196,7 +195,7 @@ ExitCode train(Session& session, const TrainArgs& args, const StopSignal& stop) 
       fmt::format("ranks           {}; {}", session.comm().describe(), session.threads_text()));
   const MeshShape& shape = session.mesh().shape;
   say(session, to_text(make_plan(recipe, model, shape), recipe, model, shape));
-  say(session, placement_text(session.ranks(), session.mesh(), stages));
+  say(session, placement_text(session.ranks(), session.mesh(), stages, session.device()));
 
   Learner learner(session.cx(), session.mesh(), recipe, task->trained(), frozen_in(*task),
                   model.tied, task->conditional());
@@ -253,12 +252,16 @@ ExitCode run_train(const TrainArgs& args) {
   const ModelOutline model = job_of(recipe).outline(recipe);
   const Plan plan = make_plan(recipe, model, shape);
   if (args.dry_run) {
-    if (env.rank == 0) console().say(to_text(plan, recipe, model, shape));
+    if (env.rank == 0) {
+      const Device device = device_of_rank(recipe, env, gpu_count());
+      console().say("device          " + describe(device));
+      console().say(to_text(plan, recipe, model, shape));
+    }
     return ExitCode::kDone;
   }
   // Before ranks meet, like all that is wrong with a recipe: each ends by itself, and none is lost.
   check_run_folder(recipe);
-  check_fits(plan, env.local_size, available_memory_bytes());
+  check_fits(plan, room_of_rank(recipe, env));
   try {
     Session session(std::move(recipe), fmt::format("train --resume {}", args.resume),
                     [&stop] { return stop.requested(); });

@@ -9,16 +9,18 @@ namespace gradwire {
 namespace {
 
 double extreme(Context& cx, Communicator& comm, double mine, ReduceOp op) {
-  Tensor t = Tensor::from(cx, {1}, std::vector<double>{mine});
-  comm.all_reduce(t, op, cx.stream)->wait(cx.stream);
-  return t.to_host<double>(cx)[0];
+  Context host = cx.on_host();
+  Tensor t = Tensor::from(host, {1}, std::vector<double>{mine});
+  comm.all_reduce(t, op, host.stream)->wait(host.stream);
+  return t.to_host<double>(host)[0];
 }
 
 std::vector<std::int64_t> gather(Context& cx, Communicator& comm, std::int64_t mine) {
-  Tensor own = Tensor::from(cx, {1}, std::vector<std::int64_t>{mine});
-  Tensor all = Tensor::zeros(cx, {comm.size()}, DType::kI64);
-  comm.all_gather(own, all, cx.stream)->wait(cx.stream);
-  return all.to_host<std::int64_t>(cx);
+  Context host = cx.on_host();
+  Tensor own = Tensor::from(host, {1}, std::vector<std::int64_t>{mine});
+  Tensor all = Tensor::zeros(host, {comm.size()}, DType::kI64);
+  comm.all_gather(own, all, host.stream)->wait(host.stream);
+  return all.to_host<std::int64_t>(host);
 }
 
 }  // namespace

@@ -19,9 +19,11 @@ constexpr std::int64_t kMostRows = 1024;
 template <class F>
 double seconds_of(Context& cx, Communicator& comm, const F& f) {
   using Clock = std::chrono::steady_clock;
+  synchronize(cx.stream);
   comm.barrier();
   const Clock::time_point begin = Clock::now();
   f();
+  synchronize(cx.stream);
   return max_over_ranks(cx, comm, std::chrono::duration<double>(Clock::now() - begin).count());
 }
 

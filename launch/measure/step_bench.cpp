@@ -75,6 +75,7 @@ StepTimes time_steps(Context& cx, Communicator& comm, const Recipe& recipe, std:
     comm.barrier();
     const Clock::time_point start = Clock::now();
     one_step(step);
+    synchronize(cx.stream);
     const double seconds = seconds_since(start), wait = learner.ranks().take_wait_seconds();
     (step > warmup ? meter : rehearsal).add_step(cx);
     if (step <= warmup) continue;
@@ -106,6 +107,7 @@ double matmul_peak_flops(Context& cx, DType precision) {
       Tape tape(/*recording=*/false);
       const Clock::time_point start = Clock::now();
       linear(cx, tape, tape.constant(x), tape.param(weight));
+      synchronize(cx.stream);
       const double seconds = seconds_since(start);
       total += seconds;
       best = std::max(best, flops / seconds);

@@ -14,16 +14,17 @@ StepWeight::StepWeight(Context& cx, Communicator& replicas, const StageModel& mo
     total_ = mine;
     return;
   }
-  Context scratch = cx.in(Segment::kComm);
-  sum_ = Tensor::from(scratch, {1}, std::vector<double>{mine});
-  summing_ = replicas.all_reduce(sum_, ReduceOp::kSum, cx.stream);
+  Context host = cx.on_host().in(Segment::kComm);
+  sum_ = Tensor::from(host, {1}, std::vector<double>{mine});
+  summing_ = replicas.all_reduce(sum_, ReduceOp::kSum, host.stream);
 }
 
 double StepWeight::total(Context& cx) {
   if (!total_) {
-    summing_->wait(cx.stream);
+    Context host = cx.on_host();
+    summing_->wait(host.stream);
     summing_.reset();
-    total_ = sum_.to_host<double>(cx)[0];
+    total_ = sum_.to_host<double>(host)[0];
   }
   return *total_;
 }

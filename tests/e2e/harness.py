@@ -65,6 +65,7 @@ keep = 3
 
 [run]
 dir = "run"
+device = "cpu"
 """
 
 

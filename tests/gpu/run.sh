@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs what tests/gpu.sh packed, on a box with a GPU: the CUDA tests, the benchmarks beside the box's
-# PyTorch, and a short selection of tests under compute-sanitizer. Goes on after a failure and says at
+# Runs what tests/gpu.sh packed, on a box with a GPU: the CUDA tests, training from a recipe against the
+# CPU, the benchmarks beside the box's PyTorch, and a short selection of tests under compute-sanitizer. Goes on after a failure and says at
 # the end what failed. Usage: ./run.sh [SECONDS [RESULTS]]: ends by itself within that time (default
 # 240); results.jsonl, summary.txt and logs go to the folder RESULTS (default ./results).
 # Exit status: 0 all well, 1 something failed, 9 no GPU here.
@@ -55,6 +55,8 @@ ours() { step "$1" "$2" env LD_LIBRARY_PATH="$libraries" "${@:3}"; }
 
 ours models_test 60 "$here/bin/cuda_models_test" --gtest_brief=1
 ours core_test 100 "$here/bin/cuda_test" --gtest_brief=1
+ours comm_test 40 "$here/bin/cuda_comm_test" --gtest_brief=1
+ours train 90 python3 "$here/train_check.py" "$here/bin/gradwire" "$results"
 ours bench 60 "$here/bin/cuda_bench" 45
 step peer 150 python3 "$here/peer_cuda.py" 110
 if sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null); then
@@ -64,9 +66,10 @@ if sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sa
     --gtest_brief=1 --gtest_filter='List/CudaOpCases.RepeatBitForBit/*'
 fi
 
-grep -h '^{' "$results"/bench.log "$results"/peer.log >"$results/results.jsonl" 2>/dev/null
+grep -h '^{' "$results"/train.log "$results"/bench.log "$results"/peer.log >"$results/results.jsonl" 2>/dev/null
 {
   cat "$results/card.txt" 2>/dev/null
+  grep -hE '^(OK|BAD) ' "$results"/train.log
   grep -hoE '^\[  (FAILED|PASSED)  \] [^, ]*' "$results"/*_test.log | sort -u | head -60
   python3 - "$results/results.jsonl" <<'PYTHON'
 import json, sys

@@ -107,9 +107,9 @@ TEST(Plan, ActivationsAreThoseThatTheScheduleHolds) {
 TEST(Plan, RefusesWhatTheHostCannotHold) {
   Plan plan;
   plan.memory.params = 600'000'000;
-  EXPECT_NO_THROW(check_fits(plan, 2, 1'200'000'000));
+  EXPECT_NO_THROW(check_fits(plan, {2, 1'200'000'000}));
   try {
-    check_fits(plan, 2, 1'000'000'000);
+    check_fits(plan, {2, 1'000'000'000});
     ADD_FAILURE() << "no error";
   } catch (const Error& e) {
     EXPECT_EQ(e.kind(), ErrorKind::kConfig);

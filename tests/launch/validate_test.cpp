@@ -37,6 +37,15 @@ TEST_F(RecipeChecks, AddressesAreForTcpAndCanBeRead) {
             "[2001:db8::1]:29400");
 }
 
+TEST_F(RecipeChecks, WhatNoGpuRuns) {
+  EXPECT_EQ(violations("[run]\ndevice = 'cuda'\n"), "");
+  const std::string sharded =
+      "[optim]\nname = 'onebit_adam'\n[parallel]\nshard_optimizer = true\n[run]\ndevice = ";
+  EXPECT_EQ(violations(sharded + "'auto'\n"), "");
+  EXPECT_EQ(violations(sharded + "'cuda'\n"),
+            "r:8: run.device: a 1-bit optimizer with sharded state runs on the CPU only");
+}
+
 TEST_F(RecipeChecks, SizesThatNothingHolds) {
   EXPECT_EQ(violations("[model]\nwidth = 1048576\nlayers = 8192\n"),
             "r:5: model.layers: a model of 1.1e+17 parameters; at most 2.2e+12\n"

@@ -8,6 +8,8 @@
 namespace gradwire::test {
 namespace {
 
+using CudaTensorUpload = CudaTest;
+
 constexpr DType kFloats[] = {DType::kF32, DType::kF64, DType::kBf16};
 // Around the pack widths, the block and, last, what one round of the largest grid covers.
 constexpr std::int64_t kSizes[] = {1, 2, 3, 5, 7, 8, 9, 31, 255, 256, 257, 1023, 70001, 9000001};
@@ -144,6 +146,26 @@ TEST_F(CudaTensor, RandomValuesAreThoseOfTheCpu) {
   fill_normal(cpu, host, Rng{4, 8}, 0.02);
   fill_normal(cuda, device, Rng{4, 8}, 0.02);
   expect_same(device.to_host<double>(cuda), host.to_host<double>(cpu), "normal");
+}
+
+// Whose pinned copies wait behind much work, so that their memory must not be used again too soon.
+TEST_F(CudaTensorUpload, ManyWhileTheDeviceIsBusy) {
+  const Tensor busy = Tensor::zeros(cuda, {std::int64_t{1} << 24}, DType::kF32);
+  std::vector<Tensor> uploaded;
+  for (std::int32_t i = 0; i < 300; ++i) {
+    fill(cuda, busy, i);
+    uploaded.push_back(Tensor::from(cuda, {1000}, std::vector<std::int32_t>(1000, i)));
+  }
+  for (std::int32_t i = 0; i < 300; ++i) {
+    const auto values = uploaded[static_cast<std::size_t>(i)].to_host<std::int32_t>(cuda);
+    EXPECT_EQ(values, std::vector<std::int32_t>(1000, i));
+  }
+}
+
+TEST_F(CudaTensorUpload, LargeOnesAsWell) {
+  const std::vector<std::int32_t> values(std::size_t{3} << 20, 7);
+  const Tensor t = Tensor::from(cuda, {std::int64_t{3} << 20}, values);
+  EXPECT_EQ(t.to_host<std::int32_t>(cuda), values);
 }
 
 }  // namespace
