@@ -3,6 +3,7 @@
 #include <cmath>
 #include <map>
 #include <utility>
+#include <vector>
 
 #include "core/cuda/pack.h"
 #include "core/dispatch.h"
@@ -17,20 +18,19 @@ namespace {
 constexpr int kHeads = 4;
 
 // Element i of the table is the angle of position i / half and pair i % half. The angle is made in
-// double: in float it would lose its last digits at large positions.
+// double: in float it would lose its last digits at large positions. Its step is the host's, so
+// that both devices turn by the same angle: positions multiply what two functions differ by.
 template <class C>
 struct FillTable {
   C* cosine;
   C* sine;
   std::int64_t half;
-  double log_theta;
+  const double* step;  // [half]
   template <int kWidth>
   __device__ void at(std::int64_t i) const {
     const std::int64_t position = i / half, j = i - position * half;
     double s = 0.0, c = 0.0;
-    sincos(static_cast<double>(position) *
-               ::exp(-static_cast<double>(j) / static_cast<double>(half) * log_theta),
-           &s, &c);
+    sincos(static_cast<double>(position) * step[j], &s, &c);
     cosine[i] = static_cast<C>(c);
     sine[i] = static_cast<C>(s);
   }
@@ -55,8 +55,12 @@ class Tables {
     Context scratch = cx.in(Segment::kScratch);
     Tensor table = Tensor::empty(scratch, {2, rows, half}, kDTypeOf<C>);
     C* cosine = table.data<C>();
+    std::vector<double> steps;
+    for (std::int64_t j = 0; j < half; ++j)
+      steps.push_back(std::pow(theta, -static_cast<double>(j) / static_cast<double>(half)));
+    const Tensor step = Tensor::from(scratch, {half}, steps);
     each<1>(cx.stream, rows * half, true,
-            FillTable<C>{cosine, cosine + rows * half, half, std::log(theta)});
+            FillTable<C>{cosine, cosine + rows * half, half, step.data<double>()});
     return table;
   }
   std::map<std::pair<double, std::int64_t>, Tensor> tables_;
