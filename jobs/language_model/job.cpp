@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/printable.h"
+#include "data/sample_rows.h"
 #include "data/unigram.h"
 #include "train/run_on_all_ranks.h"
 
@@ -74,6 +75,16 @@ bool LanguageModelJob::prepare_training(JobHost& host, const Preparation& how) {
 }
 
 std::string LanguageModelJob::data_summary() const {
+  const TextRecipe& data = language_model_of(recipe_).data;
+  if (data.has_samples() && data_) {
+    const double padding = SampleRows(data_->train, data.context, data.packing).padding_share();
+    return fmt::format(
+        "{}: vocabulary {}, {} samples ({} truncated, {} left out), {} training and {} validation "
+        "tokens, {} of them answers; {:.3g} % of the training sequences is padding{}",
+        data.cache, prepared_.vocabulary, prepared_.documents, prepared_.truncated,
+        prepared_.left_out, prepared_.train_tokens, prepared_.valid_tokens, prepared_.answer_tokens,
+        100 * padding, prepared_.was_there ? ", up to date" : "");
+  }
   return fmt::format("{}: vocabulary {}, {} documents, {} training and {} validation tokens{}",
                      language_model_of(recipe_).data.cache, prepared_.vocabulary,
                      prepared_.documents, prepared_.train_tokens, prepared_.valid_tokens,
@@ -105,10 +116,16 @@ std::unique_ptr<Task> LanguageModelJob::build(Context& cx, const Position& posit
       is_part);
   TaskData data;
   data.sampler = sampler_config(recipe_, position.mesh);
+  data.packs = language_model_of(recipe_).data.packing;
   data.random = content == Content::kRandom;
   if (content == Content::kTraining || content == Content::kEvaluation) {
     data.train = &data_->train;
     data.valid = data_->valid_file();
+    if (data_->train.has_answers() && data.packs && cx.stream.device.type != DeviceType::kCpu) {
+      throw Error(ErrorKind::kConfig,
+                  "data.packing: several samples in a sequence are computed on CPUs alone so far; "
+                  "on a GPU, give each a sequence of its own (data.packing = false)");
+    }
   }
   if (!adapters.is_used()) {
     return std::make_unique<LanguageModelTask>(cx, std::move(model), position.stages.cut, data);
@@ -149,6 +166,10 @@ void LanguageModelJob::show_result(JobHost& host, std::span<const Sum> found,
   const std::optional<double> loss = value_of(found, "loss");
   run_on_all_ranks(host.ranks, [&] {
     if (!host.is_first() || !loss) return;
+    if (data_->train.has_answers()) {
+      show(fmt::format("validation perplexity {:.2f} of the answers", std::exp(*loss)));
+      return;
+    }
     show(fmt::format("validation perplexity {:.2f} (unigram model: {:.2f})", std::exp(*loss),
                      unigram_perplexity(data_->train, *data_->valid)));
   });
