@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -402,6 +403,50 @@ TEST_F(PrepareSamples, SamplesThatCannotBeUsedAreNamedByLine) {
   config_.split.valid_share = 0.999999;
   config_.samples->truncates = true;
   expect_error(ErrorKind::kData, {}, [&] { prepare(); });
+}
+
+// With a vocabulary that came with a chat template, which the tokens depend on.
+TEST_F(PrepareSamples, ConversationsKeepTheAssistantsTurns) {
+  std::string lines;
+  for (int i = 0; i < 40; ++i) {
+    lines += fmt::format(
+        R"({{"messages": [{{"role": "user", "content": "{0}"}}, {{"role": "assistant", "content": "answer {1}"}}]}})"
+        "\n",
+        words_[i % 5], i);
+  }
+  config_.corpus.files = {folder_.write("chats.jsonl", lines)};
+  config_.samples->format = SampleFormat::kChat;
+  std::filesystem::create_directory(folder_.file("vocabulary"));
+  folder_.write("vocabulary/tokenizer.json", slurp(GW_TEST_DATA "/golden/chat.json"));
+  config_.tokenizer_model = folder_.file("vocabulary");
+  const auto prepare_with = [&](const std::string& separator) {
+    const std::string jinja =
+        "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
+        "message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}" +
+        separator;
+    folder_.write("vocabulary/tokenizer_config.json",
+                  nlohmann::json{{"eos_token", "</s>"}, {"chat_template", jinja}}.dump());
+    return prepare();
+  };
+  const PreparedText made = prepare_with("");
+  EXPECT_EQ(made.documents, 40);
+  const std::unique_ptr<const Tokenizer> tokenizer = Tokenizer::load(config_.tokenizer_model);
+  const TokenFile file = TokenFile::open(made.train_path, tokenizer->hash());
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(file.tokens())), answers;
+  std::vector<std::uint8_t> counts(ids.size());
+  file.read(0, ids);
+  file.read_answers(0, counts);
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    if (counts[i] == 1) answers.push_back(ids[i]);
+  const std::string text = tokenizer->decode(answers);
+  EXPECT_THAT(text, ::testing::HasSubstr("answer 1"));
+  EXPECT_THAT(text, ::testing::Not(::testing::HasSubstr("ba")));
+  EXPECT_EQ(std::count(answers.begin(), answers.end(), tokenizer->find("<|im_end|>")),
+            file.documents());
+  EXPECT_NE(
+      prepare_with("{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
+          .train_path,
+      made.train_path);
 }
 
 }  // namespace

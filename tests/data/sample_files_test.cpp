@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "core/rng.h"
 #include "data/sample_tokens.h"
 #include "tests/data/temp_folder.h"
 
@@ -81,6 +82,30 @@ TEST_F(Samples, FilesWithoutASampleAreRefused) {
   expect_error(ErrorKind::kIo, {"missing"}, [&] {
     SampleFiles({{folder_.file("missing")}, kPairs});
   });
+}
+
+// Whatever becomes of the bytes, lines are samples or are refused.
+TEST_F(Samples, DamagedLinesAreReadOrRefused) {
+  const std::string good =
+      R"({"messages":[{"role":"user","content":"a\u00e9"},{"role":"assistant","content":"b"}]})"
+      "\n";
+  int read = 0, refused = 0;
+  for (std::uint64_t i = 0; i < 2000; ++i) {
+    std::string damaged = good;
+    damaged[random_word(3, 2 * i) % damaged.size()] =
+        static_cast<char>(random_word(3, 2 * i + 1) % 256);
+    SampleFiles samples = files(damaged, kChats);
+    std::vector<ChatMessage> sample;
+    try {
+      while (samples.next(sample))
+        ++read;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::kData) << e.what();
+      ++refused;
+    }
+  }
+  EXPECT_GT(read, 50);
+  EXPECT_GT(refused, 1000);
 }
 
 class SampleTokens : public Samples {

@@ -37,6 +37,13 @@ class FineTuningTest(ProgramTest):
     def test_without_packing_too(self):
         self.same_losses("train.eval_every=6", "data.packing=false")
 
+    def test_eval_gives_the_loss_of_training_and_generate_answers(self):
+        self.train("train.steps=12", *SAMPLES, "train.eval_every=12")
+        settings = [x for s in SAMPLES for x in ("--set", s)]
+        result = json.loads(self.run_program("eval", "recipe.toml", *settings).strip().splitlines()[-1])
+        self.assertAlmostEqual(result["loss"], self.metrics(kind="evaluation")[-1]["loss"], delta=1e-5)
+        self.run_program("generate", "recipe.toml", "--prompt", "a king", "--tokens", "4", *settings)
+
     def resumes(self, *settings, ranks):
         same = ('schedule.kind="constant"', *SAMPLES, *settings)
         self.train("train.steps=20", *same, run="whole", ranks=ranks)
