@@ -90,7 +90,7 @@ TEST_F(Samples, DamagedLinesAreReadOrRefused) {
       R"({"messages":[{"role":"user","content":"a\u00e9"},{"role":"assistant","content":"b"}]})"
       "\n";
   int read = 0, refused = 0;
-  for (std::uint64_t i = 0; i < 2000; ++i) {
+  for (std::uint64_t i = 0; i < 600; ++i) {
     std::string damaged = good;
     damaged[random_word(3, 2 * i) % damaged.size()] =
         static_cast<char>(random_word(3, 2 * i + 1) % 256);
@@ -104,8 +104,8 @@ TEST_F(Samples, DamagedLinesAreReadOrRefused) {
       ++refused;
     }
   }
-  EXPECT_GT(read, 50);
-  EXPECT_GT(refused, 1000);
+  EXPECT_GT(read, 10);
+  EXPECT_GT(refused, 100);
 }
 
 class SampleTokens : public Samples {
