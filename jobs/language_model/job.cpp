@@ -38,9 +38,20 @@ SamplerConfig sampler_config(const Recipe& recipe, const Mesh& mesh) {
   return config;
 }
 
+// Before data is prepared for it.
+void check_packing(const TextRecipe& text, Device device) {
+  if (!text.has_samples() || !text.packing || device.type == DeviceType::kCpu) return;
+  throw Error(ErrorKind::kConfig,
+              "data.packing: several samples in a sequence are computed on CPUs alone so far; on a "
+              "GPU, give each a sequence of its own (data.packing = false)");
+}
+
 }  // namespace
 
 bool LanguageModelJob::prepare(JobHost& host, const Preparation& how) {
+  if (how.content == Content::kTraining || how.content == Content::kEvaluation) {
+    check_packing(language_model_of(recipe_).data, host.cx.stream.device);
+  }
   if (language_model_of(recipe_).adapters.is_used()) {
     base_ranks_ = make_coordinator(host.cx, host.world, {});
   }
@@ -121,11 +132,6 @@ std::unique_ptr<Task> LanguageModelJob::build(Context& cx, const Position& posit
   if (content == Content::kTraining || content == Content::kEvaluation) {
     data.train = &data_->train;
     data.valid = data_->valid_file();
-    if (data_->train.has_answers() && data.packs && cx.stream.device.type != DeviceType::kCpu) {
-      throw Error(ErrorKind::kConfig,
-                  "data.packing: several samples in a sequence are computed on CPUs alone so far; "
-                  "on a GPU, give each a sequence of its own (data.packing = false)");
-    }
   }
   if (!adapters.is_used()) {
     return std::make_unique<LanguageModelTask>(cx, std::move(model), position.stages.cut, data);
