@@ -289,4 +289,15 @@ ChatTokens ChatFormat::tokens(std::span<const ChatMessage> messages, bool asks) 
   return out.finish();
 }
 
+ChatTokens completion_tokens(const Tokenizer& tokenizer, const std::string& prompt,
+                             const std::string& completion) {
+  const SpecialTokens& special = tokenizer.special();
+  Writer out(tokenizer);
+  if (special.adds_bos) out.token(special.bos);
+  out.text(prompt);
+  out.text(completion, /*answer=*/true);
+  out.token(special.eos, /*answer=*/true);
+  return out.finish();
+}
+
 }  // namespace gradwire

@@ -48,4 +48,9 @@ class ChatFormat {
       usual_system_;  // of ChatML, for a conversation that does not begin with one; may be empty
 };
 
+// The tokens of a prompt and its completion, which is the answer: bos if texts of the vocabulary
+// begin with it, both texts encoded as one, and eos, which the vocabulary must have.
+ChatTokens completion_tokens(const Tokenizer& tokenizer, const std::string& prompt,
+                             const std::string& completion);
+
 }  // namespace gradwire

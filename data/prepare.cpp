@@ -34,11 +34,13 @@ json text_inputs(const PrepareConfig& config, FileDigests& digests) {
   json texts = json::array();
   for (const std::string& path : config.corpus.files)
     texts.push_back(digests.digest(path));
-  return {{"version", kCacheVersion},
-          {"texts", texts},
-          {"document_break", name_of(config.corpus.document_break)},
-          {"valid_share", config.split.valid_share},
-          {"split_seed", config.split.seed}};
+  json inputs = {{"version", kCacheVersion},
+                 {"texts", texts},
+                 {"document_break", name_of(config.corpus.document_break)},
+                 {"valid_share", config.split.valid_share},
+                 {"split_seed", config.split.seed}};
+  if (config.samples) inputs["samples"] = name_of(config.samples->format);
+  return inputs;
 }
 
 std::string tokenizer_path(const PrepareConfig& config, json inputs) {
@@ -49,8 +51,13 @@ std::string tokenizer_path(const PrepareConfig& config, json inputs) {
   return join(config.cache_folder, fmt::format("tokenizer-{}.model", digest_of(inputs)));
 }
 
-json token_inputs(json inputs, const Tokenizer& tokenizer) {
+json token_inputs(const PrepareConfig& config, json inputs, const Tokenizer& tokenizer) {
   inputs["tokenizer"] = to_hex(tokenizer.hash());
+  if (config.samples) {
+    inputs["chat_template"] = to_hex(hash_of(tokenizer.chat_template()));
+    inputs["most_tokens"] = config.samples->most_tokens;
+    inputs["truncates"] = config.samples->truncates;
+  }
   return inputs;
 }
 
@@ -62,6 +69,13 @@ PreparedText in_folder(const PrepareConfig& config, const std::string& tokenizer
                        const std::string& folder) {
   const bool valid = config.split.valid_share > 0;
   return open_prepared(tokenizer, join(folder, "train.h5"), valid ? join(folder, "valid.h5") : "");
+}
+
+void count_samples(const TokenFile& file, PreparedText& out) {
+  if (!file.has_answers()) return;
+  out.answer_tokens += file.answer_tokens();
+  out.truncated += file.sample_counts().truncated;
+  out.left_out += file.sample_counts().left_out;
 }
 
 // Nothing if it is not there; `why` says what is wrong with it if it is.
@@ -102,6 +116,44 @@ class UntilStopped final : public DocumentSource {
   const std::function<bool()>& stop_requested_;
 };
 
+// The samples of one side.
+class SampleSide {
+ public:
+  SampleSide(const PrepareConfig& config, bool held_out)
+      : files_({config.corpus.files, config.samples->format}),
+        split_(config.split),
+        held_out_(held_out) {}
+  bool next(std::vector<ChatMessage>& sample) {
+    while (files_.next(sample))
+      if (is_held_out(split_, files_.samples() - 1) == held_out_) return true;
+    return false;
+  }
+  const SampleFiles& files() const { return files_; }
+
+ private:
+  SampleFiles files_;
+  SplitConfig split_;
+  bool held_out_;
+};
+
+// What is said in the samples to train on, for a tokenizer.
+class SampleTexts final : public DocumentSource {
+ public:
+  explicit SampleTexts(const PrepareConfig& config) : side_(config, /*held_out=*/false) {}
+  bool next(std::string& document) override {
+    std::vector<ChatMessage> sample;
+    if (!side_.next(sample)) return false;
+    document.clear();
+    for (const ChatMessage& message : sample)
+      document += (document.empty() ? "" : "\n") + message.content;
+    return true;
+  }
+  std::int64_t bytes() const override { return side_.files().bytes(); }
+
+ private:
+  SampleSide side_;
+};
+
 // A preparation at work: what has to be read or made, in this order.
 class Preparation {
  public:
@@ -114,7 +166,7 @@ class Preparation {
     digests.keep();
     tokenizer_path_ = tokenizer_path(config_, texts);
     const std::unique_ptr<const Tokenizer> tokenizer = tokenizer_of(tokenizer_path_);
-    const json inputs = token_inputs(texts, *tokenizer);
+    const json inputs = token_inputs(config_, texts, *tokenizer);
     const std::string folder = token_folder(config_, inputs);
     std::string why;
     if (auto found = look(config_, tokenizer_path_, folder, why)) {
@@ -161,13 +213,18 @@ class Preparation {
     if (auto found = load_if_good(path)) return found;
     remove_abandoned(config_.cache_folder);
     tell(fmt::format("{}: training the tokenizer", path));
-    Corpus& text = corpus();
-    Side training(text, plan_, /*held_out=*/false);
-    UntilStopped documents(training, config_.stop_requested);
+    const std::unique_ptr<DocumentSource> training = training_texts();
+    UntilStopped documents(*training, config_.stop_requested);
     publish_text(path, train_tokenizer(config_.tokenizer, documents));
     std::unique_ptr<const Tokenizer> tokenizer = Tokenizer::load(path);
     tell(fmt::format("{}: vocabulary of {}", path, tokenizer->vocabulary()));
     return tokenizer;
+  }
+
+  std::unique_ptr<DocumentSource> training_texts() {
+    if (config_.samples) return std::make_unique<SampleTexts>(config_);
+    Corpus& text = corpus();
+    return std::make_unique<Side>(text, plan_, /*held_out=*/false);
   }
 
   void make_tokens(const Tokenizer& tokenizer, const json& inputs, const std::string& folder) {
@@ -185,6 +242,7 @@ class Preparation {
 
   void encode_side(const Tokenizer& tokenizer, bool held_out, const std::string& path,
                    const std::string& folder) {
+    if (config_.samples) return encode_samples(tokenizer, held_out, path, folder);
     if (tokenizer.eos_id() < 0) {
       throw Error(ErrorKind::kData, fmt::format("{}: the vocabulary has no token for the end of a "
                                                 "document (eos)",
@@ -202,17 +260,53 @@ class Preparation {
       ids.push_back(special.eos);
       out.add_document(ids);
     }
-    const char* name = held_out ? "validation" : "training";
-    if (out.documents() == 0) {
-      throw Error(
-          ErrorKind::kData,
-          fmt::format("a validation share of {} leaves no text for {} (data.validation_share; "
-                      "0 holds nothing out)",
-                      config_.split.valid_share, name));
-    }
+    check_side(out, held_out);
     out.finish();
-    tell(fmt::format("{}: {} {} tokens in {} documents", folder, out.tokens(), name,
+    tell(fmt::format("{}: {} {} tokens in {} documents", folder, out.tokens(), side_name(held_out),
                      out.documents()));
+  }
+
+  static const char* side_name(bool held_out) { return held_out ? "validation" : "training"; }
+
+  void check_side(const TokenFileWriter& out, bool held_out) const {
+    if (out.documents() > 0) return;
+    throw Error(ErrorKind::kData,
+                fmt::format("a validation share of {} leaves no {} for {} (data.validation_share; "
+                            "0 holds nothing out)",
+                            config_.split.valid_share, config_.samples ? "samples" : "text",
+                            side_name(held_out)));
+  }
+
+  void encode_samples(const Tokenizer& tokenizer, bool held_out, const std::string& path,
+                      const std::string& folder) {
+    SampleSide side(config_, held_out);
+    SampleEncoder encoder(tokenizer, *config_.samples);
+    TokenFileWriter out(path, {tokenizer.vocabulary(), tokenizer.hash(), /*has_answers=*/true});
+    std::vector<ChatMessage> sample;
+    while (side.next(sample)) {
+      if (config_.stop_requested && config_.stop_requested()) throw PreparationStopped();
+      const std::optional<ChatTokens> tokens = encoded(encoder, sample, side.files());
+      if (!tokens) continue;
+      const std::vector<std::uint8_t> answers(tokens->is_answer.begin(), tokens->is_answer.end());
+      out.add_sample(tokens->ids, answers);
+    }
+    check_side(out, held_out);
+    out.finish({encoder.truncated(), encoder.left_out()});
+    tell(
+        fmt::format("{}: {} {} tokens in {} samples; {} truncated, {} left out, since no answer "
+                    "fits",
+                    folder, out.tokens(), side_name(held_out), out.documents(), encoder.truncated(),
+                    encoder.left_out()));
+  }
+
+  static std::optional<ChatTokens> encoded(SampleEncoder& encoder,
+                                           const std::vector<ChatMessage>& sample,
+                                           const SampleFiles& files) {
+    try {
+      return encoder.encode(sample);
+    } catch (const Error& e) {
+      throw Error(e.kind(), fmt::format("{}: {}", files.place(), e.what()));
+    }
   }
 
   // Somebody else may have been faster, with the same content; what is damaged makes room.
@@ -251,8 +345,8 @@ std::optional<PreparedText> find_prepared(const PrepareConfig& config) {
   const std::unique_ptr<const Tokenizer> tokenizer = load_if_good(tokenizer_at);
   if (!tokenizer) return std::nullopt;
   std::string why;
-  auto found =
-      look(config, tokenizer_at, token_folder(config, token_inputs(texts, *tokenizer)), why);
+  auto found = look(config, tokenizer_at,
+                    token_folder(config, token_inputs(config, texts, *tokenizer)), why);
   if (found) found->was_there = true;
   return found;
 }
@@ -268,10 +362,12 @@ PreparedText open_prepared(const std::string& tokenizer_path, const std::string&
   out.vocabulary = tokenizer->vocabulary();
   out.documents = train.documents();
   out.train_tokens = train.tokens();
+  count_samples(train, out);
   if (valid_path.empty()) return out;
   const TokenFile valid = TokenFile::open(valid_path, tokenizer->hash());
   out.documents += valid.documents();
   out.valid_tokens = valid.tokens();
+  count_samples(valid, out);
   return out;
 }
 

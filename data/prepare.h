@@ -12,6 +12,7 @@
 #include <string>
 
 #include "data/corpus.h"
+#include "data/sample_tokens.h"
 #include "data/split.h"
 #include "data/tokenizer.h"
 
@@ -19,6 +20,9 @@ namespace gradwire {
 
 struct PrepareConfig {
   CorpusConfig corpus;
+  // If there is one, corpus.files are JSON lines, and documents are samples to fine-tune on; whole
+  // samples are held out, however few there are.
+  std::optional<SampleConfig> samples;
   TokenizerConfig tokenizer;
   std::string tokenizer_model;  // an existing model to use instead of training one; empty: train
   SplitConfig split;
@@ -42,6 +46,10 @@ struct PreparedText {
   std::int64_t documents = 0;
   std::int64_t train_tokens = 0;
   std::int64_t valid_tokens = 0;
+  // Of samples to fine-tune on, both sides together.
+  std::int64_t answer_tokens = 0;
+  std::int64_t truncated = 0;
+  std::int64_t left_out = 0;
   bool was_there = false;  // nothing had to be done
 };
 

@@ -78,7 +78,8 @@ Batch TrainSampler::next() {
   }
   taken_ += config_.ranks * config_.batch;
   const Shape shape{config_.batch, config_.sequence};
-  return {Tensor::from(cx_, shape, inputs_), Tensor::from(cx_, shape, targets_), shape.numel()};
+  return {Tensor::from(cx_, shape, inputs_), Tensor::from(cx_, shape, targets_), shape.numel(),
+          shape.numel()};
 }
 
 void TrainSampler::visit_state(StateVisitor& v) {
@@ -125,7 +126,7 @@ Batch ValidationSampler::batch(std::int64_t i) {
     counted += targets;
   }
   const Shape shape{config_.batch, config_.sequence};
-  return {Tensor::from(cx_, shape, inputs_), Tensor::from(cx_, shape, targets_), counted};
+  return {Tensor::from(cx_, shape, inputs_), Tensor::from(cx_, shape, targets_), counted, counted};
 }
 
 }  // namespace gradwire

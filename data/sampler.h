@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "core/state.h"
@@ -31,23 +32,50 @@ struct Batch {
   Tensor inputs;                  // i32 [B, T]
   Tensor targets;                 // i32 [B, T]: inputs, one token later
   std::int64_t targets_here = 0;  // of this rank's targets, those that count
+  std::int64_t tokens = 0;        // of this rank's inputs, those that are no padding
+  // i32 [B, T], for each input where its sample begins in its row (core/ops/attention); empty if a
+  // row is one sample.
+  Tensor sample_starts{};
+};
+
+// Batches to train on, one after the other.
+class TrainingBatches : public Stateful {
+ public:
+  virtual Batch next() = 0;
+  // Of all ranks together.
+  virtual std::int64_t sequences_per_epoch() const noexcept = 0;
+  virtual std::int64_t sequences_taken() const noexcept = 0;
+  // Batch::targets_here of the batch that next() gives when so many sequences have been taken;
+  // nothing if it is the same for all batches.
+  virtual std::optional<std::int64_t> targets_after(std::int64_t /*taken*/) const { return {}; }
+};
+
+// Batches to evaluate on, by number.
+class ValidationBatches {
+ public:
+  virtual ~ValidationBatches() = default;
+  // The same for all ranks.
+  virtual std::int64_t batches() const noexcept = 0;
+  // Of batch i, this rank's targets: Batch::targets_here, without reading them.
+  virtual std::int64_t targets_in(std::int64_t i) const noexcept = 0;
+  // Batch i of [0, batches()), this rank's rows. Errors: kUsage.
+  virtual Batch batch(std::int64_t i) = 0;
 };
 
 // Training: every epoch cuts the stream (or the rank's stretch of it) into sequences from a random
 // place on and takes them in a random order. All state is how many sequences all ranks have taken,
 // so that a run resumes exactly, with any number of ranks or rows.
-class TrainSampler : public Stateful {
+class TrainSampler final : public TrainingBatches {
  public:
   // Errors: kUsage; kData if the file has fewer than T + 1 tokens.
   TrainSampler(const Context& cx, const TokenFile& file, const SamplerConfig& config);
 
   // This rank's rows [rank*B, (rank+1)*B) of the next ranks*B sequences, or the next B of its own
   // stretch.
-  Batch next();
+  Batch next() override;
 
-  // Of all ranks together.
-  std::int64_t sequences_per_epoch() const noexcept { return per_epoch_ * stretches_; }
-  std::int64_t sequences_taken() const noexcept { return taken_; }
+  std::int64_t sequences_per_epoch() const noexcept override { return per_epoch_ * stretches_; }
+  std::int64_t sequences_taken() const noexcept override { return taken_; }
   std::int64_t epoch() const noexcept { return taken_ / sequences_per_epoch(); }
   // First token of the k-th sequence of the run; where ranks have own stretches, of this rank's.
   std::int64_t begin_of(std::int64_t k) const;
@@ -67,16 +95,14 @@ class TrainSampler : public Stateful {
 
 // Validation: every token but the first is a target exactly once, in the order of the stream; rows
 // past its end have only ignored targets. All ranks get the same number of batches.
-class ValidationSampler {
+class ValidationSampler final : public ValidationBatches {
  public:
   // Errors: kUsage; kData if the file has fewer than 2 tokens.
   ValidationSampler(const Context& cx, const TokenFile& file, const SamplerConfig& config);
 
-  std::int64_t batches() const noexcept;
-  // Of batch i, this rank's targets: Batch::targets_here, without reading them.
-  std::int64_t targets_in(std::int64_t i) const noexcept;
-  // Batch i of [0, batches()), this rank's rows. Errors: kUsage.
-  Batch batch(std::int64_t i);
+  std::int64_t batches() const noexcept override;
+  std::int64_t targets_in(std::int64_t i) const noexcept override;
+  Batch batch(std::int64_t i) override;
 
  private:
   Context cx_;

@@ -13,6 +13,7 @@ namespace gradwire {
 namespace {
 
 constexpr std::int64_t kFormatVersion = 1;
+constexpr std::int64_t kAnswersVersion = 2;  // of files that have answers, and of no others
 constexpr std::int64_t kChunkTokens = 1 << 14;
 constexpr std::int64_t kChunkOffsets = 1 << 11;
 constexpr std::int64_t kBufferTokens = 1 << 16;
@@ -32,6 +33,19 @@ GrowingLayout offset_layout() {
   return layout;
 }
 
+GrowingLayout answer_layout() {
+  GrowingLayout layout;
+  layout.dtype = DType::kU8;
+  layout.chunk_elements = kChunkTokens;
+  return layout;
+}
+
+// Of ids, and of answers behind it if there are any.
+std::string hash_text(const Hasher& ids, const Hasher* answers) {
+  const std::string text = to_hex(ids.digest());
+  return answers == nullptr ? text : text + "-" + to_hex(answers->digest());
+}
+
 const std::int32_t* outside(std::span<const std::int32_t> ids, std::int64_t vocabulary) {
   const auto bad = std::find_if(
       ids.begin(), ids.end(), [vocabulary](std::int32_t id) { return id < 0 || id >= vocabulary; });
@@ -48,6 +62,23 @@ TokenFileWriter::TokenFileWriter(const std::string& path, const TokenFileInfo& i
   tokens_.emplace(file_.create_growing("tokens", token_layout(info.vocabulary)));
   offsets_.emplace(file_.create_growing("offsets", offset_layout()));
   offsets_->add({&tokens_written_, 1});
+  if (!info.has_answers) return;
+  answers_.emplace(file_.create_growing("answers", answer_layout()));
+  answer_counts_.emplace(file_.create_growing("answer_counts", offset_layout()));
+}
+
+void TokenFileWriter::add_sample(std::span<const std::int32_t> ids,
+                                 std::span<const std::uint8_t> answers) {
+  check(answers_.has_value() && answers.size() == ids.size(), ErrorKind::kUsage,
+        "token file: answers that are not those of its tokens");
+  const std::int64_t count = std::count(answers.begin(), answers.end(), std::uint8_t{1});
+  check(count > 0 && answers.front() == 0, ErrorKind::kUsage,
+        "token file: a sample without an answer that can be predicted");
+  add_document(ids);
+  answers_->add(answers);
+  answers_hasher_.add(std::as_bytes(answers));
+  answer_counts_->add({&count, 1});
+  answers_written_ += count;
 }
 
 void TokenFileWriter::add_document(std::span<const std::int32_t> ids) {
@@ -63,18 +94,28 @@ void TokenFileWriter::add_document(std::span<const std::int32_t> ids) {
   ++documents_;
 }
 
-void TokenFileWriter::finish() {
+void TokenFileWriter::finish(const SampleCounts& counts) {
   tokens_->flush();
   offsets_->flush();
-  file_.set_attribute("format_version", kFormatVersion);
+  if (info_.has_answers) {
+    answers_->flush();
+    answer_counts_->flush();
+    file_.set_attribute("answer_tokens", answers_written_);
+    file_.set_attribute("samples_truncated", counts.truncated);
+    file_.set_attribute("samples_left_out", counts.left_out);
+  }
+  file_.set_attribute("format_version", info_.has_answers ? kAnswersVersion : kFormatVersion);
   file_.set_attribute("vocabulary", info_.vocabulary);
   file_.set_attribute("tokenizer_hash", to_hex(info_.tokenizer_hash));
   file_.set_attribute("tokens", tokens_written_);
   file_.set_attribute("documents", documents_);
-  file_.set_attribute("tokens_hash", to_hex(hasher_.digest()));
+  file_.set_attribute("tokens_hash",
+                      hash_text(hasher_, info_.has_answers ? &answers_hasher_ : nullptr));
   file_.flush();
   tokens_.reset();
   offsets_.reset();
+  answers_.reset();
+  answer_counts_.reset();
   file_.close();
   pending_.publish();
 }
@@ -89,9 +130,9 @@ TokenFile TokenFile::open(const std::string& path, std::optional<std::uint64_t> 
   };
   if (!file.has_attribute("format_version")) throw refuse("not a token file");
   const std::int64_t version = file.int_attribute("format_version");
-  if (version != kFormatVersion) {
-    throw refuse(
-        fmt::format("token file of version {}; this program reads {}", version, kFormatVersion));
+  if (version != kFormatVersion && version != kAnswersVersion) {
+    throw refuse(fmt::format("token file of version {}; this program reads {} and {}", version,
+                             kFormatVersion, kAnswersVersion));
   }
   Hdf5Dataset tokens = file.dataset("tokens");
   Hdf5Dataset offsets = file.dataset("offsets");
@@ -119,6 +160,11 @@ TokenFile TokenFile::open(const std::string& path, std::optional<std::uint64_t> 
                              counted_documents, out.tokens(), out.documents()));
   }
   out.check_offsets();
+  if (version == kAnswersVersion) {
+    out.info_.has_answers = true;
+    out.answers_.emplace(out.file_.dataset("answers"));
+    out.check_answers();
+  }
   return out;
 }
 
@@ -144,6 +190,55 @@ void TokenFile::check_offsets() const {
   }
 }
 
+// The counts alone: the answers themselves are checked as they are read.
+void TokenFile::check_answers() const {
+  const auto refuse = [this](const std::string& what) {
+    return Error(ErrorKind::kData, fmt::format("{}: {}", path(), what));
+  };
+  if (answers_->shape().rank() != 1 || answers_->dtype() != DType::kU8 ||
+      answers_->rows() != tokens()) {
+    throw refuse("answers of another shape or type than a token file has");
+  }
+  const std::vector<std::int64_t> counts = answer_counts(), begins = offsets();
+  std::int64_t sum = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    const std::int64_t length = begins[i + 1] - begins[i];
+    if (counts[i] < 1 || counts[i] >= length) {
+      throw refuse(fmt::format("sample {} has {} answers among {} tokens", i, counts[i], length));
+    }
+    sum += counts[i];
+  }
+  if (sum != answer_tokens()) {
+    throw refuse(fmt::format("{} answers written, {} found", answer_tokens(), sum));
+  }
+}
+
+SampleCounts TokenFile::sample_counts() const {
+  return {file_.int_attribute("samples_truncated"), file_.int_attribute("samples_left_out")};
+}
+
+std::vector<std::int64_t> TokenFile::offsets() const {
+  std::vector<std::int64_t> out(static_cast<std::size_t>(offsets_.rows()));
+  offsets_.read_rows(0, offsets_.rows(), out.data());
+  return out;
+}
+
+std::vector<std::int64_t> TokenFile::answer_counts() const {
+  std::vector<std::int64_t> out(static_cast<std::size_t>(documents()));
+  file_.read("answer_counts", DType::kI64, {documents()}, out.data());
+  return out;
+}
+
+void TokenFile::read_answers(std::int64_t begin, std::span<std::uint8_t> out) const {
+  check(info_.has_answers, ErrorKind::kUsage, "token file: no answers in it");
+  answers_->read_rows(begin, static_cast<std::int64_t>(out.size()), out.data());
+  const auto bad = std::find_if(out.begin(), out.end(), [](std::uint8_t a) { return a > 1; });
+  if (bad != out.end()) {
+    throw Error(ErrorKind::kData, fmt::format("{}: token {} has {} for an answer, not 0 or 1",
+                                              path(), begin + (bad - out.begin()), *bad));
+  }
+}
+
 void TokenFile::read(std::int64_t begin, std::span<std::int32_t> out) const {
   tokens_.read_rows(begin, static_cast<std::int64_t>(out.size()), out.data());
   if (const std::int32_t* bad = outside(out, info_.vocabulary)) {
@@ -161,16 +256,22 @@ std::pair<std::int64_t, std::int64_t> TokenFile::document(std::int64_t i) const 
 
 void TokenFile::verify() const {
   std::vector<std::int32_t> part;
-  Hasher hasher;
+  std::vector<std::uint8_t> answers;
+  Hasher hasher, answers_hasher;
   for (std::int64_t begin = 0; begin < tokens(); begin += kBufferTokens) {
     part.resize(static_cast<std::size_t>(std::min(kBufferTokens, tokens() - begin)));
     read(begin, part);
     hasher.add(std::as_bytes(std::span(part)));
+    if (!info_.has_answers) continue;
+    answers.resize(part.size());
+    read_answers(begin, answers);
+    answers_hasher.add(std::as_bytes(std::span(answers)));
   }
   const std::string written = tokens_hash();
-  if (to_hex(hasher.digest()) != written) {
+  const std::string found = hash_text(hasher, info_.has_answers ? &answers_hasher : nullptr);
+  if (found != written) {
     throw Error(ErrorKind::kData, fmt::format("{}: the tokens hash to {}, written was {}", path(),
-                                              to_hex(hasher.digest()), printable_word(written)));
+                                              found, printable_word(written)));
   }
 }
 

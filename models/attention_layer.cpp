@@ -47,8 +47,8 @@ AttentionLayer::AttentionLayer(Context& cx, const std::string& path, const Atten
 }
 
 Var AttentionLayer::turned(Context& cx, Tape& tape, Var x, const Adaptation& adapted,
-                           Parameter& weight, Parameter& bias, Parameter& norm,
-                           std::int64_t start) {
+                           Parameter& weight, Parameter& bias, Parameter& norm, std::int64_t start,
+                           const Tensor& sample_starts) {
   Var flat = adapted.linear(cx, tape, x, weight, config_.qkv_bias ? &bias : nullptr);
   const Shape shape = tape.value(flat).shape();
   if (config_.qk_norm) {
@@ -56,17 +56,18 @@ Var AttentionLayer::turned(Context& cx, Tape& tape, Var x, const Adaptation& ada
     const Var heads = reshape(cx, tape, flat, by_head);
     flat = reshape(cx, tape, rmsnorm(cx, tape, heads, tape.param(norm), config_.norm_eps), shape);
   }
-  const Var out = rope(cx, tape, flat, {shape[2] / config_.head_width, config_.rope_theta, start});
+  const Var out = rope(cx, tape, flat,
+                       {shape[2] / config_.head_width, config_.rope_theta, start, sample_starts});
   tape.release(flat);
   return out;
 }
 
 Var AttentionLayer::forward(Context& cx, Tape& tape, Var x, KvCache* cache,
-                            const Adaptation& adapted) {
+                            const Adaptation& adapted, const Tensor& sample_starts) {
   const std::int64_t start = cache != nullptr ? cache->length : 0;
   const std::int64_t tokens = tape.value(x).dim(1);
-  const Var q = turned(cx, tape, x, adapted, q_, q_bias_, q_norm_, start);
-  Var k = turned(cx, tape, x, adapted, k_, k_bias_, k_norm_, start);
+  const Var q = turned(cx, tape, x, adapted, q_, q_bias_, q_norm_, start, sample_starts);
+  Var k = turned(cx, tape, x, adapted, k_, k_bias_, k_norm_, start, sample_starts);
   Var v = adapted.linear(cx, tape, x, v_, config_.qkv_bias ? &v_bias_ : nullptr);
   if (cache != nullptr) {
     k = append(cx, tape, cache->keys, start, k);
@@ -77,6 +78,7 @@ Var AttentionLayer::forward(Context& cx, Tape& tape, Var x, KvCache* cache,
   options.heads = config_.heads;
   options.kv_heads = config_.kv_heads;
   options.query_start = start;
+  options.sample_starts = sample_starts;
   const Var mixed = attention(cx, tape, q, k, v, options);
   return adapted.linear(cx, tape, mixed, o_);
 }

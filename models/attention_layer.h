@@ -30,16 +30,19 @@ class AttentionLayer final : public Module {
   AttentionLayer(Context& cx, const std::string& path, const AttentionConfig& config,
                  double init_stddev, double out_stddev);
   // x [B, T, D] -> [B, T, D], causal. With a cache, B is 1 and the T tokens follow those in it.
+  // Without one, `sample_starts` tells several samples in a row apart (AttentionOptions); empty: a
+  // row is one.
   Var forward(Context& cx, Tape& tape, Var x, KvCache* cache = nullptr,
-              const Adaptation& adapted = {});
+              const Adaptation& adapted = {}, const Tensor& sample_starts = {});
   void add_sites(std::vector<Site>& sites);
   void visit_params(const Visitor& f) override;
   KvCache make_cache(Context& cx, std::int64_t capacity, DType dtype) const;
 
  private:
-  // Queries or keys: projected, normed if asked for, and turned by their positions from `start` on.
+  // Queries or keys: projected, normed if asked for, and turned by their positions from `start` on,
+  // in each sample anew.
   Var turned(Context& cx, Tape& tape, Var x, const Adaptation& adapted, Parameter& weight,
-             Parameter& bias, Parameter& norm, std::int64_t start);
+             Parameter& bias, Parameter& norm, std::int64_t start, const Tensor& sample_starts);
 
   AttentionConfig config_;
   Parameter q_, k_, v_, o_;

@@ -125,10 +125,10 @@ Var DecoderBlock::residual(Context& cx, Tape& tape, Var x, Parameter& norm, cons
   return out;
 }
 
-Var DecoderBlock::forward(Context& cx, Tape& tape, Var x, KvCache* cache,
-                          const Adaptation& adapted) {
+Var DecoderBlock::forward(Context& cx, Tape& tape, Var x, KvCache* cache, const Adaptation& adapted,
+                          const Tensor& sample_starts) {
   const Var mixed = residual(cx, tape, x, input_norm_, attention_site(), adapted, [&](Var h) {
-    return attention_.forward(cx, tape, h, cache, adapted);
+    return attention_.forward(cx, tape, h, cache, adapted, sample_starts);
   });
   return residual(cx, tape, mixed, post_norm_, mlp_site(), adapted,
                   [&](Var h) { return mlp_.forward(cx, tape, h, adapted); });
@@ -189,21 +189,24 @@ Var DecoderLm::head(Context& cx, Tape& tape, Var x) {
 }
 
 Var DecoderLm::block(Context& cx, Tape& tape, DecoderBlock& b, Var x, KvCache* cache,
-                     const Adaptation& adapted) {
-  if (!config_.recompute || cache != nullptr) return b.forward(cx, tape, x, cache, adapted);
+                     const Adaptation& adapted, const Tensor& sample_starts) {
+  if (!config_.recompute || cache != nullptr) {
+    return b.forward(cx, tape, x, cache, adapted, sample_starts);
+  }
   std::vector<Parameter*> params = parameters_of(b);
   const std::vector<Parameter*> attached = adapted.parameters(b.path() + ".");
   params.insert(params.end(), attached.begin(), attached.end());
-  return recompute(cx, tape, x, params, [&b, adapted](Context& c, Tape& t, Var in) {
-    return b.forward(c, t, in, nullptr, adapted);
+  return recompute(cx, tape, x, params, [&b, adapted, sample_starts](Context& c, Tape& t, Var in) {
+    return b.forward(c, t, in, nullptr, adapted, sample_starts);
   });
 }
 
 Var DecoderLm::unit(Context& cx, Tape& tape, int index, const Tensor& ids, Var x, KvCache* cache,
-                    const Adaptation& adapted) {
+                    const Adaptation& adapted, const Tensor& sample_starts) {
   if (index == 0) return embedding(cx, tape, tape.param(embedding_), ids, config_.compute);
   if (index <= config_.layers) {
-    return block(cx, tape, *blocks_[static_cast<std::size_t>(index) - 1], x, cache, adapted);
+    return block(cx, tape, *blocks_[static_cast<std::size_t>(index) - 1], x, cache, adapted,
+                 sample_starts);
   }
   if (cache == nullptr) return head(cx, tape, x);
   const std::int64_t tokens = ids.dim(1);
@@ -211,7 +214,10 @@ Var DecoderLm::unit(Context& cx, Tape& tape, int index, const Tensor& ids, Var x
 }
 
 Var DecoderLm::forward(Context& cx, Tape& tape, UnitRange units, const Tensor& ids, Var x,
-                       std::vector<KvCache>* caches, const Adaptation& adapted) {
+                       std::vector<KvCache>* caches, const Adaptation& adapted,
+                       const Tensor& sample_starts) {
+  check(caches == nullptr || !sample_starts, ErrorKind::kShape,
+        "decoder: a cache holds one sample");
   check(caches == nullptr || caches->size() == blocks_.size(), ErrorKind::kShape,
         "decoder: one cache per layer");
   KvCache none;
@@ -223,7 +229,7 @@ Var DecoderLm::forward(Context& cx, Tape& tape, UnitRange units, const Tensor& i
     KvCache* cache = caches == nullptr ? nullptr
                      : is_block        ? &(*caches)[static_cast<std::size_t>(u) - 1]
                                        : &none;
-    x = unit(own, tape, u, ids, x, cache, adapted);
+    x = unit(own, tape, u, ids, x, cache, adapted, sample_starts);
   }
   return x;
 }

@@ -56,9 +56,9 @@ inline constexpr const char* kEmbeddingName = "model.embed_tokens.weight";
 class DecoderBlock final : public Module {
  public:
   DecoderBlock(Context& cx, const std::string& path, const DecoderConfig& config);
-  // [B, T, D] -> the same
+  // [B, T, D] -> the same; sample_starts as in AttentionLayer.
   Var forward(Context& cx, Tape& tape, Var x, KvCache* cache = nullptr,
-              const Adaptation& adapted = {});
+              const Adaptation& adapted = {}, const Tensor& sample_starts = {});
   void add_sites(std::vector<Site>& sites);
   const std::string& path() const { return path_; }
   void visit_params(const Visitor& f) override;
@@ -98,9 +98,11 @@ class DecoderLm final : public Module {
 
   // The same by parts: what the units give for ids and x, the result of the units before (none
   // before the first). Dropout draws from a stream of each unit, derived from cx.rng.seed. Errors:
-  // kUsage for units that are not here.
+  // kUsage for units that are not here. Without caches, a row may hold several samples, which
+  // `sample_starts` tells apart (AttentionOptions): each gets what it gets alone in a row.
   Var forward(Context& cx, Tape& tape, UnitRange units, const Tensor& ids, Var x,
-              std::vector<KvCache>* caches = nullptr, const Adaptation& adapted = {});
+              std::vector<KvCache>* caches = nullptr, const Adaptation& adapted = {},
+              const Tensor& sample_starts = {});
   // Where adapters may be attached, of the units that are here.
   std::vector<Site> sites();
   void visit_params(const Visitor& f) override;
@@ -108,9 +110,9 @@ class DecoderLm final : public Module {
  private:
   bool has_embedding() const;
   Var unit(Context& cx, Tape& tape, int index, const Tensor& ids, Var x, KvCache* cache,
-           const Adaptation& adapted);
+           const Adaptation& adapted, const Tensor& sample_starts);
   Var block(Context& cx, Tape& tape, DecoderBlock& b, Var x, KvCache* cache,
-            const Adaptation& adapted);
+            const Adaptation& adapted, const Tensor& sample_starts);
   Var head(Context& cx, Tape& tape, Var x);
 
   DecoderConfig config_;

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/printable.h"
+#include "data/sample_rows.h"
 #include "data/unigram.h"
 #include "train/run_on_all_ranks.h"
 
@@ -38,9 +39,20 @@ SamplerConfig sampler_config(const Recipe& recipe, const Mesh& mesh) {
   return config;
 }
 
+// Before data is prepared for it.
+void check_packing(const TextRecipe& text, Device device) {
+  if (!text.has_samples() || !text.packing || device.type == DeviceType::kCpu) return;
+  throw Error(ErrorKind::kConfig,
+              "data.packing: several samples in a sequence are computed on CPUs alone so far; on a "
+              "GPU, give each a sequence of its own (data.packing = false)");
+}
+
 }  // namespace
 
 bool LanguageModelJob::prepare(JobHost& host, const Preparation& how) {
+  if (how.content == Content::kTraining || how.content == Content::kEvaluation) {
+    check_packing(language_model_of(recipe_).data, host.cx.stream.device);
+  }
   if (language_model_of(recipe_).adapters.is_used()) {
     base_ranks_ = make_coordinator(host.cx, host.world, {});
   }
@@ -75,6 +87,16 @@ bool LanguageModelJob::prepare_training(JobHost& host, const Preparation& how) {
 }
 
 std::string LanguageModelJob::data_summary() const {
+  const TextRecipe& data = language_model_of(recipe_).data;
+  if (data.has_samples() && data_) {
+    const double padding = SampleRows(data_->train, data.context, data.packing).padding_share();
+    return fmt::format(
+        "{}: vocabulary {}, {} samples ({} truncated, {} left out), {} training and {} validation "
+        "tokens, {} of them answers; {:.3g} % of the training sequences is padding{}",
+        data.cache, prepared_.vocabulary, prepared_.documents, prepared_.truncated,
+        prepared_.left_out, prepared_.train_tokens, prepared_.valid_tokens, prepared_.answer_tokens,
+        100 * padding, prepared_.was_there ? ", up to date" : "");
+  }
   return fmt::format("{}: vocabulary {}, {} documents, {} training and {} validation tokens{}",
                      language_model_of(recipe_).data.cache, prepared_.vocabulary,
                      prepared_.documents, prepared_.train_tokens, prepared_.valid_tokens,
@@ -106,6 +128,7 @@ std::unique_ptr<Task> LanguageModelJob::build(Context& cx, const Position& posit
       is_part);
   TaskData data;
   data.sampler = sampler_config(recipe_, position.mesh);
+  data.packs = language_model_of(recipe_).data.packing;
   data.random = content == Content::kRandom;
   if (content == Content::kTraining || content == Content::kEvaluation) {
     data.train = &data_->train;
@@ -150,6 +173,10 @@ void LanguageModelJob::show_result(JobHost& host, std::span<const Sum> found,
   const std::optional<double> loss = value_of(found, "loss");
   run_on_all_ranks(host.ranks, [&] {
     if (!host.is_first() || !loss) return;
+    if (data_->train.has_answers()) {
+      show(fmt::format("validation perplexity {:.2f} of the answers", std::exp(*loss)));
+      return;
+    }
     show(fmt::format("validation perplexity {:.2f} (unigram model: {:.2f})", std::exp(*loss),
                      unigram_perplexity(data_->train, *data_->valid)));
   });

@@ -24,6 +24,7 @@ class Rules {
     model();
     sizes();
     held_out();
+    samples();
     check_adapters(job_.adapters, inputs, out_);
     if (job_.adapters.is_used() && job_.model.trainable != StringList{"*"}) {
       out_.blame({"model.trainable", "adapters.method"},
@@ -86,6 +87,12 @@ class Rules {
         out_.blame({"data.text"}, fmt::format("not readable: '{}'", path), true);
       }
     }
+  }
+
+  void samples() {
+    if (!job_.data.has_samples() || job_.data.ranks_read == "all") return;
+    out_.blame({"data.ranks_read", "data.format"},
+               "ranks read stretches of their own of text alone, not of samples");
   }
 
   void held_out() {

@@ -55,9 +55,15 @@ struct DecoderRecipe {
 };
 
 struct TextRecipe {
+  static constexpr const char* kText = "text";
+  static constexpr const char* kPromptCompletion = "prompt_completion";
+  static constexpr const char* kChat = "chat";
   static constexpr const char* kHeldOutChanges =
       "what is held out now may have been trained on before";
   StringList text;
+  std::string format = kText;
+  bool packing = true;
+  std::string too_long = "refuse";
   std::string cache = "data/cache";
   std::int64_t vocab_size = 2048;
   std::string tokenizer_kind = "bpe";
@@ -72,6 +78,19 @@ struct TextRecipe {
       "the "
       "end of a file, ends a document",
       nonempty().path({"job", "host"}).per_host());
+    v("format", format,
+      "text: as above; prompt_completion, chat: JSON lines of samples with \"prompt\" and "
+      "\"completion\", or with \"messages\" of \"role\" and \"content\" in the format of the "
+      "vocabulary's chat template, and only answers are learnt",
+      one_of({kText, kPromptCompletion, kChat}));
+    v("packing", packing,
+      "of samples: several in one sequence, of which each sees only itself; false: each in one of "
+      "its own",
+      Limits{});
+    v("too_long", too_long,
+      "refuse: a sample that is longer than context is an error; truncate: it loses its end, and "
+      "is left out if no answer is left",
+      one_of({"refuse", "truncate"}));
     v("cache", cache,
       "folder of trained tokenizers and token files, named by a digest of what they were made of; "
       "runs may share it",
@@ -91,6 +110,7 @@ struct TextRecipe {
       "all: every rank draws from all of the text; stretch: from its own part of it alone",
       one_of({"all", "stretch"}));
   }
+  bool has_samples() const { return format != kText; }
   bool operator==(const TextRecipe&) const = default;
 };
 

@@ -49,9 +49,16 @@ std::string record_path(const Recipe& recipe) {
 }
 
 json text_settings(const Recipe& recipe) {
-  return {{"text", text_of(recipe).text},
-          {"validation_share", text_of(recipe).validation_share},
-          {"split_seed", text_of(recipe).split_seed}};
+  const TextRecipe& text = text_of(recipe);
+  json settings = {{"text", text.text},
+                   {"validation_share", text.validation_share},
+                   {"split_seed", text.split_seed}};
+  if (text.has_samples()) {
+    settings["format"] = text.format;
+    settings["context"] = text.context;
+    settings["too_long"] = text.too_long;
+  }
+  return settings;
 }
 
 // What keep_text() has kept, or null.

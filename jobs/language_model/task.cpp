@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/ops/cross_entropy/cross_entropy.h"
+#include "data/sample_sampler.h"
 #include "train/evaluation.h"
 
 namespace gradwire {
@@ -29,7 +30,8 @@ Tensor random_ids(Context& cx, const Shape& shape, std::int64_t vocab, std::uint
 
 Batch random_batch(Context& cx, std::int64_t vocab, const SamplerConfig& config) {
   const Shape shape{config.batch, config.sequence};
-  return {random_ids(cx, shape, vocab, 1), random_ids(cx, shape, vocab, 2), shape.numel()};
+  return {random_ids(cx, shape, vocab, 1), random_ids(cx, shape, vocab, 2), shape.numel(),
+          shape.numel()};
 }
 
 }  // namespace
@@ -51,13 +53,29 @@ LanguageModelTask::LanguageModelTask(Context& cx, std::unique_ptr<DecoderLm> mod
           *this, [this](std::int64_t i) { return valid_->batch(i); },
           [this](std::int64_t i) { return valid_->targets_in(i); }) {
   if (data.random) random_batch_ = random_batch(cx, model_.config().vocab, config_);
+  read_from(cx, data);
+}
+
+void LanguageModelTask::read_from(Context& cx, const TaskData& data) {
   if (data.train != nullptr) {
     check_vocabulary(*data.train, model_);
-    sampler_.emplace(cx, *data.train, config_);
+    if (data.train->has_answers()) {
+      sampler_ = std::make_unique<SampleTrainSampler>(cx, *data.train, config_, data.packs);
+      training_.count_targets([this](std::int64_t micro) {
+        const std::int64_t taken = taken_before_step_ + micro * config_.ranks * config_.batch;
+        return sampler_->targets_after(taken).value();
+      });
+    } else {
+      sampler_ = std::make_unique<TrainSampler>(cx, *data.train, config_);
+    }
   }
   if (data.valid != nullptr) {
     check_vocabulary(*data.valid, model_);
-    valid_.emplace(cx, *data.valid, config_);
+    if (data.valid->has_answers()) {
+      valid_ = std::make_unique<SampleValidationSampler>(cx, *data.valid, config_, data.packs);
+    } else {
+      valid_ = std::make_unique<ValidationSampler>(cx, *data.valid, config_);
+    }
   }
 }
 
@@ -96,8 +114,9 @@ std::vector<Var> LanguageModelTask::Stages::forward(Context& cx, Tape& tape, int
   Context own = cx;
   own.rng = Rng{derive_seed(cx.rng.seed, static_cast<std::uint64_t>(micro)), 0};
   const UnitRange units = task_.stages_[static_cast<std::size_t>(stage)];
-  const Var out = task_.model_.forward(own, tape, units, batch.inputs,
-                                       in.empty() ? Var{} : in.front(), nullptr, task_.adapted());
+  const Var out =
+      task_.model_.forward(own, tape, units, batch.inputs, in.empty() ? Var{} : in.front(), nullptr,
+                           task_.adapted(), batch.sample_starts);
   const bool last = units.end == unit_count(task_.model_.config());
   return {last ? cross_entropy(own, tape, out, batch.targets) : out};
 }
@@ -115,14 +134,21 @@ std::optional<double> LanguageModelTask::Stages::total_weight(int micros) const 
   return targets_ ? std::nullopt : std::optional<double>(micros);
 }
 
+std::int64_t LanguageModelTask::Stages::tokens() const {
+  std::int64_t sum = 0;
+  for (const Batch& batch : batches_)
+    sum += batch.tokens;
+  return sum;
+}
+
 StageModel& LanguageModelTask::next_step() {
+  if (sampler_) taken_before_step_ = sampler_->sequences_taken();
   training_.begin_at(0);
   return training_;
 }
 
 Counters LanguageModelTask::counters() const {
-  const std::int64_t tokens = training_.drawn() * config_.batch * config_.sequence;
-  return {{"tokens", "tok", static_cast<double>(tokens)}};
+  return {{"tokens", "tok", static_cast<double>(training_.tokens())}};
 }
 
 std::vector<Metric> LanguageModelTask::metrics() const {

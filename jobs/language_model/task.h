@@ -1,4 +1,5 @@
-// Pretraining a decoder language model on a token file: next-token cross-entropy.
+// Training a decoder language model on a token file: next-token cross-entropy, of samples to
+// fine-tune on over their answers alone.
 #pragma once
 
 #include <functional>
@@ -19,6 +20,7 @@ struct TaskData {
   const TokenFile* train = nullptr;  // null: no training data
   const TokenFile* valid = nullptr;  // null: evaluation covers nothing
   SamplerConfig sampler;             // has replicas for ranks
+  bool packs = false;                // of samples: several in one row
   bool random = false;               // every micro-batch is the same random tokens, for timing
 };
 
@@ -60,8 +62,11 @@ class LanguageModelTask final : public Task {
     Stages(LanguageModelTask& task, std::function<Batch(std::int64_t)> draw,
            std::function<std::int64_t(std::int64_t)> targets = {})
         : task_(task), draw_(std::move(draw)), targets_(std::move(targets)) {}
+    void count_targets(std::function<std::int64_t(std::int64_t)> targets) {
+      targets_ = std::move(targets);
+    }
+    std::int64_t tokens() const;  // of the batches drawn, without padding
     void begin_at(std::int64_t first);
-    std::int64_t drawn() const { return std::ssize(batches_); }
     std::vector<Var> forward(Context& cx, Tape& tape, int stage, int micro,
                              std::span<const Var> in) override;
     std::vector<TensorSpec> activations(int stage, int micro) const override;
@@ -78,6 +83,7 @@ class LanguageModelTask final : public Task {
     std::vector<Batch> batches_;
   };
 
+  void read_from(Context& cx, const TaskData& data);
   Batch next_training_batch();
 
   std::unique_ptr<DecoderLm> owned_;
@@ -85,9 +91,10 @@ class LanguageModelTask final : public Task {
   std::unique_ptr<AdapterSet> adapters_;  // null: none
   std::vector<UnitRange> stages_;
   SamplerConfig config_;
-  std::optional<TrainSampler> sampler_;
+  std::unique_ptr<TrainingBatches> sampler_;  // null: no data
+  std::int64_t taken_before_step_ = 0;
   Batch random_batch_;
-  std::optional<ValidationSampler> valid_;
+  std::unique_ptr<ValidationBatches> valid_;  // null: none
   Stages training_, validation_;
   double data_seconds_ = 0.0;
 };

@@ -18,6 +18,11 @@ PrepareConfig prepare_config(const Recipe& recipe) {
   const TextRecipe& text = language_model_of(recipe).data;
   PrepareConfig config;
   config.corpus.files = text.text;
+  if (text.has_samples()) {
+    const bool chat = text.format == TextRecipe::kChat;
+    config.samples = {chat ? SampleFormat::kChat : SampleFormat::kPromptCompletion,
+                      text.context + 1, text.too_long == "truncate"};
+  }
   config.tokenizer.kind =
       text.tokenizer_kind == "bpe" ? TokenizerKind::kBpe : TokenizerKind::kUnigram;
   config.tokenizer.vocabulary = text.vocab_size;

@@ -4,7 +4,9 @@
 #include <fstream>
 #include <set>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -336,6 +338,115 @@ TEST(Split, TakesItsShareWhateverTheOrder) {
   for (std::int64_t i = 0; i < 1000; ++i)
     differs += is_held_out({0.5, 3}, i) != is_held_out({0.5, 4}, i);
   EXPECT_GT(differs, 300);
+}
+
+class PrepareSamples : public Prepare {
+ protected:
+  PrepareSamples() {
+    std::string lines;
+    for (int i = 0; i < 60; ++i) {
+      lines += fmt::format(R"({{"prompt": "{} of ", "completion": "{} and {}"}})", words_[i % 5],
+                           words_[i % 3], i) +
+               "\n";
+    }
+    config_.corpus.files = {folder_.write("a.jsonl", lines)};
+    config_.samples = {SampleFormat::kPromptCompletion, 65, false};
+    config_.tokenizer.vocabulary = 300;
+    config_.split.valid_share = 0.2;
+  }
+  const std::vector<std::string> words_{"ba", "kori", "mutensal", "ge", "dor"};
+};
+
+TEST_F(PrepareSamples, WholeSamplesAreHeldOutAndKeepTheirAnswers) {
+  const PreparedText made = prepare();
+  EXPECT_EQ(made.documents, 60);
+  EXPECT_GT(made.valid_tokens, 0);
+  const std::unique_ptr<const Tokenizer> tokenizer = Tokenizer::load(made.tokenizer_path);
+  std::multiset<std::string> answers;
+  std::int64_t answer_tokens = 0;
+  for (const std::string& path : {made.train_path, made.valid_path}) {
+    const TokenFile file = TokenFile::open(path, tokenizer->hash());
+    file.verify();
+    answer_tokens += file.answer_tokens();
+    for (std::int64_t i = 0; i < file.documents(); ++i) {
+      const auto [begin, end] = file.document(i);
+      std::vector<std::int32_t> ids(static_cast<std::size_t>(end - begin)), answer;
+      std::vector<std::uint8_t> counts(ids.size());
+      file.read(begin, ids);
+      file.read_answers(begin, counts);
+      for (std::size_t t = 0; t < ids.size(); ++t)
+        if (counts[t] == 1) answer.push_back(ids[t]);
+      EXPECT_EQ(answer.back(), tokenizer->eos_id());
+      answers.insert(tokenizer->decode(answer));
+    }
+  }
+  EXPECT_EQ(answers.size(), 60U);
+  // A token with text of both sides, such as a space, belongs to the answer.
+  EXPECT_NE(answers.find("ba and 0"), answers.end());
+  EXPECT_EQ(answer_tokens, made.answer_tokens);
+  EXPECT_TRUE(prepare().was_there);
+}
+
+TEST_F(PrepareSamples, WhatAnswersDependOnNamesTheCache) {
+  std::set<std::string> paths{prepare().train_path};
+  config_.samples->truncates = true;
+  paths.insert(prepare().train_path);
+  config_.samples->most_tokens = 8;
+  paths.insert(prepare().train_path);
+  EXPECT_EQ(paths.size(), 3U);
+  EXPECT_GT(prepare().truncated, 0);
+}
+
+TEST_F(PrepareSamples, SamplesThatCannotBeUsedAreNamedByLine) {
+  config_.samples->most_tokens = 8;
+  expect_error(ErrorKind::kData, {"a.jsonl:", "a sample of ", "at most 8"}, [&] { prepare(); });
+  config_.split.valid_share = 0.999999;
+  config_.samples->truncates = true;
+  expect_error(ErrorKind::kData, {}, [&] { prepare(); });
+}
+
+// With a vocabulary that came with a chat template, which the tokens depend on.
+TEST_F(PrepareSamples, ConversationsKeepTheAssistantsTurns) {
+  std::string lines;
+  for (int i = 0; i < 40; ++i) {
+    lines += fmt::format(
+        R"({{"messages": [{{"role": "user", "content": "{0}"}}, {{"role": "assistant", "content": "answer {1}"}}]}})"
+        "\n",
+        words_[i % 5], i);
+  }
+  config_.corpus.files = {folder_.write("chats.jsonl", lines)};
+  config_.samples->format = SampleFormat::kChat;
+  std::filesystem::create_directory(folder_.file("vocabulary"));
+  folder_.write("vocabulary/tokenizer.json", slurp(GW_TEST_DATA "/golden/chat.json"));
+  config_.tokenizer_model = folder_.file("vocabulary");
+  const auto prepare_with = [&](const std::string& separator) {
+    const std::string jinja =
+        "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
+        "message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}" +
+        separator;
+    folder_.write("vocabulary/tokenizer_config.json",
+                  nlohmann::json{{"eos_token", "</s>"}, {"chat_template", jinja}}.dump());
+    return prepare();
+  };
+  const PreparedText made = prepare_with("");
+  EXPECT_EQ(made.documents, 40);
+  const std::unique_ptr<const Tokenizer> tokenizer = Tokenizer::load(config_.tokenizer_model);
+  const TokenFile file = TokenFile::open(made.train_path, tokenizer->hash());
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(file.tokens())), answers;
+  std::vector<std::uint8_t> counts(ids.size());
+  file.read(0, ids);
+  file.read_answers(0, counts);
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    if (counts[i] == 1) answers.push_back(ids[i]);
+  const std::string text = tokenizer->decode(answers);
+  EXPECT_THAT(text, ::testing::HasSubstr("answer 1"));
+  EXPECT_THAT(text, ::testing::Not(::testing::HasSubstr("ba")));
+  EXPECT_EQ(std::count(answers.begin(), answers.end(), tokenizer->find("<|im_end|>")),
+            file.documents());
+  EXPECT_NE(
+      prepare_with("{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
+          .train_path,
+      made.train_path);
 }
 
 }  // namespace

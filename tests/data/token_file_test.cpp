@@ -163,7 +163,7 @@ TEST(TokenFile, WrongContentIsAnError) {
   const auto refused = [&folder](const Forgery& f, const std::string& named) {
     expect_error(ErrorKind::kData, {"f.h5", named}, [&] { TokenFile::open(forge(folder, f)); });
   };
-  refused({.version = 2}, "version 2; this program reads 1");
+  refused({.version = 3}, "version 3; this program reads 1 and 2");
   refused({.tokens = 6}, "6 tokens in 2 documents written, 5 in 2 found");
   refused({.documents = 3}, "in 3 documents written");
   refused({.offsets = {1, 2, 5}}, "offset 0 is 1");

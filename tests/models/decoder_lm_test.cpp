@@ -99,6 +99,54 @@ TEST_F(DecoderTest, GradientIsTheSlopeOfTheLoss) {
   }
 }
 
+// Three samples in one row against each in a row of its own: the same logits, and the same
+// gradients of their sum.
+TEST_F(DecoderTest, SamplesInARowDoNotSeeEachOther) {
+  for (const bool recomputes : {false, true}) {
+    DecoderConfig config = tiny();
+    config.layers = 2;
+    config.qk_norm = config.qkv_bias = true;
+    config.recompute = recomputes;
+    DecoderLm model(cx, config);
+    const UnitRange all{0, unit_count(config)};
+    const std::vector<std::vector<std::int32_t>> samples{{1, 2, 3}, {4}, {5, 6, 7, 8, 9}};
+    std::vector<std::int32_t> ids, starts;
+    for (const auto& sample : samples) {
+      starts.insert(starts.end(), sample.size(), static_cast<std::int32_t>(ids.size()));
+      ids.insert(ids.end(), sample.begin(), sample.end());
+    }
+    const auto gradients = [&] {
+      std::vector<double> out;
+      model.visit_params([&](Parameter& p) {
+        const std::vector<double> values = p.grad.to_host<double>(cx);
+        out.insert(out.end(), values.begin(), values.end());
+        p.grad_empty = true;
+      });
+      return out;
+    };
+    const auto run = [&](const std::vector<std::int32_t>& row, const Tensor& begins) {
+      const auto tokens = std::ssize(row);
+      Tape tape;
+      const Var y =
+          model.forward(cx, tape, all, Tensor::from(cx, {1, tokens}, row), {}, nullptr, {}, begins);
+      Tensor seed = Tensor::empty(cx, tape.value(y).shape(), DType::kF32);
+      fill(cx, seed, 1.0);
+      const std::vector<double> logits = tape.value(y).to_host<double>(cx);
+      tape.backward(cx, y, seed);
+      return logits;
+    };
+    const std::vector<double> packed = run(ids, Tensor::from(cx, {1, std::ssize(ids)}, starts));
+    const std::vector<double> packed_gradients = gradients();
+    std::vector<double> alone;
+    for (const auto& sample : samples) {
+      const std::vector<double> logits = run(sample, {});
+      alone.insert(alone.end(), logits.begin(), logits.end());
+    }
+    EXPECT_THAT(packed, testing::Pointwise(testing::DoubleNear(1e-6), alone));
+    EXPECT_THAT(packed_gradients, testing::Pointwise(testing::DoubleNear(1e-5), gradients()));
+  }
+}
+
 TEST_F(DecoderTest, FrozenParametersHaveNoGradient) {
   DecoderLm model(cx, tiny());
   set_trainable(model, {"*q_proj*"});

@@ -35,14 +35,26 @@ inline std::int64_t seen_from(const AttentionShape& s, std::int64_t query, std::
   return s.causal ? std::min(all, s.query_start + query + 1 - first_key) : all;
 }
 
+// Where the queries' samples start, or null.
+inline const std::int32_t* starts_of(const AttentionShape& s, std::int64_t batch,
+                                     std::int64_t query) {
+  return s.starts == nullptr ? nullptr : s.starts + batch * s.queries + query;
+}
+
+// The first block of keys that queries from `query` on see: no later query sees any before it.
+inline std::int64_t first_key(const AttentionShape& s, std::int64_t batch, std::int64_t query) {
+  const std::int32_t* const start = starts_of(s, batch, query);
+  return start == nullptr ? 0 : *start / kKeyBlock * kKeyBlock;
+}
+
 // The block of scores of `rows` queries from `query` with the keys from `key`; cols <= 0 if they
 // see none of them.
 template <class C>
-ScoreBlock<C> score_block(const AttentionShape& s, std::int64_t query, std::int64_t rows,
-                          std::int64_t key, C* scores) {
+ScoreBlock<C> score_block(const AttentionShape& s, std::int64_t batch, std::int64_t query,
+                          std::int64_t rows, std::int64_t key, C* scores) {
   const std::int64_t cols = std::min(kKeyBlock, seen_from(s, query + rows - 1, key));
   const std::int64_t seen = s.causal ? s.query_start + query + 1 - key : cols;
-  return {scores, rows, cols, static_cast<C>(s.scale), seen};
+  return {scores, rows, cols, static_cast<C>(s.scale), seen, starts_of(s, batch, query), key};
 }
 
 // Over the threads, unless there is too little to do to wake them.

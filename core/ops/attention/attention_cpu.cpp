@@ -136,20 +136,22 @@ class Forward {
     // Rows that see none of the first keys begin at zero, others with the product itself.
     if (seen_from(s_, begin, 0) <= 0) std::fill_n(out, count * d, C(0));
     const std::int64_t last_key = seen_from(s_, begin + count - 1, 0);
-    for (std::int64_t key = 0; key < last_key; key += kKeyBlock) {
+    for (std::int64_t key = first_key(s_, batch, begin); key < last_key; key += kKeyBlock) {
       const std::int64_t keys = std::min(kKeyBlock, last_key - key);
       const Block<const C> kb = wide<T>(k, key, keys, d, rooms + kQueryBlock * d);
       const Block<const C> vb = wide<T>(v, key, keys, d, rooms + (kQueryBlock + kKeyBlock) * d);
       for (std::int64_t i = 0; i < count; i += kQueryBlock) {
         const std::int64_t rows = std::min(kQueryBlock, count - i);
-        const ScoreBlock<C> block = score_block(s_, begin + i, rows, key, scores);
-        if (block.cols <= 0) continue;
+        const ScoreBlock<C> block = score_block(s_, batch, begin + i, rows, key, scores);
+        const std::int64_t first = first_key(s_, batch, begin + i);
+        if (block.cols <= 0 || key < first) continue;
         const Block<const C> qb = wide<T>(q, begin + i, rows, d, rooms);
         C* o = out + i * d;
         block_gemm({rows, block.cols, d}, qb, transposed(kb.data, kb.ld), C(0),
                    {scores, block.cols});
-        loops<T>().softmax_step(block, row_max + i, row_sum + i, key == 0 ? nullptr : o, d);
-        block_gemm({rows, d, block.cols}, {scores, block.cols}, vb, key == 0 ? C(0) : C(1), {o, d});
+        loops<T>().softmax_step(block, row_max + i, row_sum + i, key == first ? nullptr : o, d);
+        block_gemm({rows, d, block.cols}, {scores, block.cols}, vb, key == first ? C(0) : C(1),
+                   {o, d});
       }
     }
     const auto y = head_rows<T>(t_.y, batch, head, d);
@@ -229,11 +231,12 @@ class Backward {
     const Block<C> dqb = sums<T>(dq, query, d, rooms + 2 * kQueryBlock * d);
     row_dots<T>(dy.row(query), y.row(query), y.ld, delta, rows, d);
     const C* lse = t_.lse.template data<C>() + (batch * s_.heads + head) * s_.queries + query;
-    for (std::int64_t key = 0; key < s_.keys; key += kKeyBlock) {
-      const ScoreBlock<C> block = score_block(s_, query, rows, key, scores);
+    const std::int64_t first = first_key(s_, batch, query);
+    for (std::int64_t key = first; key < s_.keys; key += kKeyBlock) {
+      const ScoreBlock<C> block = score_block(s_, batch, query, rows, key, scores);
       const std::int64_t cols = block.cols;
       if (cols <= 0) {
-        if (key == 0) clear(dqb, rows, d);  // they see nothing at all
+        if (key == first) clear(dqb, rows, d);  // they see nothing at all
         break;
       }
       const Block<const C> kb = part(all.k, key), vb = part(all.v, key);
@@ -243,7 +246,7 @@ class Backward {
       const auto probs = transposed<C>(scores, cols), d_probs = transposed<C>(d_scores, cols);
       block_gemm({cols, d, rows}, probs, dyb, C(1), part(all.dv, key));
       block_gemm({cols, d, rows}, d_probs, qb, C(1), part(all.dk, key));
-      block_gemm({rows, d, cols}, {d_scores, cols}, kb, key == 0 ? C(0) : C(1), dqb);
+      block_gemm({rows, d, cols}, {d_scores, cols}, kb, key == first ? C(0) : C(1), dqb);
     }
     narrow<T>(dqb, dq, query, rows, d);
   }

@@ -158,21 +158,23 @@ class Forward {
     // Rows that see none of the first keys begin at zero, others with the product itself.
     if (seen_from(s_, begin, 0) <= 0) std::fill_n(p.out, count * d, 0.0F);
     const std::int64_t last_key = seen_from(s_, begin + count - 1, 0);
-    for (std::int64_t key = 0; key < last_key; key += kKeyBlock) {
+    for (std::int64_t key = first_key(s_, batch, begin); key < last_key; key += kKeyBlock) {
       const std::int64_t keys = std::min(kKeyBlock, last_key - key);
       p.k.pack_rows(k, key, keys, d);
       p.v.pack_columns(v, key, keys, d);
       for (std::int64_t i = 0; i < count; i += kQueryBlock) {
         const std::int64_t rows = std::min(kQueryBlock, count - i);
-        const ScoreBlock<float> block = score_block(s_, begin + i, rows, key, p.scores);
-        if (block.cols <= 0) continue;
+        const ScoreBlock<float> block = score_block(s_, batch, begin + i, rows, key, p.scores);
+        const std::int64_t first = first_key(s_, batch, begin + i);
+        if (block.cols <= 0 || key < first) continue;
         float* out = p.out + i * d;
         multiply({rows, block.cols, d}, rows_of(q, begin + i), p.k.data, p.k.panel, p.scores,
                  block.cols, false);
         attention_kernels().f32.softmax_step(block, p.row_max + i, p.row_sum + i,
-                                             key == 0 ? nullptr : out, d);
+                                             key == first ? nullptr : out, d);
         round_scores(p.scores, rows, block.cols, p.probs);
-        multiply({rows, d, block.cols}, along_keys(p.probs), p.v.data, p.v.panel, out, d, key > 0);
+        multiply({rows, d, block.cols}, along_keys(p.probs), p.v.data, p.v.panel, out, d,
+                 key > first);
       }
     }
     const auto y = head_rows<Bf16>(t_.y, batch, head, d);
@@ -252,11 +254,12 @@ class Backward {
     p.dy.pack_columns(dy, query, rows, d);
     attention_kernels().row_dots_bf16(dy.row(query), y.row(query), y.ld, p.delta, rows, d);
     const float* lse = t_.lse.data<float>() + (batch * s_.heads + head) * s_.queries + query;
-    for (std::int64_t key = 0; key < s_.keys; key += kKeyBlock) {
-      const ScoreBlock<float> block = score_block(s_, query, rows, key, p.scores);
+    const std::int64_t first = first_key(s_, batch, query);
+    for (std::int64_t key = first; key < s_.keys; key += kKeyBlock) {
+      const ScoreBlock<float> block = score_block(s_, batch, query, rows, key, p.scores);
       const std::int64_t cols = block.cols;
       if (cols <= 0) {
-        if (key == 0) std::fill_n(p.dq, rows * d, 0.0F);  // they see nothing at all
+        if (key == first) std::fill_n(p.dq, rows * d, 0.0F);  // they see nothing at all
         break;
       }
       multiply({rows, cols, d}, rows_of(q, query), p.k_rows.from_col(key), p.k_rows.panel, p.scores,
@@ -268,7 +271,7 @@ class Backward {
       add_transposed({cols, d, rows}, p.d_scores, p.q, p, p.dk + key * d);
       // What is rounded last are the gradients of the scores.
       multiply({rows, d, cols}, along_keys(p.rounded), p.k_columns.from_row(key), p.k_columns.panel,
-               p.dq, d, key > 0);
+               p.dq, d, key > first);
     }
     const auto dq = head_rows<Bf16>(g_.dq, batch, head, d);
     linear_kernels().narrow(p.dq, d, dq.row(query), dq.ld, rows, d);

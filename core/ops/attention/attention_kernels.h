@@ -10,14 +10,17 @@
 namespace gradwire {
 
 // A dense block [rows, cols] of products of queries and keys. Row r sees the first `seen` + r of
-// its columns, none if that is negative and at most all; what it does not see becomes zero. A score
-// of minus infinity is not seen either.
+// its columns, none if that is negative and at most all, but for those before starts[r] - key, if
+// there are starts; what it does not see becomes zero. A score of minus infinity is not seen
+// either.
 template <class C>
 struct ScoreBlock {
   C* scores;
   std::int64_t rows, cols;
   C scale;
   std::int64_t seen;
+  const std::int32_t* starts = nullptr;  // by row: the first key that it sees
+  std::int64_t key = 0;                  // of the first column
 };
 
 template <class C>
@@ -58,6 +61,7 @@ struct AttentionShape {
   bool causal;
   double scale;
   std::int64_t query_start;
+  const std::int32_t* starts = nullptr;  // [batch, queries]: the first key that a query sees
 };
 
 struct AttentionTensors {

@@ -28,6 +28,16 @@ std::int64_t mask_to_vector(C* s, std::int64_t seen, std::int64_t cols) {
   return end;
 }
 
+// The columns before the row's sample score minus infinity.
+template <class C>
+void mask_before(const ScoreBlock<C>& b, std::int64_t row, C* s, std::int64_t end) {
+  if (b.starts == nullptr) return;
+  const std::int64_t first = b.starts[row] - b.key;
+  for (std::int64_t c = 0; c < (first < end ? first : end); ++c) {
+    s[c] = kNothing<C>;
+  }
+}
+
 template <class C>
 void clear(C* s, std::int64_t begin, std::int64_t end) {
   for (std::int64_t c = begin; c < end; ++c) {
@@ -48,6 +58,7 @@ void softmax_step(const ScoreBlock<C>& b, C* row_max, C* row_sum, C* out, std::i
   for (std::int64_t r = 0; r < b.rows; ++r) {
     C* s = b.scores + r * b.cols;
     const std::int64_t end = mask_to_vector(s, seen_by(b, r), b.cols);
+    mask_before(b, r, s, end);
     const C before = row_max[r];
     C now = before;
 #pragma omp simd reduction(max : now)
@@ -83,6 +94,7 @@ void gradient_step(const ScoreBlock<C>& b, C* d_probs, const C* lse, const C* de
     C* d = d_probs + r * b.cols;
     const C row_lse = origin_of(lse[r]), row_delta = delta[r];
     const std::int64_t end = mask_to_vector(s, seen_by(b, r), b.cols);
+    mask_before(b, r, s, end);
 #pragma omp simd
     for (std::int64_t c = 0; c < end; ++c) {
       const C p = probability(b.scale * s[c] - row_lse);

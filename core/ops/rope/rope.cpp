@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "core/dispatch.h"
+#include "core/ops/attention/attention.h"
 #include "core/ops/operands.h"
 #include "core/ops/rope/rope_kernels.h"
 #include "core/parallel_for.h"
@@ -68,12 +69,15 @@ void turn_cpu(Context& cx, const Tensor& x, const Tensor& y, const RopeOptions& 
   using C = Compute<T>;
   const std::int64_t time = x.dim(1), width = x.dim(2), half = width / (2 * o.heads);
   const auto& table = cx.engine->slot<RopeTables<C>>().get(o.theta, half, o.start + time);
+  const std::int32_t* const starts =
+      o.sample_starts ? o.sample_starts.data<std::int32_t>() : nullptr;
   const T* from = x.data<T>();
   T* to = y.data<T>();
   constexpr std::int64_t kRows = 64;
   parallel_for(x.dim(0) * time, kRows, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
-      const std::int64_t at = (o.start + row % time) * half;
+      const std::int64_t begin_of_sample = starts == nullptr ? 0 : starts[row];
+      const std::int64_t at = (o.start + row % time - begin_of_sample) * half;
       const RopeTurn<C> turn{table.cosine.data() + at, table.sine.data() + at, half,
                              static_cast<C>(sign)};
       if constexpr (std::is_same_v<T, Bf16>) {
@@ -105,6 +109,9 @@ Var rope(Context& cx, Tape& tape, Var x, const RopeOptions& options) {
   const Tensor& xv = tape.value(x);
   check_devices(cx, "rope", xv);
   check_shapes(xv, options);
+  if (options.sample_starts) {
+    check_sample_starts(cx, "rope", options.sample_starts, xv.dim(0), xv.dim(1));
+  }
   return tape.record(turned(cx, xv, options, 1.0), {x},
                      [x, options](Context& c, Tape& t, const Tensor& dy) {
                        t.accumulate(c, x, turned(c, dy, options, -1.0));
