@@ -13,4 +13,8 @@ namespace gradwire {
 // changed since.
 void copy_tokenizer(const Tokenizer& tokenizer, const std::string& path);
 
+// Writes the same into a folder, under the names that Tokenizer::load() finds in it: a vocabulary
+// of a GGUF file as tokenizer.gguf, a SentencePiece model as tokenizer.model. Errors: kIo.
+void add_tokenizer(const Tokenizer& tokenizer, const std::string& folder);
+
 }  // namespace gradwire

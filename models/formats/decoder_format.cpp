@@ -247,11 +247,16 @@ std::uint64_t ForeignDecoder::digest() const {
   return hasher.digest();
 }
 
-const StoredTensor& ForeignDecoder::stored(const std::string& name, const Shape& shape) const {
+const StoredTensor& ForeignDecoder::stored(const std::string& name) const {
   const std::string theirs = is_gguf_ ? gguf_name(name) : name;
   const auto found = tensors_.find(theirs);
   if (found == tensors_.end()) refuse(path_, fmt::format("tensor '{}' is missing", theirs));
-  const StoredTensor& tensor = found->second;
+  return found->second;
+}
+
+const StoredTensor& ForeignDecoder::stored(const std::string& name, const Shape& shape) const {
+  const std::string theirs = is_gguf_ ? gguf_name(name) : name;
+  const StoredTensor& tensor = stored(name);
   if (tensor.shape != shape) {
     refuse(path_, fmt::format("tensor '{}' is {}; this model has {}", theirs,
                               to_string(tensor.shape), to_string(shape)));
@@ -262,14 +267,20 @@ const StoredTensor& ForeignDecoder::stored(const std::string& name, const Shape&
   return tensor;
 }
 
-void ForeignDecoder::load(Context& cx, Module& model) const {
+std::vector<float> ForeignDecoder::values(const std::string& name, const Shape& shape) const {
   const std::int64_t head = config_.resolved_head_width();
+  std::vector<float> out = decode(stored(name, shape));
+  if (interleaved_rope_ && is_turned(name)) from_gguf_order(out, shape[0] / head, head);
+  return out;
+}
+
+ElementType ForeignDecoder::type_of(const std::string& name) const {
+  return stored(name).type;
+}
+
+void ForeignDecoder::load(Context& cx, Module& model) const {
   model.visit_params([&](Parameter& p) {
-    std::vector<float> values = decode(stored(p.name, p.value.shape()));
-    if (interleaved_rope_ && is_turned(p.name)) {
-      from_gguf_order(values, p.value.dim(0) / head, head);
-    }
-    copy(cx, p.value, Tensor::from(cx, p.value.shape(), values));
+    copy(cx, p.value, Tensor::from(cx, p.value.shape(), values(p.name, p.value.shape())));
     ++p.version;
   });
 }

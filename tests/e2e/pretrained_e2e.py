@@ -163,6 +163,32 @@ class PretrainedTest(ProgramTest):
             self.write_base(seed=2)
             self.assertIn("begun with", self.train(*settings, run=run, expect=4))
 
+    def test_an_imported_model_is_the_model(self):
+        loss = self.evaluate("--ckpt", "none")["loss"]
+        out = self.run_program("import", "base", "--out", "copy")
+        self.assertIn("read back and compared", out)
+        copy = ("--set", 'model.from="copy"')
+        self.assertEqual(self.evaluate("--ckpt", "none", *copy)["loss"], loss)
+        self.run_program("import", "copy", "--out", "half", "--dtype", "bf16")
+        size = [(self.dir / d / "model.safetensors").stat().st_size for d in ("copy", "half")]
+        self.assertLess(size[1], 0.7 * size[0])
+        half = ("--set", 'model.from="half"')
+        self.assertAlmostEqual(self.evaluate("--ckpt", "none", *half)["loss"], loss, places=2)
+
+    def test_an_import_that_fails_writes_nothing(self):
+        self.run_program("import", "base", "--out", "copy")
+        before = sorted(self.dir.iterdir())
+        self.assertIn("copy: exists already",
+                      self.run_program("import", "base", "--out", "copy", expect=2))
+        name = "model.norm.weight"
+        self.write_base(left_out=(name,))
+        self.assertIn(f"tensor '{name}' is missing",
+                      self.run_program("import", "base", "--out", "other", expect=3))
+        self.write_base(model_type="gpt2")
+        self.run_program("import", "base", "--out", "other", expect=3)
+        self.run_program("import", "nowhere", "--out", "other", expect=8)
+        self.assertEqual(sorted(self.dir.iterdir()), before)
+
     def refused(self, says, code):
         self.assertIn(says, self.train(expect=code))
         self.assertFalse((self.dir / "run").exists())
