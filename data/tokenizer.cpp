@@ -21,12 +21,14 @@ namespace fs = std::filesystem;
 
 // The file with the vocabulary in a folder of a model.
 std::string file_in(const std::string& folder) {
-  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.txt"}) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.txt", "tokenizer.gguf"}) {
     const fs::path file = fs::path(folder) / name;
     if (fs::exists(file)) return file.string();
   }
-  throw Error(ErrorKind::kData,
-              fmt::format("{}: has none of tokenizer.json, tokenizer.model and vocab.txt", folder));
+  throw Error(
+      ErrorKind::kData,
+      fmt::format("{}: has none of tokenizer.json, tokenizer.model, vocab.txt and tokenizer.gguf",
+                  folder));
 }
 
 // Bytes of the character that `text` ends within; 0 if it ends with a whole one, or with what no

@@ -67,7 +67,8 @@ void AdaptersRecipe::fields(FieldVisitor& v) {
     one_of({"default", "normal", "zero"}));
 }
 
-void check_adapters(const AdaptersRecipe& adapters, Inputs inputs, ProblemList& out) {
+void check_adapters(const AdaptersRecipe& adapters, Inputs inputs, bool base_is_known,
+                    ProblemList& out) {
   if (!adapters.is_used()) {
     if (!adapters.base.empty()) {
       out.blame({"adapters.base", "adapters.method"},
@@ -75,7 +76,7 @@ void check_adapters(const AdaptersRecipe& adapters, Inputs inputs, ProblemList& 
     }
     return;
   }
-  if (inputs != Inputs::kNeeded) return;
+  if (inputs != Inputs::kNeeded || (adapters.base.empty() && base_is_known)) return;
   if (adapters.base.empty()) {
     out.blame({"adapters.base", "adapters.method"},
               "which trained model are the adapters for? Give a checkpoint or the folder of a run");

@@ -30,8 +30,10 @@ struct AdaptersRecipe {
   bool operator==(const AdaptersRecipe&) const = default;
 };
 
-// The rules between these keys.
-void check_adapters(const AdaptersRecipe& adapters, Inputs inputs, ProblemList& out);
+// The rules between these keys. `base_is_known`: the recipe names the base elsewhere, and
+// adapters.base may be left out.
+void check_adapters(const AdaptersRecipe& adapters, Inputs inputs, bool base_is_known,
+                    ProblemList& out);
 
 // Checkpoints that the base's weights may come from, the first that can be used counts. Errors:
 // kCheckpoint if there is none; kIo.

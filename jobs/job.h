@@ -123,6 +123,9 @@ class Job {
 
   // What a checkpoint of this model must have in common with the run that loads it.
   virtual std::string model_identity() const = 0;
+  // Whether build() gives the model weights that another program has trained, so that it is of use
+  // without a checkpoint.
+  virtual bool has_pretrained_weights() const { return false; }
   // What it learns from. Other data make another run.
   virtual std::string data_identity() const { return ""; }
   // Keeps in the folder of a run what a trained model needs of its data. Gives what a run that goes

@@ -26,6 +26,10 @@ class JobSections {
   virtual std::unique_ptr<JobSections> clone() const = 0;
   // Writes out the defaults that follow from other keys, so that recipes compare.
   virtual void resolve_defaults() {}
+  // Gives keys that the recipe leaves out the values that follow from files it names, once all of
+  // it has been read, with values in range. `origins` says which keys it sets. Errors: kData and
+  // kIo for files that do not serve; what contradicts them is a problem of the recipe.
+  virtual void complete(const Origins& /*origins*/, ProblemList& /*out*/) {}
   // The rules between keys, and what must exist on this host. Only called on values that are in
   // range, for a run of so many ranks.
   virtual void check(const Recipe& /*recipe*/, int /*ranks*/, Inputs /*inputs*/,

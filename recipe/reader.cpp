@@ -261,6 +261,9 @@ Recipe load_recipe(const std::string& path, const std::vector<std::string>& over
                     std::back_inserter(problems));
   std::ranges::move(range_problems(r), std::back_inserter(problems));
   if (!problems.empty()) throw RecipeError(std::move(problems));
+  ProblemList contradictions(r.origins);
+  r.job.sections()->complete(r.origins, contradictions);
+  if (!contradictions.empty()) throw RecipeError(contradictions.take());
   return r;
 }
 

@@ -18,7 +18,8 @@ namespace gradwire {
 // (recipe/paths.h). An override is `a.b=value` with a value as TOML writes it, or a bare word for a
 // string; in messages its file is `<command line>` and its line the place among the overrides,
 // from 1. Unknown and repeated keys, keys of other jobs, wrong types and values out of range are
-// errors. Throws RecipeError.
+// errors. Last, the job completes it (JobSections::complete()). Throws RecipeError, and what
+// completing throws.
 Recipe load_recipe(const std::string& path, const std::vector<std::string>& overrides,
                    std::span<const JobKind> jobs);
 

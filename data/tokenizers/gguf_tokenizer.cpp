@@ -16,6 +16,10 @@ constexpr const char* kTypes = "tokenizer.ggml.token_type";
 constexpr const char* kScores = "tokenizer.ggml.scores";
 constexpr const char* kMerges = "tokenizer.ggml.merges";
 
+bool is_of_tokenizer(std::string_view key) {
+  return key.starts_with("tokenizer.");
+}
+
 // llama.cpp's numbers of what a token is.
 enum TokenType : std::int64_t { kNormal = 1, kUnknown, kControl, kUserDefined, kUnused, kByte };
 
@@ -119,7 +123,7 @@ class Reader {
   std::uint64_t hash() const {
     Hasher hasher;
     for (const auto& [key, value] : file_.metadata()) {
-      if (!key.starts_with("tokenizer.")) continue;
+      if (!is_of_tokenizer(key)) continue;
       hasher.add(std::as_bytes(std::span(key)));
       hasher.add(value.bytes);
     }
@@ -187,6 +191,32 @@ class Reader {
 
 std::unique_ptr<const Tokenizer> gguf_tokenizer(const GgufFile& file) {
   return Reader(file).read();
+}
+
+std::string gguf_vocabulary(const GgufFile& file) {
+  std::string out;
+  const auto number = [&](auto value) {
+    out.append(reinterpret_cast<const char*>(&value), sizeof value);
+  };
+  std::uint64_t keys = 0;
+  for (const auto& [key, value] : file.metadata())
+    keys += is_of_tokenizer(key) ? 1 : 0;
+  out = "GGUF";
+  number(std::uint32_t{3});
+  number(std::uint64_t{0});  // tensors
+  number(keys);
+  for (const auto& [key, value] : file.metadata()) {
+    if (!is_of_tokenizer(key)) continue;
+    number(std::uint64_t{key.size()});
+    out += key;
+    number(value.type);
+    if (value.type == GgufType::kArray) {
+      number(value.element);
+      number(value.count);
+    }
+    out.append(reinterpret_cast<const char*>(value.bytes.data()), value.bytes.size());
+  }
+  return out;
 }
 
 }  // namespace gradwire

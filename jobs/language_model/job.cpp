@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "core/printable.h"
 #include "data/sample_rows.h"
 #include "data/unigram.h"
@@ -56,16 +57,38 @@ bool LanguageModelJob::prepare(JobHost& host, const Preparation& how) {
   if (language_model_of(recipe_).adapters.is_used()) {
     base_ranks_ = make_coordinator(host.cx, host.world, {});
   }
-  switch (how.content) {
-    case Content::kTraining: return prepare_training(host, how);
-    case Content::kEvaluation:
-      run_text_.emplace(host, recipe_, how.checkpoints);
-      run_on_all_ranks(host.ranks, [&] { data_.emplace(run_text_->prepared()); });
-      return true;
-    case Content::kModel: tokenizer_ = run_tokenizer(host, recipe_, how.checkpoints); return true;
-    case Content::kRandom: return true;
+  if (how.content == Content::kRandom) return true;
+  if (has_pretrained_weights()) open_pretrained(host);
+  if (how.content == Content::kTraining) {
+    if (!prepare_training(host, how)) return false;
+  } else if (how.content == Content::kEvaluation) {
+    run_text_.emplace(host, recipe_, how.checkpoints);
+    run_on_all_ranks(host.ranks, [&] { data_.emplace(run_text_->prepared()); });
+  } else {
+    tokenizer_ = run_tokenizer(host, recipe_, how.checkpoints);
   }
   return true;
+}
+
+bool LanguageModelJob::has_pretrained_weights() const {
+  return !language_model_of(recipe_).model.from.empty();
+}
+
+void LanguageModelJob::open_pretrained(JobHost& host) {
+  const std::string& path = language_model_of(recipe_).model.from;
+  std::string digest;  // once on every host: it reads the whole file
+  run_on_all_ranks(host.ranks, [&] {
+    pretrained_.emplace(ForeignDecoder::open(path));
+    pretrained_->check_tensors();
+    if (host.local_rank == 0) digest = to_hex(pretrained_->digest());
+  });
+  pretrained_digest_ = host.ranks.all_gather(digest).front();
+  run_on_all_ranks(host.ranks, [&] {
+    if (digest.empty() || digest == pretrained_digest_) return;
+    throw Error(ErrorKind::kData,
+                fmt::format("{}: another model than rank 0's: their digests are {} and {}", path,
+                            digest, pretrained_digest_));
+  });
 }
 
 bool LanguageModelJob::prepare_training(JobHost& host, const Preparation& how) {
@@ -74,7 +97,7 @@ bool LanguageModelJob::prepare_training(JobHost& host, const Preparation& how) {
     if (!host.is_first()) return;
     tokenizer = kept_tokenizer(how.checkpoints);
     const AdaptersRecipe& adapters = language_model_of(recipe_).adapters;
-    if (tokenizer.empty() && adapters.is_used()) {
+    if (tokenizer.empty() && adapters.is_used() && !adapters.base.empty()) {
       tokenizer = kept_tokenizer(base_checkpoints(adapters));
     }
   });
@@ -104,7 +127,8 @@ std::string LanguageModelJob::data_summary() const {
 }
 
 std::int64_t LanguageModelJob::vocabulary() const {
-  if (!data_ && !tokenizer_) return language_model_of(recipe_).data.vocab_size;
+  const bool is_known = has_pretrained_weights() || (!data_ && !tokenizer_);
+  if (is_known) return language_model_of(recipe_).data.vocab_size;
   return tokenizer().vocabulary();
 }
 
@@ -134,11 +158,9 @@ std::unique_ptr<Task> LanguageModelJob::build(Context& cx, const Position& posit
     data.train = &data_->train;
     data.valid = data_->valid_file();
   }
+  if (content != Content::kRandom) load_weights(cx, *model);
   if (!adapters.is_used()) {
     return std::make_unique<LanguageModelTask>(cx, std::move(model), position.stages.cut, data);
-  }
-  if (content != Content::kRandom) {
-    load_base(cx, adapters, *model, model_identity(), *base_ranks_);
   }
   auto set = std::make_unique<AdapterSet>(init, model->sites(), adapters.config(),
                                           std::vector<std::string>{kAdapterName}, is_part);
@@ -146,8 +168,19 @@ std::unique_ptr<Task> LanguageModelJob::build(Context& cx, const Position& posit
                                              position.stages.cut, data);
 }
 
+void LanguageModelJob::load_weights(Context& cx, DecoderLm& model) const {
+  const AdaptersRecipe& adapters = language_model_of(recipe_).adapters;
+  if (adapters.is_used() && !adapters.base.empty()) {
+    load_base(cx, adapters, model, model_identity(), *base_ranks_);
+  } else if (pretrained_) {
+    pretrained_->load(cx, model);
+  }
+}
+
 std::string LanguageModelJob::model_identity() const {
-  return tokenizer_identity(tokenizer());
+  const std::string tokenizer_name = tokenizer_identity(tokenizer());
+  if (!pretrained_) return tokenizer_name;
+  return fmt::format("{}, begun with {}", tokenizer_name, pretrained_digest_);
 }
 
 std::string LanguageModelJob::data_identity() const {

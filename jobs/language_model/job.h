@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/decoder_lm.h"
+#include "models/formats/decoder_format.h"
 
 #include "jobs/job.h"
 #include "jobs/language_model/recipe.h"
@@ -25,6 +26,7 @@ class LanguageModelJob final : public Job {
   std::vector<UnitCost> measure(Context& cx) override;
   std::unique_ptr<Task> build(Context& cx, const Position& position, Content content) override;
   std::string model_identity() const override;
+  bool has_pretrained_weights() const override;
   std::string data_identity() const override;
   std::string keep_data(const Recipe& recipe) override;
   void show_result(JobHost& host, std::span<const Sum> found,
@@ -36,6 +38,10 @@ class LanguageModelJob final : public Job {
   std::string export_model(JobHost& host, Task& task, const ExportRequest& request) override;
 
  private:
+  // Opens the model that training begins with, which must be the same on all hosts. Collective.
+  void open_pretrained(JobHost& host);
+  // Those of the base of adapters, or of the model that training begins with.
+  void load_weights(Context& cx, DecoderLm& model) const;
   bool prepare_training(JobHost& host, const Preparation& how);
   const Tokenizer& tokenizer() const { return data_ ? *data_->tokenizer : *tokenizer_; }
   // As the recipe says until there is a tokenizer.
@@ -44,6 +50,8 @@ class LanguageModelJob final : public Job {
   std::vector<std::string> sample_texts(JobHost& host, Task& task, const Position& position) const;
 
   Recipe recipe_;
+  std::optional<ForeignDecoder> pretrained_;
+  std::string pretrained_digest_;
   PreparedText prepared_;            // for training
   std::optional<RunText> run_text_;  // for evaluation; may own the files of data_
   std::optional<TokenData> data_;

@@ -91,7 +91,10 @@ DecoderConfig decoder_config(const Recipe& recipe, std::int64_t vocabulary) {
   config.width = m.width;
   config.heads = m.heads;
   config.kv_heads = m.resolved_kv_heads();
+  config.head_width = m.resolved_head_width();
   config.ffn_width = m.resolved_ffn_width();
+  config.qkv_bias = m.qkv_bias;
+  config.qk_norm = m.qk_norm;
   config.rope_theta = m.rope_theta;
   config.norm_eps = m.norm_eps;
   config.tie_embeddings = m.tie_embeddings;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "data/token_file.h"
 #include "parallel/agreement.h"
 #include "train/run_on_all_ranks.h"
@@ -24,7 +25,8 @@ std::string at_this_host(const std::string& path, const std::string& cache_of_fi
 }
 
 std::vector<RunFact> data_facts(const PreparedText& prepared) {
-  std::vector<RunFact> facts = {{"tokenizer", digest_of_file(prepared.tokenizer_path)}};
+  const std::unique_ptr<const Tokenizer> tokenizer = Tokenizer::load(prepared.tokenizer_path);
+  std::vector<RunFact> facts = {{"tokenizer", to_hex(tokenizer->hash())}};
   const auto tokens = [&](const char* name, const std::string& path) {
     facts.push_back({name, path.empty() ? "none" : TokenFile::open(path).tokens_hash()});
   };
@@ -45,7 +47,8 @@ std::optional<PreparedText> prepare_on_all_hosts(JobHost& host, PrepareConfig co
                                                  const std::string& tokenizer,
                                                  const Preparation& how) {
   const auto& stop_requested = how.stop_requested;
-  config.tokenizer_model = host.ranks.all_gather(tokenizer).front();
+  const std::string of_first = host.ranks.all_gather(tokenizer).front();
+  if (!of_first.empty()) config.tokenizer_model = of_first;
   config.stop_requested = stop_requested;
   PreparedText prepared;
   const auto make = [&] {

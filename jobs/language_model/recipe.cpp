@@ -9,6 +9,7 @@
 #include "core/error.h"
 
 #include "jobs/language_model/job.h"
+#include "jobs/language_model/pretrained.h"
 #include "jobs/language_model/task.h"
 
 namespace gradwire {
@@ -25,7 +26,7 @@ class Rules {
     sizes();
     held_out();
     samples();
-    check_adapters(job_.adapters, inputs, out_);
+    check_adapters(job_.adapters, inputs, !job_.model.from.empty(), out_);
     if (job_.adapters.is_used() && job_.model.trainable != StringList{"*"}) {
       out_.blame({"model.trainable", "adapters.method"},
                  "the model is frozen under adapters: give adapters.also_train");
@@ -36,7 +37,12 @@ class Rules {
  private:
   void model() {
     const DecoderRecipe& m = job_.model;
-    if (m.width % m.heads != 0) {
+    if (m.head_width != 0) {
+      if (m.head_width % 2 != 0) {
+        out_.blame({"model.head_width"},
+                   fmt::format("heads of {}: rotary positions need an even number", m.head_width));
+      }
+    } else if (m.width % m.heads != 0) {
       out_.blame({"model.heads", "model.width"},
                  fmt::format("{} heads do not divide width {}", m.heads, m.width));
     } else if (m.width / m.heads % 2 != 0) {
@@ -147,6 +153,11 @@ std::unique_ptr<JobSections> LanguageModelRecipe::clone() const {
 void LanguageModelRecipe::resolve_defaults() {
   model.kv_heads = model.resolved_kv_heads();
   model.ffn_width = model.resolved_ffn_width();
+  model.head_width = model.resolved_head_width();
+}
+
+void LanguageModelRecipe::complete(const Origins& origins, ProblemList& out) {
+  if (!model.from.empty()) take_sizes(*this, origins, out);
 }
 
 void LanguageModelRecipe::check(const Recipe& recipe, int /*ranks*/, Inputs inputs,

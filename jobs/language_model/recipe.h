@@ -14,19 +14,24 @@
 namespace gradwire {
 
 struct DecoderRecipe {
+  std::string from;
   std::int64_t layers = 4;
   std::int64_t width = 256;
   std::int64_t heads = 4;
   std::int64_t kv_heads = 0;
   std::int64_t ffn_width = 0;
+  std::int64_t head_width = 0;
+  bool qkv_bias = false;
+  bool qk_norm = false;
   double rope_theta = 10000.0;
   double norm_eps = 1e-5;
   bool tie_embeddings = true;
   double dropout = 0.0;
   StringList trainable = {"*"};
 
-  // What 0 stands for in kv_heads and ffn_width.
+  // What 0 stands for in kv_heads, head_width and ffn_width.
   std::int64_t resolved_kv_heads() const { return kv_heads == 0 ? heads : kv_heads; }
+  std::int64_t resolved_head_width() const { return head_width == 0 ? width / heads : head_width; }
   std::int64_t resolved_ffn_width() const {
     constexpr std::int64_t kMultiple = 64;
     const std::int64_t wanted = (8 * width + 2) / 3;
@@ -34,14 +39,26 @@ struct DecoderRecipe {
   }
 
   void fields(FieldVisitor& v) {
+    v("from", from,
+      "a trained model of another program to begin with: a GGUF file, or a Hugging Face folder "
+      "with "
+      "config.json, safetensors and tokenizer. The sizes below, data.vocab_size and the tokenizer "
+      "are then its own and need not be given",
+      Limits{}.path({"job"}).per_host());
     v("layers", layers, "transformer blocks", at_least(1).up_to(kMostLayers).shapes_model());
     v("width", width, "model width D", at_least(2).up_to(1 << 20).shapes_model());
-    v("heads", heads, "attention heads H; must divide width",
+    v("heads", heads, "attention heads H; must divide width unless head_width is given",
       at_least(1).up_to(1 << 20).shapes_model());
     v("kv_heads", kv_heads, "key and value heads; must divide heads; 0: as many as heads",
       at_least(0).up_to(1 << 20).shapes_model());
     v("ffn_width", ffn_width, "feed-forward width F; 0: 8/3 width, rounded up to a multiple of 64",
       at_least(0).up_to(kMostWidth).shapes_model());
+    v("head_width", head_width, "elements of a head Dh, an even number; 0: width / heads",
+      at_least(0).up_to(kMostWidth).shapes_model());
+    v("qkv_bias", qkv_bias, "biases of the query, key and value projections, as in Qwen2",
+      Limits{}.shapes_model());
+    v("qk_norm", qk_norm, "RMSNorm of each head of queries and keys, as in Qwen3",
+      Limits{}.shapes_model());
     v("rope_theta", rope_theta, "base of the rotary position angles", greater_than(0.0));
     v("norm_eps", norm_eps, "epsilon inside RMSNorm", greater_than(0.0));
     v("tie_embeddings", tie_embeddings, "the output head shares the embedding's weights",
@@ -141,6 +158,7 @@ class LanguageModelRecipe final : public JobRecipe {
   void fields(FieldVisitor& v) override;
   std::unique_ptr<JobSections> clone() const override;
   void resolve_defaults() override;
+  void complete(const Origins& origins, ProblemList& out) override;
   void check(const Recipe& recipe, int ranks, Inputs inputs, ProblemList& out) const override;
   int units(const Recipe& recipe) const override;
   ModelOutline outline(const Recipe& recipe) const override;

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/host_name.h"
+#include "data/tokenizers/copy_tokenizer.h"
 #include "train/checkpoint/manifest.h"
 #include "train/run_on_all_ranks.h"
 
@@ -91,7 +92,7 @@ bool is_there(const std::string& path) {
 
 std::string keep_text(const Recipe& recipe, const TokenData& data) {
   const fs::path copy = fs::path(recipe.run.dir) / copy_name(data.tokenizer->hash());
-  if (!fs::exists(copy)) publish_text(copy.string(), read_text(data.tokenizer->path()));
+  if (!fs::exists(copy)) copy_tokenizer(*data.tokenizer, copy.string());
   const json before = record_of(recipe);
   const json record = {{"settings", text_settings(recipe)},
                        {"digest", tokens_identity(data)},
@@ -126,8 +127,10 @@ std::string kept_data_digest(const std::string& checkpoint) {
 
 PreparedText RunText::find(const Recipe& recipe, const std::string& tokenizer) {
   PrepareConfig config = prepare_config(recipe);
-  config.tokenizer_model = tokenizer;
-  if (!std::ranges::all_of(config.corpus.files, is_there)) return kept_text(recipe, tokenizer);
+  if (!tokenizer.empty()) config.tokenizer_model = tokenizer;
+  if (!std::ranges::all_of(config.corpus.files, is_there)) {
+    return kept_text(recipe, config.tokenizer_model);
+  }
   if (auto found = find_prepared(config)) return *found;
   made_.emplace((fs::temp_directory_path() / "gradwire-text").string());
   config.cache_folder = made_->path();
@@ -166,6 +169,7 @@ std::unique_ptr<const Tokenizer> run_tokenizer(JobHost& host, const Recipe& reci
     if (host.is_first()) path = kept_tokenizer(checkpoints);
   });
   path = host.ranks.all_gather(path).front();
+  if (path.empty()) path = language_model_of(recipe).model.from;
   std::optional<RunText> text;
   if (path.empty()) path = text.emplace(host, recipe, checkpoints).prepared().tokenizer_path;
   std::unique_ptr<const Tokenizer> tokenizer;

@@ -16,7 +16,8 @@ namespace gradwire {
 namespace {
 
 void check_vocabulary(const TokenFile& file, const DecoderLm& model) {
-  if (file.vocabulary() == model.config().vocab) return;
+  // Models of other programs may have rows beyond the vocabulary.
+  if (file.vocabulary() <= model.config().vocab) return;
   throw Error(ErrorKind::kData, fmt::format("{}: vocabulary of {}, but the model has {}",
                                             file.path(), file.vocabulary(), model.config().vocab));
 }

@@ -15,7 +15,7 @@
 
 namespace gradwire {
 
-// What the task reads. Files must outlive it and have the model's vocabulary.
+// What the task reads. Files must outlive it; their ids must be in the model's vocabulary.
 struct TaskData {
   const TokenFile* train = nullptr;  // null: no training data
   const TokenFile* valid = nullptr;  // null: evaluation covers nothing
@@ -27,7 +27,7 @@ struct TaskData {
 class LanguageModelTask final : public Task {
  public:
   // `stages`: the units of every stage of the pipeline; those of this rank's must be in the model.
-  // Errors: kData if the files' vocabulary is not the model's.
+  // Errors: kData if the files' vocabulary is larger than the model's.
   LanguageModelTask(Context& cx, std::unique_ptr<DecoderLm> model, std::vector<UnitRange> stages,
                     const TaskData& data);
   // The same with adapters, made for this rank's stages of the model, which is frozen but for

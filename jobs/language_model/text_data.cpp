@@ -26,6 +26,7 @@ PrepareConfig prepare_config(const Recipe& recipe) {
   config.tokenizer.kind =
       text.tokenizer_kind == "bpe" ? TokenizerKind::kBpe : TokenizerKind::kUnigram;
   config.tokenizer.vocabulary = text.vocab_size;
+  config.tokenizer_model = language_model_of(recipe).model.from;
   config.split.valid_share = text.validation_share;
   config.split.seed = static_cast<std::uint64_t>(text.split_seed);
   config.cache_folder = text.cache;
@@ -49,7 +50,7 @@ std::optional<std::uint64_t> tokenizer_hash_in(const std::string& identity) {
   std::uint64_t hash = 0;
   const char* const end = identity.data() + identity.size();
   const auto [stop, error] = std::from_chars(identity.data() + kIdentity.size(), end, hash, 16);
-  if (error != std::errc() || stop != end) return std::nullopt;
+  if (error != std::errc() || (stop != end && *stop != ',')) return std::nullopt;
   return hash;
 }
 

@@ -14,6 +14,7 @@
 
 namespace gradwire {
 
+// With the tokenizer of the model that the recipe begins with, if it does.
 PrepareConfig prepare_config(const Recipe& recipe);
 
 // The text as tokens, with what made them.
@@ -28,7 +29,7 @@ struct TokenData {
 
 // Names the tokenizer of a model, for checkpoints.
 std::string tokenizer_identity(const Tokenizer& tokenizer);
-// The digest of the tokenizer that such a name has.
+// The digest of the tokenizer in such a name, which may be followed by a comma and more.
 std::optional<std::uint64_t> tokenizer_hash_in(const std::string& identity);
 // Names what is learnt from: the tokens of both sides.
 std::string tokens_identity(const TokenData& data);

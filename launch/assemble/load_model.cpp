@@ -1,12 +1,26 @@
 #include "launch/assemble/load_model.h"
 
+#include "core/error.h"
 #include "launch/assemble/continuation.h"
 #include "train/run_on_all_ranks.h"
 
 namespace gradwire {
 
-std::vector<std::string> weight_sources(Session& session, const std::string& path) {
+namespace {
+
+constexpr const char* kNoCheckpoint = "none";
+
+}  // namespace
+
+std::vector<std::string> weight_sources(Session& session, const Job& job, const std::string& path) {
   std::vector<std::string> found;
+  if (path == kNoCheckpoint) {
+    if (job.has_pretrained_weights()) return found;
+    throw Error(
+        ErrorKind::kUsage,
+        "--ckpt none: without a checkpoint there is only a model that the recipe takes from "
+        "elsewhere (model.from)");
+  }
   run_on_all_ranks(session.ranks(), [&] {
     if (!session.is_first()) return;
     const bool of_this_run = path.empty() || path == kBestName;
@@ -15,8 +29,9 @@ std::vector<std::string> weight_sources(Session& session, const std::string& pat
   return found;
 }
 
-LoadResult load_weights(Session& session, const Job& job, Task& task,
+LoadResult load_weights(Session& session, const Job& job, Task& task, const std::string& path,
                         const std::vector<std::string>& sources) {
+  if (path == kNoCheckpoint) return {};
   LoadOptions options;
   options.model = job.model_identity();
   options.weights_only = true;

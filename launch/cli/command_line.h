@@ -25,7 +25,7 @@ CommandAction parse_command_line(int argc, const char* const* argv, std::span<co
 // Each adds its commands to `app`; a parsed command leaves its action in `chosen`, which must
 // outlive the parsing.
 void add_inspection_commands(CLI::App& app, CommandAction& chosen,
-                             std::span<const JobKind> jobs);  // config, trace, doctor
+                             std::span<const JobKind> jobs);  // config, import, ...
 void add_run_commands(CLI::App& app, CommandAction& chosen,
                       std::span<const JobKind> jobs);  // prepare, train, launch, eval, bench, ...
 void add_checkpoint_commands(CLI::App& app, CommandAction& chosen,

@@ -26,10 +26,23 @@ void add_config(CLI::App& app, CommandAction& chosen, std::span<const JobKind> j
   on_parsed(*docs, chosen, run_config_docs).jobs = jobs;
 }
 
+void add_import(CLI::App& app, CommandAction& chosen) {
+  CLI::App* command = app.add_subcommand(
+      "import", "bring a model of another program into a folder that model.from can name");
+  ImportArgs& args = on_parsed(*command, chosen, run_import);
+  command->add_option("SRC", args.source, "a GGUF file or a Hugging Face folder")->required();
+  command->add_option("--out", args.out, "the folder to make")->required();
+  command
+      ->add_option("--dtype", args.type,
+                   "of the weights; keep: as they are, quantised blocks as f32 (keep)")
+      ->check(CLI::IsMember({"keep", "f32", "f16", "bf16"}));
+}
+
 }  // namespace
 
 void add_inspection_commands(CLI::App& app, CommandAction& chosen, std::span<const JobKind> jobs) {
   add_config(app, chosen, jobs);
+  add_import(app, chosen);
   CLI::App* trace = app.add_subcommand("trace", "draw what the ranks did in a step of a run");
   TraceArgs& trace_args = on_parsed(*trace, chosen, run_trace);
   trace->add_option("RUN", trace_args.run, "the folder of a run with log.trace_every")->required();

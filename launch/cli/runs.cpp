@@ -26,7 +26,8 @@ void add_ckpt(CLI::App& command, std::string& path) {
   command.add_option("--ckpt", path,
                      "a checkpoint, the folder of a run, or 'best' or RUN/best for the one that "
                      "checkpoint.best has "
-                     "picked (the newest good one of the recipe's run)");
+                     "picked (the newest good one of the recipe's run); 'none': the model that "
+                     "model.from names, as it is");
 }
 
 void add_train(CLI::App& app, CommandAction& chosen, std::span<const JobKind> jobs) {

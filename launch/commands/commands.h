@@ -77,6 +77,13 @@ struct CkptArgs {
 ExitCode run_ckpt_ls(const CkptArgs& args);
 ExitCode run_ckpt_verify(const CkptArgs& args);
 
+struct ImportArgs {
+  std::string source;         // a GGUF file or a Hugging Face folder
+  std::string out;            // the folder to make
+  std::string type = "keep";  // of the weights: keep, f32, f16 or bf16
+};
+ExitCode run_import(const ImportArgs& args);
+
 struct BenchStepArgs {
   RecipeArgs recipe;
   std::int64_t warmup = 5;

@@ -30,14 +30,14 @@ Recipe checked_recipe(const RecipeArgs& args) {
 ExitCode run_eval(const EvalArgs& args) {
   Session session(checked_recipe(args.recipe), fmt::format("eval --ckpt {}", args.ckpt));
   const Recipe& recipe = session.recipe();
-  const std::vector<std::string> sources = weight_sources(session, args.ckpt);
   const std::unique_ptr<Job> job = job_of(recipe).make(recipe);
+  const std::vector<std::string> sources = weight_sources(session, *job, args.ckpt);
   JobHost host = session.host();
   job->prepare(host, {.content = Content::kEvaluation, .checkpoints = sources});
   const Stages stages = plan_stages(session.cx(), session.comm(), recipe, *job);
   const std::unique_ptr<Task> task =
       job->build(session.cx(), {session.mesh(), stages}, Content::kEvaluation);
-  const LoadResult loaded = load_weights(session, *job, *task, sources);
+  const LoadResult loaded = load_weights(session, *job, *task, args.ckpt, sources);
   Pipeline pipeline(*session.mesh().pipeline, stages.schedule);
   const std::vector<Sum> found =
       task->evaluate(session.cx(), pipeline, session.comm(), recipe.train.eval_batches);

@@ -105,12 +105,15 @@ class MeanOfParameters {
 
 // Loads the weights of every checkpoint asked for, and takes their mean if there are several.
 std::vector<LoadResult> load_all(Session& session, const Job& job, Task& task,
+                                 const std::vector<std::string>& paths,
                                  const std::vector<std::vector<std::string>>& sources) {
   std::vector<LoadResult> loaded;
-  if (sources.size() == 1) return {load_weights(session, job, task, sources.front())};
+  if (paths.size() == 1) {
+    return {load_weights(session, job, task, paths.front(), sources.front())};
+  }
   MeanOfParameters mean(task.saved());
-  for (const std::vector<std::string>& of_one : sources) {
-    loaded.push_back(load_weights(session, job, task, of_one));
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    loaded.push_back(load_weights(session, job, task, paths[i], sources[i]));
     mean.add(session.cx());
   }
   mean.give(session.cx());
@@ -141,16 +144,16 @@ ExitCode run_export(const ExportArgs& args) {
   }
   Session session(of_run, "export");
   const Recipe& recipe = session.recipe();
+  const std::unique_ptr<Job> job = job_of(recipe).make(recipe);
   std::vector<std::vector<std::string>> sources;
   for (const std::string& ckpt : args.ckpt)
-    sources.push_back(weight_sources(session, ckpt));
-  const std::unique_ptr<Job> job = job_of(recipe).make(recipe);
+    sources.push_back(weight_sources(session, *job, ckpt));
   JobHost host = session.host();
   job->prepare(host, {.content = Content::kModel, .checkpoints = sources.front()});
   const Stages stages = plan_stages(session.cx(), session.comm(), recipe, *job);
   const std::unique_ptr<Task> task =
       job->build(session.cx(), {session.mesh(), stages}, Content::kModel);
-  const std::vector<LoadResult> loaded = load_all(session, *job, *task, sources);
+  const std::vector<LoadResult> loaded = load_all(session, *job, *task, args.ckpt, sources);
   const LoadResult& first = loaded.front();
   const std::string done = job->export_model(
       host, *task,

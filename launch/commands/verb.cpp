@@ -36,14 +36,14 @@ ExitCode run_verb(const VerbArgs& args) {
                 fmt::format("{} runs one replica: start it on {} rank{}", args.verb, ranks,
                             ranks == 1 ? ", without mpirun" : "s"));
   }
-  const std::vector<std::string> sources = weight_sources(session, args.ckpt);
   const std::unique_ptr<Job> job = job_of(recipe).make(recipe);
+  const std::vector<std::string> sources = weight_sources(session, *job, args.ckpt);
   JobHost host = session.host();
   job->prepare(host, {.content = Content::kModel, .checkpoints = sources});
   const Stages stages = plan_stages(session.cx(), session.comm(), recipe, *job);
   const Position position{session.mesh(), stages};
   const std::unique_ptr<Task> task = job->build(session.cx(), position, Content::kModel);
-  load_weights(session, *job, *task, sources);
+  load_weights(session, *job, *task, args.ckpt, sources);
   job->carry_out(args.verb, host, *task, position);
   return ExitCode::kDone;
 }

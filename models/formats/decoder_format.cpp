@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "core/printable.h"
 #include "core/weight_files/json_reader.h"
 #include "core/weight_files/safetensors.h"
@@ -145,14 +146,13 @@ void ForeignDecoder::read_gguf() {
     refuse(path_, fmt::format("rotary positions scaled as '{}' are not supported",
                               printable(file.text(key("rope.scaling.type")), 64)));
   }
-  if (file.has(key("attention.sliding_window")) &&
-      file.integer(key("attention.sliding_window")) > 0) {
-    refuse(path_, "a sliding window of attention is not supported");
-  }
   is_gguf_ = true;
   interleaved_rope_ = family.interleaved_in_gguf;
   tensors_ = file.tensors();
   context_ = file.integer(key("context_length"));
+  if (file.has(key("attention.sliding_window"))) {
+    check_window(path_, file.integer(key("attention.sliding_window")));
+  }
   config_.layers = file.integer(key("block_count"));
   config_.width = file.integer(key("embedding_length"));
   config_.ffn_width = file.integer(key("feed_forward_length"));
@@ -185,9 +185,6 @@ void ForeignDecoder::read_gguf() {
 void ForeignDecoder::read_folder() {
   const Config config((std::filesystem::path(path_) / "config.json").string());
   const DecoderFamily& family = family_of(config.path(), config.text("model_type"));
-  if (config.has("sliding_window") && config.flag("use_sliding_window", family.name == "mistral")) {
-    refuse(config.path(), "a sliding window of attention is not supported");
-  }
   if (config.has("hidden_act") && config.text("hidden_act") != "silu") {
     refuse(config.path(), fmt::format("activation '{}' is not supported (silu)",
                                       printable(config.text("hidden_act"), 64)));
@@ -209,16 +206,46 @@ void ForeignDecoder::read_folder() {
   config_.qkv_bias = family.qkv_bias;
   config_.qk_norm = family.qk_norm;
   context_ = config.integer("max_position_embeddings", 0);
+  if (config.has("sliding_window") && config.flag("use_sliding_window", family.name == "mistral")) {
+    check_window(config.path(), config.integer("sliding_window"));
+  }
   tensors_ = read_safetensors_folder(path_);
   // Some files repeat the shared table under the head's name.
   if (config_.tie_embeddings) tensors_.erase("lm_head.weight");
 }
 
-const StoredTensor& ForeignDecoder::stored(const std::string& name, const Shape& shape) const {
+// A window as long as the context leaves nothing out.
+void ForeignDecoder::check_window(const std::string& file, std::int64_t window) const {
+  if (window <= 0 || (context_ > 0 && window >= context_)) return;
+  refuse(file, fmt::format("a sliding window of attention, over {} of its {} positions, is not "
+                           "supported",
+                           window, context_));
+}
+
+std::uint64_t ForeignDecoder::digest() const {
+  Hasher hasher;
+  const auto add = [&](const std::string& text) { hasher.add(std::as_bytes(std::span(text))); };
+  const DecoderConfig& c = config_;
+  add(fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {}", c.vocab, c.layers, c.width, c.heads,
+                  c.kv_heads, c.head_width, c.ffn_width, c.rope_theta, c.norm_eps, c.tie_embeddings,
+                  c.qkv_bias, c.qk_norm, interleaved_rope_));
+  for (const auto& [name, tensor] : tensors_) {
+    add(fmt::format("\n{} {} {}\n", name, name_of(tensor.type), to_string(tensor.shape)));
+    hasher.add(tensor.bytes);
+  }
+  return hasher.digest();
+}
+
+const StoredTensor& ForeignDecoder::stored(const std::string& name) const {
   const std::string theirs = is_gguf_ ? gguf_name(name) : name;
   const auto found = tensors_.find(theirs);
   if (found == tensors_.end()) refuse(path_, fmt::format("tensor '{}' is missing", theirs));
-  const StoredTensor& tensor = found->second;
+  return found->second;
+}
+
+const StoredTensor& ForeignDecoder::stored(const std::string& name, const Shape& shape) const {
+  const std::string theirs = is_gguf_ ? gguf_name(name) : name;
+  const StoredTensor& tensor = stored(name);
   if (tensor.shape != shape) {
     refuse(path_, fmt::format("tensor '{}' is {}; this model has {}", theirs,
                               to_string(tensor.shape), to_string(shape)));
@@ -229,14 +256,20 @@ const StoredTensor& ForeignDecoder::stored(const std::string& name, const Shape&
   return tensor;
 }
 
-void ForeignDecoder::load(Context& cx, Module& model) const {
+std::vector<float> ForeignDecoder::values(const std::string& name, const Shape& shape) const {
   const std::int64_t head = config_.resolved_head_width();
+  std::vector<float> out = decode(stored(name, shape));
+  if (interleaved_rope_ && is_turned(name)) from_gguf_order(out, shape[0] / head, head);
+  return out;
+}
+
+ElementType ForeignDecoder::type_of(const std::string& name) const {
+  return stored(name).type;
+}
+
+void ForeignDecoder::load(Context& cx, Module& model) const {
   model.visit_params([&](Parameter& p) {
-    std::vector<float> values = decode(stored(p.name, p.value.shape()));
-    if (interleaved_rope_ && is_turned(p.name)) {
-      from_gguf_order(values, p.value.dim(0) / head, head);
-    }
-    copy(cx, p.value, Tensor::from(cx, p.value.shape(), values));
+    copy(cx, p.value, Tensor::from(cx, p.value.shape(), values(p.name, p.value.shape())));
     ++p.version;
   });
 }

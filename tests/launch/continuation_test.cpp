@@ -58,7 +58,7 @@ TEST(Continuation, AnotherModelIsObjectedTo) {
   lm(is).data.vocab_size = 300;
   EXPECT_EQ(model_objection(is, to_toml(was)),
             "of another model: model.heads: 4 -> 8, model.kv_heads: 4 -> 8, "
-            "data.vocab_size: 2048 -> 300");
+            "model.head_width: 64 -> 32, data.vocab_size: 2048 -> 300");
   EXPECT_EQ(model_objection(is, "r1"), "") << "of a version that kept none";
 }
 

@@ -136,6 +136,22 @@ TEST_F(Folder, KnowsItsRelatives) {
   ForeignDecoder::open(write()).check_tensors();
 }
 
+TEST_F(Folder, TakesAWindowAsLongAsTheContext) {
+  config_["model_type"] = "mistral";
+  config_["sliding_window"] = 64;
+  ForeignDecoder::open(write()).check_tensors();
+  config_["sliding_window"] = 63;
+  expect_refused("a sliding window of attention, over 63 of its 64 positions");
+}
+
+TEST_F(Folder, HasADigestOfItsWeights) {
+  const std::string path = write();
+  const std::uint64_t digest = ForeignDecoder::open(path).digest();
+  EXPECT_EQ(ForeignDecoder::open(path).digest(), digest);
+  config_["rope_theta"] = 501.0;
+  EXPECT_NE(ForeignDecoder::open(write()).digest(), digest);
+}
+
 TEST_F(Folder, SaysWhichTensorDoesNotFit) {
   left_out_ = "model.layers.0.mlp.up_proj.weight";
   expect_refused("tensor 'model.layers.0.mlp.up_proj.weight' is missing");
@@ -153,7 +169,7 @@ TEST_F(Folder, RefusesWhatItCannotCompute) {
       {{{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}}}, "scaled as \"yarn\""},
       {{{"hidden_act", "gelu"}}, "activation 'gelu'"},
       {{{"mlp_bias", true}}, "biases of all projections"},
-      {{{"model_type", "mistral"}, {"sliding_window", 4096}}, "a sliding window"},
+      {{{"model_type", "mistral"}, {"sliding_window", 16}}, "a sliding window"},
       {{{"num_attention_heads", 0}}, "heads 0"},
       {{{"num_attention_heads", 3}, {"head_dim", 4}, {"num_key_value_heads", 2}}, "multiple"},
       {{{"hidden_size", "wide"}}, "has no integer 'hidden_size'"},

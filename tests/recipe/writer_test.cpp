@@ -64,6 +64,8 @@ TEST_F(RecipeWriter, EveryKeyIsWrittenAndRead) {
   Change change;
   r.fields(change);
   EXPECT_NE(lm(r).generate, GenerateRecipe{});
+  EXPECT_EQ(saved_recipe(to_toml(r)), r);
+  lm(r).model.from = "";  // names a file that must be there
   EXPECT_EQ(load_recipe(write("r.toml", to_toml(r))), r);
 }
 
