@@ -32,13 +32,15 @@ bool is_decodable(ElementType type) {
 std::optional<std::int64_t> size_in_bytes(ElementType type, std::span<const std::int64_t> dims) {
   const ElementLayout layout = layout_of(type);
   const std::int64_t row = dims.empty() ? 1 : dims.back();
-  if (row < 0 || row % layout.block_elements != 0) return std::nullopt;
-  std::int64_t bytes = 0;
-  if (__builtin_mul_overflow(row / layout.block_elements, layout.block_bytes, &bytes)) {
-    return std::nullopt;
+  if (row % layout.block_elements != 0) return std::nullopt;
+  // In the order of Shape::numel(), so that a zero at the end hides no product too large before it.
+  std::int64_t elements = 1;
+  for (const std::int64_t dim : dims) {
+    if (dim < 0 || __builtin_mul_overflow(elements, dim, &elements)) return std::nullopt;
   }
-  for (const std::int64_t dim : dims.first(dims.empty() ? 0 : dims.size() - 1)) {
-    if (dim < 0 || __builtin_mul_overflow(bytes, dim, &bytes)) return std::nullopt;
+  std::int64_t bytes = 0;
+  if (__builtin_mul_overflow(elements / layout.block_elements, layout.block_bytes, &bytes)) {
+    return std::nullopt;
   }
   return bytes;
 }

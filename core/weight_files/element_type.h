@@ -41,7 +41,8 @@ inline const char* name_of(ElementType type) {
 bool is_decodable(ElementType type);
 
 // Bytes of a tensor whose rows, the last dimension, are whole blocks. Nothing if a dimension is
-// negative, a row is not a number of whole blocks, or the size is 2^63 bytes or more.
+// negative, a row is not a number of whole blocks, or there are 2^63 bytes or elements or more,
+// even if another dimension is zero.
 std::optional<std::int64_t> size_in_bytes(ElementType type, std::span<const std::int64_t> dims);
 
 }  // namespace gradwire

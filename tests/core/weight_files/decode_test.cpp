@@ -123,8 +123,13 @@ TEST(SizeInBytes, ChecksRowsAndOverflow) {
   EXPECT_EQ(size(ElementType::kQ4_1, {3, 64}), 120);
   EXPECT_EQ(size(ElementType::kF32, {0, 5}), 0);
   EXPECT_EQ(size(ElementType::kQ4_1, {64, 3}), std::nullopt);
+  EXPECT_EQ(size(ElementType::kQ4_1, {}), std::nullopt);
   EXPECT_EQ(size(ElementType::kF32, {-1, 5}), std::nullopt);
-  EXPECT_EQ(size(ElementType::kF32, {std::int64_t{1} << 40, std::int64_t{1} << 40}), std::nullopt);
+  constexpr std::int64_t kLarge = std::int64_t{1} << 40;
+  EXPECT_EQ(size(ElementType::kF32, {kLarge, kLarge}), std::nullopt);
+  EXPECT_EQ(size(ElementType::kF32, {kLarge, kLarge, 0}), std::nullopt);
+  // Fewer than 2^63 bytes, but not fewer elements.
+  EXPECT_EQ(size(ElementType::kQ4_0, {std::int64_t{1} << 31, std::int64_t{1} << 32}), std::nullopt);
 }
 
 }  // namespace
