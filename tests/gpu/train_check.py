@@ -20,9 +20,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 from manifest import tensor_hashes  # noqa: E402
 
-CLOSE = 5e-3  # largest difference of a step's losses, f32 on both: sums are made in other orders
-CLOSE_BF16 = 3e-2  # bf16 has three digits
-CLOSE_ONEBIT = 1e-1  # of elements near zero the sign differs, and only the sign travels
+# Largest difference of a step's losses, as a share of the loss.
+CLOSE = 1e-3  # f32 on both: sums are made in other orders
+CLOSE_BF16 = 2**-7  # the spacing of bf16 at 1
+CLOSE_ONEBIT = 2e-2  # of elements near zero the sign differs, and only the sign travels
 STOPPED = 75
 # As the step of bench/cuda_bench: what the program adds to the operations.
 LARGE = [word for setting in (
@@ -102,9 +103,9 @@ def use(name, *words):
 
 def compare(name, run, other, close):
     steps, others = rows(run), rows(other)
-    losses = [(abs(steps[s]["loss"] - others[s]["loss"]), s) for s in others if s in steps]
+    losses = [(abs(steps[s]["loss"] / others[s]["loss"] - 1), s) for s in others if s in steps]
     evaluations, other_evaluations = rows(run, "evaluation"), rows(other, "evaluation")
-    losses += [(abs(e["loss"] - evaluations[s]["loss"]), s)
+    losses += [(abs(evaluations[s]["loss"] / e["loss"] - 1), s)
                for s, e in other_evaluations.items() if s in evaluations]
     whole = steps.keys() == others.keys() and evaluations.keys() == other_evaluations.keys()
     most, at = max(losses, default=(float("inf"), 0))
@@ -112,7 +113,7 @@ def compare(name, run, other, close):
     first_loss, last_loss = others[min(others)]["loss"], others[last]["loss"]
     say(whole and most <= close,
         f"{name}: losses {first_loss:.4f} to {last_loss:.4f} over {len(others)} steps differ by at most "
-        f"{most:.2e} (step {at}; allowed {close:.0e})")
+        f"{most:.2e} of the loss (step {at}; allowed {close:.1e})")
 
 
 def newest(run):
